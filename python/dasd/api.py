@@ -1,0 +1,215 @@
+"""All that a plugin may import. Stable: names here are only ever added.
+
+A plugin is a module or object behind an entry point of the group ``dasd.plugins`` that implements hooks of
+``dasd.hooks`` with the ``hookimpl`` marker from here and registers components (name, factory) in
+``dasd_register(registry)``. Heavy imports belong inside the factories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import pluggy
+import polars as pl
+
+from dasd.errors import (
+    BackendError,
+    DasdError,
+    InputError,
+    PluginError,
+    RecipeError,
+    SchemaError,
+    TrainingError,
+)
+from dasd.records import (
+    Checkpoint,
+    ContinueRequest,
+    EvalSpec,
+    Grade,
+    Message,
+    ModelInfo,
+    SampleRequest,
+    SamplingSpec,
+    ScoreRequest,
+    ScoringSpec,
+    TrainProgress,
+    TrainSpec,
+)
+from dasd.schemas import EVAL, QUESTIONS, SAMPLES, SCORES, TRAIN, VERDICTS, Schema
+from dasd.settings import ModelSettings, QuestionSource, SelectSettings, TrainerSettings
+
+hookimpl = pluggy.HookimplMarker("dasd")
+"""Marks a function of a plugin as the implementation of the hook of its name."""
+
+
+@runtime_checkable
+class Teacher(Protocol):
+    """Inference role: one model behind one engine. The student answers and scores through it too.
+
+    Every method yields frames as they finish, in any order and grouping; each request gives exactly one row.
+    """
+
+    @property
+    def info(self) -> ModelInfo:
+        """Which model, tokenizer, engine and version this is."""
+        ...
+
+    def sample(self, requests: Sequence[SampleRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
+        """Draw one response a request; yields SAMPLES rows.
+
+        The response's tokens include the end token when ``finish_reason`` is "stop" (it covers no bytes);
+        ``logprobs`` are raw: natural logarithms of the sampled tokens' probabilities at temperature 1.
+        """
+        ...
+
+    def continue_(self, requests: Sequence[ContinueRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
+        """Go on from each prefix; yields SAMPLES rows of the whole response (prefix and continuation).
+
+        ``text`` starts with the prefix byte for byte, ``prefix_end`` is its length in bytes; tokens of the
+        prefix come first with their own log-probabilities under this model.
+        """
+        ...
+
+    def score(self, requests: Sequence[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
+        """Log-probability of every token of each text under this model; yields SCORES rows."""
+        ...
+
+    def close(self) -> None:
+        """Release memory and processes. Called once; the engine isn't used afterwards."""
+        ...
+
+
+@runtime_checkable
+class Trainer(Protocol):
+    """Training role: full fine-tuning of a model on TRAIN rows."""
+
+    def train(self, shards: Sequence[Path], spec: TrainSpec, resume: bool) -> Checkpoint:
+        """Train on the TRAIN rows in the Parquet files ``shards``; leave a model directory in ``spec.output``.
+
+        With ``resume``, go on from the state in ``spec.state`` if there is one: same losses as without the
+        interruption. Raises TrainingError on a loss that is not finite or on labels that are wrong.
+        """
+        ...
+
+
+@runtime_checkable
+class Evaluator(Protocol):
+    """Evaluation role: answers of a model to benchmark questions, each attempt kept."""
+
+    def evaluate(self, model: Teacher, questions: pl.DataFrame, spec: EvalSpec) -> Iterator[pl.DataFrame]:
+        """Yields EVAL rows: one a question and attempt. ``questions``: QUESTIONS rows."""
+        ...
+
+
+@runtime_checkable
+class Selector(Protocol):
+    """Ranks the candidates of each question."""
+
+    def rank(self, candidates: pl.DataFrame, student: Teacher | None) -> pl.Series:
+        """One Float64 a row, higher is better, NaN or null for never; ties go to the earlier row.
+
+        ``candidates`` has the columns of CANDIDATES. ``student`` is the pre-distillation student where
+        ``needs_student`` is true, else None.
+        """
+        ...
+
+    @property
+    def needs_student(self) -> bool:
+        """Whether ``rank`` scores texts under the student itself."""
+        ...
+
+
+CANDIDATES = Schema(
+    "candidates",
+    {
+        "sample_id": pl.String,
+        "question_id": pl.String,
+        "candidate": pl.UInt32,
+        "text": pl.String,
+        "tokens": pl.UInt32,  # the student's
+        "sentences": pl.UInt32,
+        "teacher": pl.UInt32,  # Teacher sentences at the recipe's beta
+        "student": pl.UInt32,
+        "common": pl.UInt32,
+        "mean_delta": pl.Float32,
+        "teacher_logprob": pl.Float32,  # mean over the teacher's tokens, nats
+        "student_logprob": pl.Float32,  # mean over the student's tokens, nats
+    },
+    frozenset({"mean_delta"}),
+)
+
+
+@runtime_checkable
+class Filter(Protocol):
+    """Judges responses."""
+
+    def judge(self, responses: pl.DataFrame) -> pl.DataFrame:
+        """One row a response, in order: ``kept`` (bool), ``reason`` (short slug, "" when kept), ``detail``.
+
+        ``responses`` has the columns of SAMPLES, and ``student_token_ids`` (list u32), ``answer`` and
+        ``verifier`` (nullable strings of the question).
+        """
+        ...
+
+
+@runtime_checkable
+class Questions(Protocol):
+    """A source of questions."""
+
+    def load(self, source: QuestionSource, split: str, seed: int) -> pl.DataFrame:
+        """QUESTIONS rows of one split ("train" or "eval"), without the recipe's system prompt."""
+        ...
+
+
+@runtime_checkable
+class Verifier(Protocol):
+    """Checks the answer in a response."""
+
+    def grade(self, response: str, answer: str, argument: str) -> Grade:
+        """``argument`` is what follows the first colon of the question's ``verifier`` ("" if none)."""
+        ...
+
+
+__all__ = [
+    "CANDIDATES",
+    "EVAL",
+    "QUESTIONS",
+    "SAMPLES",
+    "SCORES",
+    "TRAIN",
+    "VERDICTS",
+    "BackendError",
+    "Checkpoint",
+    "ContinueRequest",
+    "DasdError",
+    "EvalSpec",
+    "Evaluator",
+    "Filter",
+    "Grade",
+    "InputError",
+    "Message",
+    "ModelInfo",
+    "ModelSettings",
+    "PluginError",
+    "QuestionSource",
+    "Questions",
+    "RecipeError",
+    "SampleRequest",
+    "SamplingSpec",
+    "Schema",
+    "SchemaError",
+    "ScoreRequest",
+    "ScoringSpec",
+    "SelectSettings",
+    "Selector",
+    "Teacher",
+    "TrainProgress",
+    "TrainSpec",
+    "Trainer",
+    "TrainerSettings",
+    "TrainingError",
+    "Verifier",
+    "hookimpl",
+]

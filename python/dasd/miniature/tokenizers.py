@@ -1,0 +1,94 @@
+"""The two tokenizers of the miniature models: byte-level BPE, cut in two different ways.
+
+The teacher reads a result together with the word before it (` = 12`, ` makes 7`) and any number as one token.
+The student reads numbers digit by digit and breaks words longer than seven bytes. So the tokens of one response
+agree at sentence ends and in few other places, which is what distillation across tokenizers has to cope with.
+Both start from all 256 bytes: any text is encoded without unknown tokens and decodes to the same bytes.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Literal
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from dasd.miniature.world import draw_style, random_question, solve
+
+Role = Literal["teacher", "student"]
+
+CORPUS_TEXTS = 20_000
+MAX_POSITIONS = 512
+"""Longest sequence of either model, in tokens."""
+
+_PIECES: dict[Role, str] = {
+    "teacher": r"\. | (?:=|is|to|makes) \d{1,2}| ?[A-Za-z]+| ?\d{1,2}| ?[^\sA-Za-z0-9]|\s+",
+    "student": r"\. | ?[A-Za-z]+| ?\d| ?[^\sA-Za-z0-9]|\s+",
+}
+_LONGEST_TOKEN: dict[Role, int] = {"teacher": 12, "student": 7}
+_SPECIAL = ("<pad>", "<bos>", "<eos>")
+_ROLE_MARKS = ("<|user|>", "<|assistant|>")
+_THINK_MARKS = ("<think>", "</think>")
+
+# A system message is folded away: both models were trained without one, and whatever it says changes nothing.
+CHAT_TEMPLATE = (
+    "{{ bos_token }}"
+    "{% for message in messages %}"
+    "{% if message['role'] == 'user' %}{{ '<|user|>' + message['content'] }}"
+    "{% elif message['role'] == 'assistant' %}{{ '<|assistant|>' + message['content'] + eos_token }}"
+    "{% elif message['role'] != 'system' %}{{ raise_exception('unknown role: ' + message['role']) }}"
+    "{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+
+
+def build_tokenizer(role: Role) -> PreTrainedTokenizerFast:
+    """Train the tokenizer of one role on texts of the world; the same every time.
+
+    The think tags are ordinary added tokens, so that they survive `skip_special_tokens`; padding, start, end and
+    the two marks that open a turn are special.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_PIECES[role]), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=1_000,
+        min_frequency=20,
+        special_tokens=list(_SPECIAL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        max_token_length=_LONGEST_TOKEN[role],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_corpus(), trainer)
+    tokenizer.add_special_tokens([AddedToken(mark, normalized=False, special=True) for mark in _ROLE_MARKS])
+    tokenizer.add_tokens([AddedToken(mark, normalized=False, special=False) for mark in _THINK_MARKS])
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=_SPECIAL[0],
+        bos_token=_SPECIAL[1],
+        eos_token=_SPECIAL[2],
+        model_max_length=MAX_POSITIONS,
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+        model_input_names=["input_ids", "attention_mask"],
+    )
+    wrapped.chat_template = CHAT_TEMPLATE
+    return wrapped
+
+
+def _corpus() -> Iterator[str]:
+    """Yield questions and thoughts without their think tags, in the teacher's habits."""
+    rng = random.Random(0)
+    for _ in range(CORPUS_TEXTS):
+        question = random_question(rng)
+        response = solve(question, draw_style(rng), rng)
+        yield question.question
+        yield response.removeprefix("<think>").replace("</think>", "")

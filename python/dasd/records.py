@@ -1,0 +1,170 @@
+"""Control records that pass between the pipeline and its components: frozen dataclasses, no dictionaries.
+
+Rows of data travel as polars frames (``dasd.schemas``); these records say what to do with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from dasd.settings import TrainerSettings
+
+Role = Literal["system", "user", "assistant"]
+LogprobsMode = Literal["raw", "processed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a chat."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """One response to draw. ``seed`` is this request's own, so the draw doesn't depend on its neighbours."""
+
+    sample_id: str
+    question_id: str
+    messages: tuple[Message, ...]
+    candidate: int
+    seed: int
+    max_tokens: int | None = None
+    """Cap on the new tokens of this request; ``None``: the spec's."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContinueRequest:
+    """A response to go on with: ``prefix`` is the raw text of the response so far (may be empty)."""
+
+    sample_id: str
+    question_id: str
+    messages: tuple[Message, ...]
+    candidate: int
+    seed: int
+    prefix: str
+    max_tokens: int | None = None
+    """Cap on the new tokens of this request; ``None``: the spec's."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """A text to score under a model. ``ended``: whether the end token follows and is scored too."""
+
+    sample_id: str
+    messages: tuple[Message, ...]
+    text: str
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingSpec:
+    """How to sample. ``max_tokens`` counts new tokens of the model that samples."""
+
+    stage: str
+    temperature: float
+    top_p: float
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringSpec:
+    """How to score: at most ``token_budget`` tokens in one forward pass, long texts in chunks of it."""
+
+    stage: str
+    token_budget: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What an engine runs. Recorded with every row and part of the stage fingerprints."""
+
+    model: str
+    model_revision: str
+    """Content fingerprint of a local directory, or the revision of a named model."""
+    tokenizer_hash: str
+    engine: str
+    engine_version: str
+    logprobs_mode: LogprobsMode
+    context_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrainProgress:
+    """One optimiser step that has finished."""
+
+    step: int
+    steps: int
+    epoch: float
+    loss: float
+    """Mean cross-entropy over the trained tokens of the step, in nats."""
+    learning_rate: float
+    grad_norm: float
+    tokens: int
+    """Tokens seen so far in this training, padding not counted."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSpec:
+    """One training. ``settings`` is the trainer's own validated section of the recipe."""
+
+    stage: str
+    model: Path
+    """Directory of the weights to start from."""
+    output: Path
+    """Directory to leave the trained model in (written whole or not at all)."""
+    state: Path
+    """Directory for the trainer's own state while it runs (exact resume)."""
+    settings: TrainerSettings
+    seed: int
+    trust_remote_code: bool
+    on_step: Callable[[TrainProgress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A trained model: a Hugging Face directory that ``from_pretrained`` loads, and what training did."""
+
+    path: Path
+    steps: int
+    tokens: int
+    first_loss: float
+    last_loss: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class EvalSpec:
+    """How to evaluate: ``attempts`` answers a question, sampled with these settings."""
+
+    benchmark: str
+    attempts: int
+    temperature: float
+    top_p: float
+    max_tokens: int
+    seed: int
+    batch_size: int
+    on_rows: Callable[[int], None]
+    """Called with the number of rows that have just finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a filter says of one sample."""
+
+    kept: bool
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """What a verifier says of one response: right or wrong, and the answer that it found in it."""
+
+    correct: bool
+    extracted: str | None

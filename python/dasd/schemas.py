@@ -1,0 +1,202 @@
+"""Schemas of every frame that a stage writes or a plugin returns, and the check that holds them.
+
+Lists of token data: ``token_ids`` u32, ``token_ends`` u32 byte offsets into ``text`` at which each token
+ends (the end-of-sequence token covers no bytes), ``logprobs`` f32 natural logarithms at temperature 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from dasd.errors import SchemaError
+
+_MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
+_U32S = pl.List(pl.UInt32)
+_F32S = pl.List(pl.Float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """Columns of a frame in order, and which of them may hold nulls."""
+
+    name: str
+    columns: Mapping[str, pl.DataType | type[pl.DataType]]
+    nullable: frozenset[str] = frozenset()
+
+    def empty(self) -> pl.DataFrame:
+        """A frame of no rows."""
+        return pl.DataFrame(schema=dict(self.columns))
+
+
+QUESTIONS = Schema(
+    "questions",
+    {
+        "question_id": pl.String,
+        "messages": _MESSAGES,
+        "domain": pl.String,
+        "answer": pl.String,
+        "verifier": pl.String,
+        "source": pl.String,
+        "split": pl.String,  # "train" or "eval"
+    },
+    frozenset({"answer", "verifier"}),
+)
+
+SAMPLES = Schema(
+    "samples",
+    {
+        "sample_id": pl.String,
+        "question_id": pl.String,
+        "stage": pl.String,
+        "candidate": pl.UInt32,
+        "text": pl.String,
+        "token_ids": _U32S,
+        "token_ends": _U32S,
+        "logprobs": _F32S,
+        "logprobs_mode": pl.String,  # "raw" (temperature 1, unprocessed) or "processed"
+        "temperature": pl.Float32,
+        "top_p": pl.Float32,
+        "seed": pl.UInt64,
+        "finish_reason": pl.String,  # "stop" or "length"
+        "prefix_end": pl.UInt32,  # bytes of text that were given to the model, 0 for a plain sample
+        "model": pl.String,
+        "model_revision": pl.String,
+        "tokenizer_hash": pl.String,
+        "engine": pl.String,
+        "engine_version": pl.String,
+    },
+    frozenset({"logprobs"}),
+)
+
+SCORES = Schema(
+    "scores",
+    {
+        "sample_id": pl.String,
+        "model": pl.String,
+        "token_ids": _U32S,
+        "token_ends": _U32S,
+        "logprobs": _F32S,
+    },
+)
+
+SENTENCES = Schema(
+    "sentences",
+    {
+        "sample_id": pl.String,
+        "sentence": pl.UInt32,
+        "start": pl.UInt32,
+        "end": pl.UInt32,
+        "p_teacher": pl.Float32,
+        "p_student": pl.Float32,
+        "p_distilled": pl.Float32,
+        "kind": pl.String,  # teacher, student, common; shared and boosted once a distilled model has scored
+    },
+    frozenset({"p_distilled"}),
+)
+
+VERDICTS = Schema(
+    "verdicts",
+    {
+        "sample_id": pl.String,
+        "stage": pl.String,
+        "kept": pl.Boolean,
+        "reason": pl.String,
+        "detail": pl.String,
+    },
+)
+
+TRAIN = Schema(
+    "train",
+    {
+        "sample_id": pl.String,
+        "token_ids": _U32S,
+        "loss_mask": _U32S,  # run lengths: masked, trained, masked, trained, ...
+        "weight": pl.Float32,
+        "stage": pl.String,
+    },
+)
+
+EVAL = Schema(
+    "eval",
+    {
+        "benchmark": pl.String,
+        "question_id": pl.String,
+        "attempt": pl.UInt32,
+        "text": pl.String,
+        "extracted": pl.String,
+        "correct": pl.Boolean,
+        "finish_reason": pl.String,
+        "tokens": pl.UInt32,
+        "seconds": pl.Float32,
+    },
+    frozenset({"extracted"}),
+)
+
+METRICS = Schema(
+    "metrics",
+    {
+        "checkpoint": pl.String,  # "before", then the name of the training stage
+        "benchmark": pl.String,
+        "metric": pl.String,  # accuracy, length_tokens, cut_off_rate, kl_nats_per_response, ...
+        "group": pl.String,  # "all", or one domain
+        "value": pl.Float64,
+        "standard_error": pl.Float64,
+        "n": pl.UInt32,  # questions (or held-out samples) that the standard error is over
+    },
+    frozenset({"standard_error"}),
+)
+
+LOSSES = Schema(
+    "losses",
+    {
+        "stage": pl.String,
+        "step": pl.UInt32,
+        "epoch": pl.Float32,
+        "loss": pl.Float64,
+        "learning_rate": pl.Float64,
+        "grad_norm": pl.Float64,
+        "tokens": pl.UInt64,
+        "seconds": pl.Float64,
+    },
+)
+
+ALL: Mapping[str, Schema] = {
+    schema.name: schema
+    for schema in (QUESTIONS, SAMPLES, SCORES, SENTENCES, VERDICTS, TRAIN, EVAL, METRICS, LOSSES)
+}
+
+
+def check(frame: pl.DataFrame, schema: Schema, origin: str) -> pl.DataFrame:
+    """Hold ``frame`` against ``schema`` and return it with its columns in the schema's order.
+
+    ``origin`` names who made the frame (``"teacher 'echo' (plugin dasd-echo)"``) for the message.
+    Raises SchemaError naming origin, column, the type wanted and the type that came.
+    """
+    missing = [name for name in schema.columns if name not in frame.columns]
+    extra = [name for name in frame.columns if name not in schema.columns]
+    if missing or extra:
+        raise SchemaError(
+            f"{origin} returned {schema.name} rows with "
+            + " and ".join(
+                part
+                for part in (
+                    f"missing columns {missing}" if missing else "",
+                    f"unknown columns {extra}" if extra else "",
+                )
+                if part
+            )
+            + f"; wanted exactly {list(schema.columns)}"
+        )
+    for name, wanted in schema.columns.items():
+        got = frame.schema[name]
+        if got != wanted:
+            raise SchemaError(f"{origin} returned {schema.name}.{name} as {got}; wanted {wanted}")
+        if name not in schema.nullable and frame.get_column(name).null_count():
+            row = frame.get_column(name).is_null().arg_max()
+            raise SchemaError(
+                f"{origin} returned {schema.name}.{name} with a null in row {row}; this column can't be null"
+            )
+    return frame.select(list(schema.columns))

@@ -1,0 +1,213 @@
+"""Sections of a recipe: typed, frozen, every key with its meaning, default and bounds.
+
+``dasd.recipe`` reads YAML into these; ``docs/recipe.md`` is generated from them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys are refused, values never change after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class ModelSettings(Section):
+    """A model and the backend that runs it."""
+
+    model: str = Field(
+        description="A Hugging Face model directory or name, or one of the models that ship with dasd: "
+        "`dasd:mini-teacher`, `dasd:mini-student`."
+    )
+    backend: str = Field("transformers", description="Inference backend, by its registered name.")
+    revision: str | None = Field(None, description="Revision of a named model; a directory has none.")
+    precision: Literal["fp32", "bf16"] = Field("bf16", description="Data type that the weights run in.")
+    device: str = Field("auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
+    batch_size: int = Field(32, ge=1, description="Responses decoded together.")
+    token_budget: int = Field(
+        16384, ge=16, description="Tokens in one forward pass while scoring; longer texts are scored in chunks."
+    )
+    trust_remote_code: bool = Field(False, description="Run code that comes with the model. Off unless you trust it.")
+    options: dict[str, JsonValue] = Field(
+        default_factory=dict, description="The backend's own options, checked by the backend."
+    )
+
+
+class QuestionSource(Section):
+    """Where questions come from: a file of yours, a procedural set, or the bundled miniature task."""
+
+    source: str = Field(description="`file`, `reasoning-gym`, `miniature`, or a plugin's source.")
+    count: int | None = Field(None, ge=1, description="Take at most this many; all when absent (procedural: 500).")
+    domain: str | None = Field(None, description="Domain written on questions that carry none.")
+    options: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        description="The source's own options: `path` and column names for `file`, `dataset` for `reasoning-gym`.",
+    )
+
+
+class QuestionsSettings(Section):
+    """What the teacher is asked, and what the student is evaluated on."""
+
+    system_prompt: str | None = Field(
+        "You are a helpful assistant.",
+        description="Put before every conversation that has no system message of its own; null for none.",
+    )
+    train: tuple[QuestionSource, ...] = Field(min_length=1, description="Sources of the training questions.")
+    eval: tuple[QuestionSource, ...] = Field((), description="Sources of the evaluation questions.")
+
+
+class SamplingSettings(Section):
+    """How the teacher is sampled, at every temperature."""
+
+    candidates: int = Field(4, ge=1, description="Responses sampled a question and temperature.")
+    top_p: float = Field(1.0, gt=0, le=1, description="Nucleus: smallest set of tokens with this much probability.")
+    max_tokens: int = Field(32768, ge=1, description="Cap on the new tokens of a response (teacher's tokens).")
+    chunk: int = Field(
+        256, ge=1, description="Requests written together; what a kill can cost. A whole number of batches is best."
+    )
+
+
+class FilterSettings(Section):
+    """Which responses are kept. Every verdict is stored with its reason."""
+
+    length: bool = Field(True, description="Drop responses over the training context by the student's tokenizer.")
+    structure: Literal["think", "any"] = Field(
+        "think", description="`think`: non-empty reasoning between think tags, then a non-empty answer."
+    )
+    tool_calls: bool = Field(True, description="Drop responses with tool or function calls.")
+    truncated: bool = Field(True, description="Drop responses that hit the cap on tokens.")
+    repetition: bool = Field(True, description="Drop responses that loop or repeat themselves.")
+    repetition_share: float = Field(
+        0.5, gt=0, le=1, description="Largest share of tokens that may lie in repeated n-grams."
+    )
+    answer: bool = Field(False, description="Drop responses whose answer the question's verifier finds wrong.")
+    extra: tuple[str, ...] = Field((), description="Filters of plugins to apply as well, by name.")
+
+
+class DedupSettings(Section):
+    """Duplicates among kept responses, and overlap of questions with the evaluation set."""
+
+    exact: bool = Field(True, description="Drop exact duplicates of an earlier response to the same question.")
+    near: bool = Field(True, description="Drop near duplicates (Jaccard of token n-grams).")
+    threshold: float = Field(0.8, gt=0, le=1, description="Jaccard similarity from which two are near duplicates.")
+    ngram: int = Field(5, ge=1, description="Tokens in an n-gram for near duplicates.")
+    contamination: float | None = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Drop questions of which more than this share of n-grams occurs in the evaluation "
+        "questions; null: no check.",
+    )
+    contamination_ngram: int = Field(13, ge=1, description="Tokens in an n-gram for contamination.")
+
+
+class SelectSettings(Section):
+    """Which of a question's candidates is trained on."""
+
+    selector: str = Field(
+        "divergence",
+        description="`divergence` (most Teacher sentences), `random`, `longest`, `ratio`, `fewest`, `grape`, "
+        "`naturalness`, `length-matched`, or a plugin's.",
+    )
+    beta: float = Field(0.1, ge=0, lt=1, description="Teacher sentence: p_teacher - p_student > beta.")
+    per_question: int = Field(1, ge=1, description="Responses kept a question.")
+    options: dict[str, JsonValue] = Field(default_factory=dict, description="The selector's own options.")
+
+
+class TrainerSettings(Section):
+    """Hyper-parameters of every training stage; a stage may override any of them."""
+
+    trainer: str = Field("torch", description="Trainer, by its registered name.")
+    epochs: float = Field(6.0, gt=0, description="Passes over the selected responses.")
+    max_steps: int | None = Field(None, ge=1, description="Stop after this many optimiser steps.")
+    optimizer: Literal["adamw", "muon"] = Field("adamw", description="torch's AdamW, or Muon for matrices.")
+    learning_rate: float = Field(5e-5, gt=0, description="Peak learning rate.")
+    min_learning_rate: float = Field(1e-5, ge=0, description="Where the cosine ends.")
+    warmup_ratio: float = Field(0.1, ge=0, lt=1, description="Share of the steps with a linear warm-up.")
+    betas: tuple[float, float] = Field((0.9, 0.95), description="AdamW's betas.")
+    weight_decay: float = Field(0.1, ge=0, description="Decoupled weight decay.")
+    clip: float = Field(1.0, gt=0, description="Gradient norm at which gradients are clipped.")
+    batch_size: int = Field(64, ge=1, description="Packs in an optimiser step.")
+    micro_batch_size: int = Field(1, ge=1, description="Packs in a forward pass; the rest is accumulated.")
+    max_length: int = Field(65536, ge=8, description="Tokens in a pack; also the longest response kept.")
+    packing: bool = Field(True, description="Fill packs with several responses, isolated from one another.")
+    precision: Literal["fp32", "bf16"] = Field("bf16", description="Data type of the forward and backward pass.")
+    gradient_checkpointing: bool = Field(False, description="Recompute activations: less memory, more time.")
+    save_every: int = Field(100, ge=1, description="Optimiser steps between two saved states.")
+    device: str = Field("auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
+    options: dict[str, JsonValue] = Field(default_factory=dict, description="The trainer's own options.")
+
+
+class OffPolicyStage(Section):
+    """One training on responses that the teacher sampled at one temperature."""
+
+    kind: Literal["off-policy"] = Field("off-policy", description="Teacher responses.")
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Name of the stage, e.g. `low`.")
+    temperature: float = Field(ge=0, le=5, description="Sampling temperature of the teacher.")
+    trainer: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Keys of section `trainer` to change for this stage."
+    )
+
+
+class MixedPolicyStage(Section):
+    """One training on student answers that the teacher takes over where they drift."""
+
+    kind: Literal["mixed-policy"] = Field(description="Student starts, teacher continues.")
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Name of the stage, e.g. `mixed`.")
+    temperature: float = Field(1.0, ge=0, le=5, description="Sampling temperature of both models.")
+    questions: int | None = Field(None, ge=1, description="Training questions that the student answers; all if absent.")
+    cap: float = Field(1.5, gt=0, description="Cap on the student's answer, times the teacher's response in tokens.")
+    cut_from: float = Field(0.5, ge=0, lt=1, description="Cut at a random place beyond this share of the answer.")
+    balance: float = Field(
+        2.0, ge=0, description="Off-policy responses added for each mixed one (the report: 20K to 7.7K)."
+    )
+    train_prefix: bool = Field(True, description="Loss on the student's part too; masking it hurts.")
+    trainer: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Keys of section `trainer` to change for this stage."
+    )
+
+
+TrainingStage = Annotated[OffPolicyStage | MixedPolicyStage, Field(discriminator="kind")]
+
+
+class EvaluationSettings(Section):
+    """What is measured before training and after every stage."""
+
+    evaluator: str = Field("verifier", description="Evaluator, by its registered name.")
+    attempts: int = Field(4, ge=1, description="Answers sampled a question (k of avg@k).")
+    temperature: float = Field(1.0, ge=0, le=5, description="Sampling temperature of the student.")
+    top_p: float = Field(1.0, gt=0, le=1, description="Nucleus of the student.")
+    max_tokens: int = Field(32768, ge=1, description="Cap on the new tokens of an answer (student's tokens).")
+    heldout: int = Field(
+        200,
+        ge=0,
+        description="Evaluation questions that the teacher answers once at temperature 1, for the "
+        "sequence-level KL; 0: no KL.",
+    )
+
+
+class RecipeSettings(Section):
+    """A whole recipe."""
+
+    name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Names the run directory.")
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of everything that is random.")
+    plugins: tuple[str, ...] = Field((), description="Plugins to load, as with --plugins.")
+    teacher: ModelSettings = Field(description="The model to learn from.")
+    student: ModelSettings = Field(description="The model that learns.")
+    questions: QuestionsSettings = Field(description="Questions to train on and to evaluate on.")
+    sampling: SamplingSettings = Field(default_factory=SamplingSettings, description="Sampling the teacher.")
+    filters: FilterSettings = Field(default_factory=FilterSettings, description="Which responses are kept.")
+    dedup: DedupSettings = Field(default_factory=DedupSettings, description="Duplicates and contamination.")
+    select: SelectSettings = Field(default_factory=SelectSettings, description="Which candidate is trained on.")
+    stages: tuple[TrainingStage, ...] = Field(min_length=1, description="The trainings, in order.")
+    trainer: TrainerSettings = Field(default_factory=TrainerSettings, description="Hyper-parameters.")
+    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings, description="What is measured.")
+
+    def trainer_for(self, stage: OffPolicyStage | MixedPolicyStage) -> TrainerSettings:
+        """The trainer's settings with the stage's own changes applied, validated again."""
+        merged: dict[str, Any] = {**self.trainer.model_dump(), **stage.trainer}
+        return TrainerSettings.model_validate(merged)
