@@ -6,6 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= runs/demo
 
+# Under another HOME (sudo, a container, an empty one) rustup looks for its toolchains in the wrong place;
+# they lie beside the .cargo that its own programs are in.
+ifeq ($(shell cargo --version 2>/dev/null),)
+export RUSTUP_HOME := $(abspath $(dir $(shell command -v cargo))/../../.rustup)
+endif
+
 # The environment is rebuilt when what it is made from changes; Rust sources rebuild the extension alone.
 $(VENV)/.installed: pyproject.toml constraints.txt plugins/dasd-echo/pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

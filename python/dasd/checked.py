@@ -1,0 +1,227 @@
+"""Wrappers that hold what components return against schemas and promises, naming the one who broke them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+from pydantic import JsonValue
+
+from dasd.api import Evaluator, Filter, Questions, Selector, Teacher, Trainer, Verifier
+from dasd.errors import PluginError, SchemaError
+from dasd.records import (
+    Checkpoint,
+    ContinueRequest,
+    EvalSpec,
+    Grade,
+    ModelInfo,
+    SampleRequest,
+    SamplingSpec,
+    ScoreRequest,
+    ScoringSpec,
+    TrainSpec,
+)
+from dasd.schemas import EVAL, QUESTIONS, SAMPLES, SCORES, Schema, check
+from dasd.settings import QuestionSource
+
+_JUDGEMENT = Schema("verdicts", {"kept": pl.Boolean, "reason": pl.String, "detail": pl.String})
+
+
+def has_methods(made: object, names: Sequence[str], origin: str) -> None:
+    """PluginError when a factory returned something that lacks a method of its role."""
+    missing = [name for name in names if not hasattr(type(made), name) and not hasattr(made, name)]
+    if missing:
+        kind = type(made).__name__
+        raise PluginError(f"{origin}: its factory returned a {kind} without {', '.join(missing)}")
+
+
+class CheckedTeacher:
+    """A teacher whose frames are checked: schema, lengths of token lists, one row a request."""
+
+    def __init__(self, inner: Teacher, origin: str) -> None:
+        self._inner = inner
+        self._origin = origin
+
+    @property
+    def info(self) -> ModelInfo:
+        """Of the wrapped teacher."""
+        return self._inner.info
+
+    def sample(self, requests: Sequence[SampleRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
+        """As ``Teacher.sample``."""
+        return self._rows(self._inner.sample(requests, spec), [r.sample_id for r in requests], SAMPLES)
+
+    def continue_(self, requests: Sequence[ContinueRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
+        """As ``Teacher.continue_``; each text must start with its prefix."""
+        prefixes = {request.sample_id: request.prefix for request in requests}
+        for rows in self._rows(self._inner.continue_(requests, spec), list(prefixes), SAMPLES):
+            for sample_id, text in rows.select("sample_id", "text").iter_rows():
+                if not text.startswith(prefixes[sample_id]):
+                    raise SchemaError(
+                        f"{self._origin} returned a continuation of {sample_id} that doesn't start with its "
+                        "prefix"
+                    )
+            yield rows
+
+    def score(self, requests: Sequence[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
+        """As ``Teacher.score``."""
+        return self._rows(self._inner.score(requests, spec), [r.sample_id for r in requests], SCORES)
+
+    def close(self) -> None:
+        """Close the wrapped teacher."""
+        self._inner.close()
+
+    def _rows(
+        self, frames: Iterator[pl.DataFrame], wanted: list[str], schema: Schema
+    ) -> Iterator[pl.DataFrame]:
+        open_ids = set(wanted)
+        for frame in frames:
+            rows = check(_frame(frame, schema, self._origin), schema, self._origin)
+            _same_lengths(rows, schema, self._origin)
+            for sample_id in rows.get_column("sample_id"):
+                if sample_id not in open_ids:
+                    why = "twice" if sample_id in wanted else "that nobody asked for"
+                    what = f"{schema.name} row {why}: sample_id {sample_id}"
+                    raise SchemaError(f"{self._origin} returned a {what}")
+                open_ids.discard(sample_id)
+            yield rows
+        if open_ids:
+            raise SchemaError(
+                f"{self._origin} returned no {schema.name} row for {len(open_ids)} of {len(wanted)} "
+                f"requests, e.g. sample_id {min(open_ids)}"
+            )
+
+
+class CheckedTrainer:
+    """A trainer that must leave a checkpoint directory where it was asked to."""
+
+    def __init__(self, inner: Trainer, origin: str) -> None:
+        self._inner = inner
+        self._origin = origin
+
+    def train(self, shards: Sequence[Path], spec: TrainSpec, resume: bool) -> Checkpoint:
+        """As ``Trainer.train``."""
+        checkpoint = self._inner.train(shards, spec, resume)
+        if not isinstance(checkpoint, Checkpoint):
+            raise SchemaError(f"{self._origin} returned a {type(checkpoint).__name__}; wanted a Checkpoint")
+        if not (spec.output / "config.json").is_file():
+            raise SchemaError(f"{self._origin} left no model (config.json) in {spec.output}")
+        return checkpoint
+
+
+class CheckedEvaluator:
+    """An evaluator whose frames are checked against EVAL."""
+
+    def __init__(self, inner: Evaluator, origin: str) -> None:
+        self._inner = inner
+        self._origin = origin
+
+    def evaluate(self, model: Teacher, questions: pl.DataFrame, spec: EvalSpec) -> Iterator[pl.DataFrame]:
+        """As ``Evaluator.evaluate``."""
+        for frame in self._inner.evaluate(model, questions, spec):
+            yield check(_frame(frame, EVAL, self._origin), EVAL, self._origin)
+
+
+class CheckedSelector:
+    """A selector whose ranks must be one Float64 a candidate."""
+
+    def __init__(self, inner: Selector, origin: str) -> None:
+        self._inner = inner
+        self._origin = origin
+
+    @property
+    def needs_student(self) -> bool:
+        """Of the wrapped selector."""
+        return self._inner.needs_student
+
+    def rank(self, candidates: pl.DataFrame, student: Teacher | None) -> pl.Series:
+        """As ``Selector.rank``."""
+        ranks = self._inner.rank(candidates, student)
+        if not isinstance(ranks, pl.Series) or ranks.dtype != pl.Float64 or len(ranks) != candidates.height:
+            got = f"{len(ranks)} of {ranks.dtype}" if isinstance(ranks, pl.Series) else type(ranks).__name__
+            wanted = f"a series of {candidates.height} Float64"
+            raise SchemaError(f"{self._origin} returned ranks: {got}; wanted {wanted}")
+        return ranks
+
+
+class CheckedFilter:
+    """A filter that must judge every response, in order."""
+
+    def __init__(self, inner: Filter, origin: str) -> None:
+        self._inner = inner
+        self._origin = origin
+
+    def judge(self, responses: pl.DataFrame) -> pl.DataFrame:
+        """As ``Filter.judge``."""
+        rows = check(_frame(self._inner.judge(responses), _JUDGEMENT, self._origin), _JUDGEMENT, self._origin)
+        if rows.height != responses.height:
+            raise SchemaError(
+                f"{self._origin} judged {rows.height} of {responses.height} responses; wanted all"
+            )
+        return rows
+
+
+class CheckedQuestions:
+    """A source of questions whose options and rows are checked."""
+
+    def __init__(
+        self,
+        inner: Questions,
+        origin: str,
+        options: Callable[[Mapping[str, JsonValue]], dict[str, JsonValue]],
+    ) -> None:
+        self._inner = inner
+        self._origin = origin
+        self._options = options
+
+    def load(self, source: QuestionSource, split: str, seed: int) -> pl.DataFrame:
+        """As ``Questions.load``."""
+        source = source.model_copy(update={"options": self._options(source.options)})
+        rows = check(
+            _frame(self._inner.load(source, split, seed), QUESTIONS, self._origin), QUESTIONS, self._origin
+        )
+        wrong = rows.filter(pl.col("split") != split)
+        if wrong.height:
+            got = wrong["split"][0]
+            raise SchemaError(f"{self._origin} returned a question of split {got!r}; wanted {split!r}")
+        return rows
+
+
+class CheckedVerifier:
+    """A verifier that must return a Grade."""
+
+    def __init__(self, inner: Verifier, origin: str) -> None:
+        self._inner = inner
+        self._origin = origin
+
+    def grade(self, response: str, answer: str, argument: str) -> Grade:
+        """As ``Verifier.grade``."""
+        grade = self._inner.grade(response, answer, argument)
+        if not isinstance(grade, Grade):
+            raise SchemaError(f"{self._origin} returned a {type(grade).__name__}; wanted a Grade")
+        return grade
+
+
+def _frame(value: object, schema: Schema, origin: str) -> pl.DataFrame:
+    if not isinstance(value, pl.DataFrame):
+        got = type(value).__name__
+        raise SchemaError(f"{origin} returned a {got}; wanted a polars DataFrame of {schema.name}")
+    return value
+
+
+def _same_lengths(rows: pl.DataFrame, schema: Schema, origin: str) -> None:
+    """Tokens, their ends and their log-probabilities go together one to one; a mismatch is never padded."""
+    lengths = rows.select(
+        "sample_id",
+        tokens=pl.col("token_ids").list.len(),
+        ends=pl.col("token_ends").list.len(),
+        logprobs=pl.col("logprobs").list.len(),
+    )
+    wrong = lengths.filter((pl.col("tokens") != pl.col("ends")) | (pl.col("logprobs") != pl.col("tokens")))
+    if wrong.height:
+        sample_id, tokens, ends, logprobs = wrong.row(0)
+        raise SchemaError(
+            f"{origin} returned {schema.name} row {sample_id} with {tokens} token_ids, {ends} token_ends and "
+            f"{logprobs} logprobs; wanted as many of each"
+        )

@@ -1,0 +1,3 @@
+"""Model cards"""
+from pathlib import Path
+def write_card(d: Path) -> None: ...

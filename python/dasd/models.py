@@ -1,0 +1,135 @@
+"""Models on disk: where a reference points to, whether a directory can be used, and what its content is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue
+
+from dasd.errors import InputError
+from dasd.settings import ModelSettings
+
+__all__ = ["check_model", "context_length", "model_fingerprint", "resolve_model"]
+
+_BUNDLED = {"dasd:mini-teacher": "teacher", "dasd:mini-student": "student"}
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
+_CONTENT = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer*",
+    "vocab*",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template*",
+    "*.model",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "*.py",
+)
+_PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth")
+_CHUNK = 1 << 22
+
+
+def resolve_model(ref: str) -> str:
+    """Where ``from_pretrained`` finds a model: a bundled one's or a directory's absolute path, else its name.
+
+    Raises InputError for an unknown bundled model and for a path that isn't there.
+    """
+    if ref.startswith("dasd:"):
+        if ref not in _BUNDLED:
+            raise InputError(f"model {ref!r} doesn't ship with dasd; there are {', '.join(sorted(_BUNDLED))}")
+        from dasd.miniature import model_path
+
+        return str(model_path(_BUNDLED[ref]).absolute())
+    path = Path(ref).expanduser()
+    if path.is_dir():
+        return str(path.absolute())
+    if path.exists():
+        raise InputError(f"model {ref!r}: wanted a directory, got a file")
+    if not _HUB_NAME.fullmatch(ref):
+        raise InputError(f"model {ref!r}: no such directory, and it is no model's name (OWNER/NAME) either")
+    return ref
+
+
+def check_model(settings: ModelSettings) -> None:
+    """Refuse a model directory that can't be used, before anything is spent. A named model isn't checked.
+
+    Raises InputError for a directory without config, tokenizer or safetensors weights, naming what it lacks.
+    """
+    path = Path(resolve_model(settings.model))
+    if not path.is_dir():
+        if settings.model.startswith("dasd:"):
+            raise InputError(
+                f"model {settings.model}: its files are missing; `python -m dasd.miniature.make` makes them"
+            )
+        return
+    where = f"model directory {path}"
+    if not (path / "config.json").is_file():
+        raise InputError(f"{where} has no config.json; wanted a Hugging Face model directory")
+    if not any((path / name).is_file() for name in _TOKENIZER_FILES):
+        raise InputError(f"{where} has no tokenizer (tokenizer.json); save the model's tokenizer into it")
+    index = path / "model.safetensors.index.json"
+    if index.is_file():
+        try:
+            shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{index} is damaged ({error}); fetch or save the model again") from error
+        missing = [name for name in shards if not (path / name).is_file()]
+        if missing:
+            raise InputError(f"{where} lacks {len(missing)} of its {len(shards)} shards, e.g. {missing[0]}")
+    elif not any(path.glob("*.safetensors")):
+        if any(True for pattern in _PICKLED for _ in path.glob(pattern)):
+            raise InputError(
+                f"{where} has pickle weights only, which can run code when loaded; convert them to "
+                "safetensors (load them in a place that you trust and call save_pretrained)"
+            )
+        raise InputError(f"{where} has no weights (*.safetensors)")
+
+
+def model_fingerprint(settings: ModelSettings) -> dict[str, JsonValue]:
+    """What decides a model's outputs: a directory's content hash, a named model's revision."""
+    path = Path(resolve_model(settings.model))
+    if not path.is_dir():
+        return {"name": settings.model, "revision": settings.revision}
+    return {"content": _directory_digest(path)}
+
+
+def context_length(config: Any) -> int:
+    """Longest sequence in tokens that a transformers config declares.
+
+    Raises InputError for a config that declares none.
+    """
+    text = config.get_text_config(decoder=True) if hasattr(config, "get_text_config") else config
+    for name in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"):
+        value = getattr(text, name, None)
+        if isinstance(value, int) and value > 0:
+            return value
+    raise InputError(
+        f"the config of this {getattr(config, 'model_type', 'model')} declares no context length; "
+        "add max_position_embeddings to its config.json"
+    )
+
+
+def _directory_digest(path: Path) -> str:
+    files = sorted({file for pattern in _CONTENT for file in path.glob(pattern) if file.is_file()})
+    total = hashlib.blake2b(digest_size=16)
+    for file in files:
+        stat = file.stat()
+        total.update(f"{file.name}\0{_file_digest(file, stat.st_size, stat.st_mtime_ns)}\n".encode())
+    return total.hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _file_digest(file: Path, size: int, mtime_ns: int) -> str:  # noqa: ARG001 - size and time are the cache's key
+    digest = hashlib.blake2b(digest_size=16)
+    with file.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

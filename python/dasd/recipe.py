@@ -1,0 +1,253 @@
+"""Recipes: YAML files (or mappings) into settings, with overrides, plugins' defaults and absolute paths."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from dasd import recipe_yaml
+from dasd.errors import RecipeError
+from dasd.recipe_errors import describe, show
+from dasd.recipe_paths import resolve_paths
+from dasd.recipe_secrets import refuse_secrets
+from dasd.recipe_yaml import KeyPath, dotted
+from dasd.settings import MixedPolicyStage, RecipeSettings, TrainerSettings
+
+BUNDLED = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True, slots=True)
+class BundledRecipe:
+    """A recipe that ships with dasd."""
+
+    name: str
+    path: Path
+    summary: str
+    """The first line of the comment at its head."""
+
+
+def bundled() -> list[BundledRecipe]:
+    """The recipes that ship with dasd, by name."""
+    found = []
+    for path in sorted(BUNDLED.glob("*.yaml")):
+        first = path.read_text(encoding="utf-8").split("\n", 1)[0]
+        found.append(BundledRecipe(path.stem, path, first.removeprefix("#").strip()))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A validated recipe and the file that it came from (``None``: a mapping)."""
+
+    settings: RecipeSettings
+    path: Path | None = None
+
+    @classmethod
+    def load(
+        cls,
+        source: str | Path | Mapping[str, Any],
+        overrides: Sequence[str] = (),
+        plugins: Sequence[str] = (),
+    ) -> Recipe:
+        """Read the name of a bundled recipe, a YAML file or a mapping.
+
+        ``overrides``: ``"stages.high.temperature=0.9"``; ``plugins``: names to load besides the recipe's own.
+        Components of requested plugins become the defaults of their role, where neither the file nor an
+        override sets the key. Relative paths that exist become absolute.
+        Raises RecipeError with every problem that was found; PluginError for a plugin that doesn't load.
+        """
+        draft = _Draft.read(source)
+        for override in overrides:
+            draft.override(override)
+        draft.request(plugins)
+        return cls(draft.validate(), draft.path)
+
+    def to_yaml(self) -> str:
+        """The resolved recipe with every key; loads back to the same settings."""
+        data = self.settings.model_dump(mode="json")
+        return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)
+
+
+def find(reference: str | Path) -> Path:
+    """The file of a bundled recipe's name or of a path; RecipeError says which names there are."""
+    names = [recipe.name for recipe in bundled()]
+    if isinstance(reference, str) and reference in names:
+        return BUNDLED / f"{reference}.yaml"
+    path = Path(reference).expanduser()
+    if path.is_dir():
+        raise RecipeError(
+            f"{path} is a directory; wanted a recipe file or one of {', '.join(names)}"
+            + (f"; this run's is {path / 'recipe.yaml'}" if (path / "recipe.yaml").is_file() else "")
+        )
+    if not path.is_file():
+        close = difflib.get_close_matches(str(reference), names, n=1)
+        raise RecipeError(
+            f"there is no recipe {str(reference)!r}: neither a file nor a name"
+            + (f"; did you mean {close[0]!r}?" if close else "")
+            + f" Bundled: {', '.join(names)}."
+        )
+    return path
+
+
+class _Draft:
+    """A recipe before validation: raw data, and for every key path the place where it was set."""
+
+    def __init__(self, data: dict[str, Any], name: str, path: Path | None, lines: dict[KeyPath, int]) -> None:
+        self.data = data
+        self.name = name
+        self.path = path
+        self.lines = lines
+        self.overridden: set[KeyPath] = set()
+
+    @classmethod
+    def read(cls, source: str | Path | Mapping[str, Any]) -> _Draft:
+        lines: dict[KeyPath, int] = {}
+        if isinstance(source, Mapping):
+            data: Any = copy.deepcopy(dict(source))
+            name, path = "recipe", None
+        else:
+            path = find(source)
+            name = str(path) if path.parent != BUNDLED else f"recipe {path.stem}"
+            try:
+                text = path.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise RecipeError(f"{name} can't be read: {error}") from error
+            data, lines = recipe_yaml.parse(text, name)
+        if not isinstance(data, dict):
+            got = "nothing" if data is None else show(data)
+            raise RecipeError(f"{name}: wanted keys and values (teacher, student, stages ...), got {got}")
+        return cls(data, name, path, lines)
+
+    def where(self, path: KeyPath) -> str:
+        """Where the nearest thing at or above ``path`` was set, with a colon for the message."""
+        for length in range(len(path), -1, -1):
+            above = path[:length]
+            if above in self.overridden:
+                return "from -o: "  # without its value, which may be a secret
+            if above in self.lines:
+                return f"{self.name}, line {self.lines[above]}: "
+        return f"{self.name}: "
+
+    def override(self, text: str) -> None:
+        """Apply ``key.path=value``; list items by index or by their ``name``."""
+        key, equals, raw = text.partition("=")
+        parts = [part.strip() for part in key.split(".")]
+        if not equals or not all(parts):
+            raise RecipeError(f"-o {text}: wanted key=value, e.g. -o stages.high.temperature=0.9")
+        path: list[str | int] = []
+        here: Any = self.data
+        for part in parts[:-1]:
+            step = _step(here, part, text)
+            path.append(step)
+            if isinstance(here, dict) and here.get(step) is None:
+                here[step] = {}
+            here = here[step]
+            if not isinstance(here, (dict, list)):
+                raise RecipeError(f"-o {text}: {dotted(tuple(path))} is {show(here)}, with no keys below")
+        last = _step(here, parts[-1], text)
+        here[last] = recipe_yaml.value(raw)
+        path.append(last)
+        whole = tuple(path)
+        self.lines = {known: line for known, line in self.lines.items() if known[: len(whole)] != whole}
+        self.overridden.add(whole)
+
+    def request(self, plugins: Sequence[str]) -> None:
+        """Add ``plugins`` to the recipe's own, and let what they bring be the defaults of its role."""
+        own = self.data.get("plugins") or []
+        if not isinstance(own, (list, tuple)) or not all(isinstance(name, str) for name in own):
+            return  # validation says what is wrong
+        requested = list(dict.fromkeys([*own, *plugins]))
+        if not requested:
+            return
+        from dasd.plugins import PluginHost
+
+        self.data["plugins"] = requested
+        for path, value in PluginHost.load(requested).defaults().items():
+            section = self.data.setdefault(path[0], {})
+            if isinstance(section, dict):
+                section.setdefault(path[1], value)
+
+    def validate(self) -> RecipeSettings:
+        """Settings, or one RecipeError with all problems."""
+        refuse_secrets(self.data, self.where)
+        stages = self.data.get("stages")
+        for stage in stages if isinstance(stages, (list, tuple)) else ():
+            if isinstance(stage, dict):
+                stage.setdefault("kind", "off-policy")  # a tagged union needs its tag
+        # Bundled recipes lie inside the package: paths in them are the user's, from the working directory.
+        base = self.path.parent if self.path is not None and self.path.parent != BUNDLED else None
+        resolve_paths(self.data, base, self.overridden)
+        try:
+            settings = RecipeSettings.model_validate(self.data)
+        except ValidationError as error:
+            problems = describe(error, RecipeSettings, (), self.where, RecipeSettings)
+            raise RecipeError(self._headed(problems)) from error
+        problems = self._across(settings)
+        if problems:
+            raise RecipeError(self._headed(problems))
+        return settings
+
+    def _headed(self, problems: Sequence[str]) -> str:
+        count = "one problem" if len(problems) == 1 else f"{len(problems)} problems"
+        return f"{count} in {self.name}:\n" + "\n".join(problems)
+
+    def _across(self, settings: RecipeSettings) -> list[str]:
+        """Problems that no single key shows."""
+        problems: list[str] = []
+
+        def problem(path: KeyPath, text: str) -> None:
+            problems.append(f"  {self.where(path)}{dotted(path)}: {text}")
+
+        if settings.trainer.min_learning_rate > settings.trainer.learning_rate:
+            problem(("trainer", "min_learning_rate"), _too_low(settings.trainer))
+        seen: dict[str, int] = {}
+        off_policy = False
+        for index, stage in enumerate(settings.stages):
+            at: KeyPath = ("stages", index)
+            if stage.name in seen:
+                problem((*at, "name"), f"{stage.name!r} is the name of stage {seen[stage.name]} already")
+            seen.setdefault(stage.name, index)
+            if isinstance(stage, MixedPolicyStage) and not off_policy:
+                problem(at, "a mixed-policy stage needs an off-policy stage before it, to cap and balance it")
+            off_policy = off_policy or not isinstance(stage, MixedPolicyStage)
+            try:
+                trainer = settings.trainer_for(stage)
+            except ValidationError as error:
+                problems += describe(error, TrainerSettings, (*at, "trainer"), self.where, RecipeSettings)
+                continue
+            if stage.trainer and trainer.min_learning_rate > trainer.learning_rate:
+                problem((*at, "trainer"), _too_low(trainer))
+        return problems
+
+
+def _too_low(trainer: TrainerSettings) -> str:
+    return (
+        f"the cosine ends at min_learning_rate {trainer.min_learning_rate}, above learning_rate "
+        f"{trainer.learning_rate}; set both"
+    )
+
+
+def _step(here: Any, part: str, text: str) -> str | int:
+    """The key, or the index of the list item, that ``part`` of ``-o text`` means."""
+    if not isinstance(here, list):
+        return part
+    names = [item.get("name") for item in here if isinstance(item, dict)]
+    for index, item in enumerate(here):
+        if isinstance(item, dict) and item.get("name") == part:
+            return index
+    if part.isdigit() and int(part) < len(here):
+        return int(part)
+    known = [str(name) for name in names if name] or [str(index) for index in range(len(here))]
+    close = difflib.get_close_matches(part, known, n=1)
+    raise RecipeError(
+        f"-o {text}: there is no item {part!r} in this list"
+        + (f"; did you mean {close[0]!r}?" if close else "")
+        + f" Known: {', '.join(known) or 'none'}."
+    )

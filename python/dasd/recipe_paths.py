@@ -1,0 +1,75 @@
+"""Relative paths of a recipe: against the recipe file's directory first, then the working directory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+from dasd.recipe_yaml import KeyPath
+
+_GLOB = ("*", "?", "[")
+
+
+def resolve_paths(data: dict[str, Any], base: Path | None, overridden: Collection[KeyPath]) -> None:
+    """Make the relative paths in ``data`` absolute, in place.
+
+    Paths are ``teacher.model`` and ``student.model`` where such a directory exists, and every option called
+    ``path`` or ending in ``_path``. What was set by ``-o`` is looked for in the working directory first. A
+    path that doesn't exist is made absolute too, so that the complaint names the place that was looked at;
+    a model that isn't a directory stays the name that it is.
+    """
+    cwd = Path.cwd()
+    for holder, key, path, is_model in _places(data):
+        value = holder[key]
+        from_command_line = any(path[: len(known)] == known for known in overridden)
+        roots = [root for root in ((cwd, base) if from_command_line else (base, cwd)) if root is not None]
+        if isinstance(value, str):
+            holder[key] = _model(value, roots) if is_model else _absolute(value, roots)
+        elif isinstance(value, list) and not is_model:
+            holder[key] = [_absolute(item, roots) if isinstance(item, str) else item for item in value]
+
+
+def _places(data: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, KeyPath, bool]]:
+    sections: list[tuple[KeyPath, Any]] = [((name,), data.get(name)) for name in ("teacher", "student")]
+    for path, section in sections:
+        if isinstance(section, dict) and "model" in section:
+            yield section, "model", (*path, "model"), True
+    sections += [((name,), data.get(name)) for name in ("select", "trainer")]
+    questions = data.get("questions")
+    if isinstance(questions, dict):
+        for split in ("train", "eval"):
+            items = questions.get(split)
+            if isinstance(items, (list, tuple)):
+                sections += [(("questions", split, index), item) for index, item in enumerate(items)]
+    for path, section in sections:
+        options = section.get("options") if isinstance(section, dict) else None
+        if isinstance(options, dict):
+            for key in options:
+                if isinstance(key, str) and (key == "path" or key.endswith("_path")):
+                    yield options, key, (*path, "options", key), False
+
+
+def _absolute(value: str, roots: list[Path]) -> str:
+    if not value or "://" in value:
+        return value
+    path = Path(value).expanduser()
+    if path.is_absolute():
+        return str(path)
+    for root in roots:
+        if (root / path).exists() or (any(sign in value for sign in _GLOB) and any(root.glob(value))):
+            return str((root / path).absolute())
+    return str((roots[0] / path).absolute())
+
+
+def _model(value: str, roots: list[Path]) -> str:
+    if not value or value.startswith("dasd:"):
+        return value
+    path = Path(value).expanduser()
+    if path.is_absolute():
+        return str(path)
+    for root in roots:
+        if (root / path).is_dir():
+            return str((root / path).absolute())
+    # ./models/x or ../x can't be the name of a model on a hub: say which place was looked at.
+    return str((roots[0] / path).absolute()) if value.startswith(("./", "../")) else value

@@ -1,0 +1,209 @@
+"""The figures about responses and sentences: each from a small frame, each with its n and its caption."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from matplotlib.artist import Artist
+from matplotlib.ticker import MaxNLocator
+
+from dasd.report.drawing import COLOURS, INK, KIND_COLOURS, MUTED, Drawing, axes_row, styled, to_svg
+from dasd.report.numbers import count
+
+__all__ = ["KIND_WORDS", "cut_off_figure", "density_figure", "positions_figure", "probabilities_figure"]
+
+KIND_WORDS = {
+    "teacher": "Teacher",
+    "student": "Student",
+    "common": "Common",
+    "shared": "Shared",
+    "boosted": "Boosted",
+}
+_ANSWERS = {True: "right answers", False: "wrong answers", None: "answers not graded"}
+_STYLES = ("-", "--", "-.", ":")
+
+
+@styled
+def density_figure(probabilities: pl.DataFrame) -> Drawing:
+    """Density of the response probability by temperature, from ``series.response_probabilities``."""
+    figure, (axes,) = axes_row([1.0], height=2.9)
+    parts: list[str] = []
+    groups = probabilities.partition_by("stage", maintain_order=True)
+    lowest = float(np.quantile(probabilities["p"].to_numpy(), 0.002)) - 0.05
+    grid = np.linspace(max(0.0, lowest), 1.0, 256)
+    for index, group in enumerate(groups):
+        values = group["p"].to_numpy()
+        label = f"{group['stage'][0].removeprefix('sample-')}, T = {group['temperature'][0]:g}"
+        density = _density(values, grid)
+        colour = COLOURS[index % len(COLOURS)]
+        axes.plot(grid, density, _STYLES[index % len(_STYLES)], color=colour, label=label)
+        axes.fill_between(grid, density, color=colour, alpha=0.12, linewidth=0)
+        axes.axvline(float(np.median(values)), color=colour, linewidth=0.8, alpha=0.8, ymax=0.06)
+        noun = "" if parts else " responses"
+        parts.append(f"{count(len(values))}{noun} at T = {group['temperature'][0]:g}")
+    axes.set_xlim(float(grid[0]), 1.0)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("response probability (geometric mean of its tokens' probabilities)")
+    axes.set_ylabel("density")
+    axes.legend(loc="upper left")
+    n = f"n = {', '.join(parts)}"
+    title = "Response probability by temperature"
+    return Drawing(
+        "density",
+        title,
+        to_svg(figure, "density", f"{title}: one density curve for each sampling temperature; {n}"),
+        "Kernel density of the teacher's responses before filtering. Probabilities are raw: at temperature 1 "
+        "whatever the sampling temperature. Ticks on the axis mark the medians.",
+        n,
+    )
+
+
+def _density(values: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """Gaussian kernel density on [0, 1], mirrored at both ends so that no mass leaves; Silverman's width."""
+    spread = float(min(np.std(values), (np.quantile(values, 0.75) - np.quantile(values, 0.25)) / 1.34))
+    width = max(0.9 * (spread or float(np.std(values))) * len(values) ** -0.2, 0.004)
+    total = np.zeros_like(grid)
+    for centres in (values, -values, 2.0 - values):
+        for start in range(0, len(centres), 4096):
+            distance = (grid[:, None] - centres[None, start : start + 4096]) / width
+            total += np.exp(-0.5 * distance * distance).sum(axis=1)
+    return np.asarray(total / (len(values) * width * np.sqrt(2 * np.pi)))
+
+
+@styled
+def positions_figure(name: str, title: str, shares: pl.DataFrame, caption: str) -> Drawing:
+    """Stacked shares of the kinds of sentences by position, from ``series.positions``; a panel a group."""
+    groups = shares.partition_by("correct", maintain_order=True)
+    groups.sort(key=lambda group: {True: 0, False: 1, None: 2}[group["correct"][0]])
+    figure, all_axes = axes_row([1.0] * len(groups), height=2.9, share_y=True)
+    parts = []
+    for axes, group in zip(all_axes, groups, strict=True):
+        words = {True: "right answers", False: "wrong answers", None: "answers not graded"}[
+            group["correct"][0]
+        ]
+        sentences = int(group.unique("bin")["sentences"].sum())
+        responses = int(group["responses"][0])
+        parts.append(f"{count(sentences)} sentences of {count(responses)} responses with {words}")
+        bins = 1 + max(group["bin"].to_list())
+        bottom = np.zeros(bins)
+        centres = (np.arange(bins) + 0.5) / bins
+        for kind in KIND_WORDS:
+            rows = group.filter(pl.col("kind") == kind)
+            heights = np.zeros(bins)
+            heights[rows["bin"].to_numpy()] = rows["share"].to_numpy()
+            if heights.any():
+                axes.bar(
+                    centres,
+                    heights,
+                    width=0.94 / bins,
+                    bottom=bottom,
+                    color=KIND_COLOURS[kind],
+                    label=KIND_WORDS[kind],
+                    linewidth=0,
+                )
+            bottom += heights
+        axes.set_title(words.capitalize())
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1)
+        axes.set_xticks([0, 0.5, 1], ["start", "middle", "end"])
+        axes.get_xticklabels()[0].set_horizontalalignment("left")
+        axes.get_xticklabels()[-1].set_horizontalalignment("right")
+        axes.grid(visible=False)
+    all_axes[0].set_ylabel("share of sentences")
+    for axes in all_axes[1:]:
+        axes.tick_params(labelleft=False)
+    handles: dict[str, Artist] = {}
+    for axes in all_axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    figure.legend(list(handles.values()), list(handles), loc="outside right center", reverse=True)
+    n = "n = " + "; ".join(parts)
+    return Drawing(name, title, to_svg(figure, name, f"{title}: stacked bars of shares; {n}"), caption, n)
+
+
+@styled
+def probabilities_figure(sentences: pl.DataFrame) -> Drawing:
+    """The probabilities of one response's sentences along the response; ``sentences`` in order."""
+    figure, (axes,) = axes_row([1.0], height=2.8)
+    number = np.arange(1, sentences.height + 1)
+    for kind, colour in KIND_COLOURS.items():
+        rows = number[(sentences["kind"] == kind).to_numpy()]
+        if kind in ("teacher", "student", "boosted") and len(rows):
+            axes.bar(rows, np.ones(len(rows)), width=1.0, color=colour, alpha=0.14, linewidth=0)
+    curves = [("p_teacher", "teacher", "-", "o"), ("p_student", "student", "--", "s")]
+    if sentences["p_distilled"].null_count() < sentences.height:
+        curves.append(("p_distilled", "distilled", ":", "D"))
+    words = {
+        "p_teacher": "teacher",
+        "p_student": "student before distillation",
+        "p_distilled": "distilled student",
+    }
+    marked = sentences.height <= 60
+    for column, colour, style, marker in curves:
+        axes.plot(
+            number,
+            sentences[column].cast(pl.Float64).to_numpy(),
+            style,
+            marker=marker if marked else "",
+            markersize=3.5,
+            color=KIND_COLOURS[colour],
+            label=words[column],
+        )
+    axes.set_xlim(0.5, sentences.height + 0.5)
+    axes.set_ylim(0, 1.02)
+    if sentences.height <= 24:
+        axes.set_xticks(number)
+    axes.set_xlabel("sentence")
+    axes.set_ylabel("probability")
+    figure.legend(loc="outside upper left", ncols=3)
+    n = f"n = 1 response of {count(sentences.height)} sentences"
+    title = "One response, sentence by sentence"
+    return Drawing(
+        "response",
+        title,
+        to_svg(figure, "response", f"{title}: probability of each sentence under each model; {n}"),
+        "Geometric mean of the token probabilities in each sentence, each model with its own tokenizer. "
+        "Shaded behind: Teacher, Student and Boosted sentences, in the colours of the text below.",
+        n,
+    )
+
+
+@styled
+def cut_off_figure(bins: pl.DataFrame, *, curves: Sequence[str], caption: str) -> Drawing:
+    """Share of cut-off answers by length of the training response.
+
+    ``bins``: columns curve (string), low and high (tokens), share, standard_error, n.
+    """
+    figure, (axes,) = axes_row([1.0], height=2.9)
+    for index, curve in enumerate(curves):
+        rows = bins.filter(pl.col("curve") == curve).sort("low")
+        middle = ((rows["low"] + rows["high"]) / 2).to_numpy()
+        axes.errorbar(
+            middle,
+            100 * rows["share"].to_numpy(),
+            yerr=100 * rows["standard_error"].to_numpy(),
+            fmt="o" + _STYLES[index % len(_STYLES)],
+            capsize=2.5,
+            elinewidth=1.0,
+            color=COLOURS[index % len(COLOURS)],
+            label=curve,
+        )
+        for x, y, size in zip(middle, rows["share"], rows["n"], strict=True):
+            axes.annotate(
+                str(size), (x, 100 * y), xytext=(5, 5), textcoords="offset points", fontsize=7.5, color=MUTED
+            )
+    axes.set_ylim(bottom=0)
+    axes.margins(y=0.15)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("length of the teacher's response to the same question (tokens)")
+    axes.set_ylabel("answers cut off (%)")
+    if len(curves) > 1:
+        axes.legend(loc="best")
+    axes.axhline(0, color=INK, linewidth=0.4)
+    n = f"n = {count(int(bins['n'].sum()))} answers of the student"
+    title = "Cut-off rate by length of the training response"
+    return Drawing(
+        "cut-off", title, to_svg(figure, "cut-off", f"{title}: points with error bars; {n}"), caption, n
+    )

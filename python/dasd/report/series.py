@@ -1,0 +1,135 @@
+"""Small frames that the figures are drawn from: read lazily, a seeded sample of the responses at most.
+
+Kinds of sentences are those of the select stage; the report's own scoring brings the third probability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import polars as pl
+
+from dasd.seeds import uniform
+from dasd.store import Run
+
+__all__ = [
+    "KINDS",
+    "losses",
+    "positions",
+    "response_probabilities",
+    "rows_of",
+    "sampled_ids",
+    "selected_ids",
+    "stage_names",
+]
+
+KINDS = ("teacher", "student", "common", "shared", "boosted")
+
+Correctness = Callable[[pl.DataFrame], pl.Series]
+"""From rows with question_id and text to a nullable Boolean a row: right, wrong, or nobody knows."""
+
+LOSS_POINTS = 400
+
+
+def stage_names(run: Run, kind: str) -> list[str]:
+    """Names of the finished stages of one kind, in the order of the graph."""
+    return [manifest.name for manifest in run.stages() if manifest.kind == kind]
+
+
+def sampled_ids(rows: pl.LazyFrame, limit: int, seed: int, what: str) -> list[str]:
+    """At most ``limit`` distinct sample_ids of ``rows``, drawn by ``seed`` and what they are drawn for.
+
+    Reads one column. The draw of an id depends on nothing but the id, the seed and ``what``.
+    """
+    ids = rows.select(pl.col("sample_id").unique()).collect(engine="streaming").to_series().to_list()
+    ordered: list[str] = sorted(ids)
+    if len(ordered) > limit:
+        ordered = sorted(ordered, key=lambda sample_id: uniform(what, seed, sample_id))[:limit]
+    return ordered
+
+
+def rows_of(frame: pl.LazyFrame, sample_ids: Sequence[str]) -> pl.DataFrame:
+    """The rows of ``frame`` that belong to these samples, in the frame's order."""
+    return frame.filter(pl.col("sample_id").is_in(list(sample_ids))).collect(engine="streaming")
+
+
+def selected_ids(run: Run, stage: str) -> list[str]:
+    """The samples that a select stage kept, in its order."""
+    verdicts = run.frame("verdicts", stage).filter(pl.col("kept")).select("sample_id")
+    return verdicts.collect().to_series().to_list()
+
+
+def response_probabilities(run: Run, stages: Sequence[str], limit: int, seed: int) -> pl.DataFrame:
+    """Geometric mean of the token probabilities of sampled responses.
+
+    Columns stage, temperature (f32) and p (f64). Raw log-probabilities only: those after temperature and
+    top-p answer another question.
+    """
+    frames = []
+    for stage in stages:
+        raw = run.frame("samples", stage).filter(
+            (pl.col("logprobs_mode") == "raw")
+            & pl.col("logprobs").is_not_null()
+            & (pl.col("token_ids").list.len() > 0)
+        )
+        ids = sampled_ids(raw, limit, seed, "density")
+        frames.append(
+            raw.filter(pl.col("sample_id").is_in(ids))
+            .select(
+                stage=pl.lit(stage),
+                temperature=pl.col("temperature"),
+                p=pl.col("logprobs").list.mean().cast(pl.Float64).exp(),
+            )
+            .filter(pl.col("p").is_finite())
+            .collect(engine="streaming")
+        )
+    schema = {"stage": pl.String, "temperature": pl.Float32, "p": pl.Float64}
+    return pl.concat(frames) if frames else pl.DataFrame(schema=schema)
+
+
+def positions(
+    sentences: pl.DataFrame, correct: pl.DataFrame, bins: int, kinds: Sequence[str] = KINDS
+) -> pl.DataFrame:
+    """Share of each kind of sentence by relative position in the response.
+
+    ``sentences``: SENTENCES rows; ``correct``: sample_id and a nullable Boolean. Columns correct (bool?),
+    bin (0 is the response's start), kind, share, sentences (of the bin) and responses (of the group).
+    """
+    placed = sentences.join(correct, on="sample_id", how="left").with_columns(
+        bin=((pl.col("sentence") + 0.5) / pl.len().over("sample_id") * bins).floor().cast(pl.Int64)
+    )
+    responses = placed.group_by("correct").agg(responses=pl.col("sample_id").n_unique())
+    return (
+        placed.group_by("correct", "bin")
+        .agg(
+            sentences=pl.len(),
+            kind=pl.lit(pl.Series(list(kinds))).implode().first(),
+            share=pl.concat_list([(pl.col("kind") == kind).mean() for kind in kinds]).first(),
+        )
+        .explode("kind", "share")
+        .join(responses, on="correct", how="left", nulls_equal=True)
+        .sort("correct", "bin", pl.col("kind").replace_strict(list(kinds), range(len(kinds))))
+    )
+
+
+def losses(run: Run) -> pl.DataFrame:
+    """Loss of every training, averaged over equal runs of steps: columns stage, step, loss, seconds, tokens.
+
+    At most LOSS_POINTS points a training, in the order of the trainings.
+    """
+    frames = []
+    for stage in stage_names(run, "train"):
+        rows = run.frame("losses", stage)
+        last = rows.select(pl.col("step").max()).collect().item()
+        if last is None:
+            continue
+        width = max(1, -(-int(last) // LOSS_POINTS))
+        frames.append(
+            rows.group_by(bucket=(pl.col("step") - 1).clip(0) // width)
+            .agg(pl.col("step").max(), pl.col("loss").mean())
+            .sort("bucket")
+            .select(pl.lit(stage).alias("stage"), "step", "loss")
+            .collect(engine="streaming")
+        )
+    schema = {"stage": pl.String, "step": pl.UInt32, "loss": pl.Float64}
+    return pl.concat(frames) if frames else pl.DataFrame(schema=schema)

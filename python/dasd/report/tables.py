@@ -1,0 +1,311 @@
+"""The report's tables as rows of words, for the page and the terminal alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dasd.progress import human_seconds
+from dasd.report.data import CheckpointFigures, FlowRow, Metric, ReportData
+from dasd.report.numbers import MISSING, count, decimal, percent, plus_minus, short
+
+__all__ = [
+    "TextTable",
+    "benchmarks",
+    "distilled_table",
+    "domain_tables",
+    "dropped_table",
+    "flow_table",
+    "headline_tables",
+    "selection_table",
+    "time_table",
+    "training_table",
+]
+
+ACCURACY, LENGTH, CUT_OFF, KL = "accuracy", "length_tokens", "cut_off_rate", "kl_nats_per_response"
+
+
+@dataclass(frozen=True, slots=True)
+class TextTable:
+    """A table of words. The first column heads its row; ``reference`` rows are set apart."""
+
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+    reference: frozenset[int] = frozenset()
+
+
+def benchmarks(data: ReportData) -> list[str]:
+    """Names of the benchmarks that the student was measured on, in order."""
+    found: dict[str, None] = {}
+    for checkpoint in data.checkpoints:
+        for metric in checkpoint.metrics:
+            if metric.metric == ACCURACY and checkpoint.role != "teacher":
+                found[metric.benchmark] = None
+    return list(found)
+
+
+def headline_tables(data: ReportData) -> list[TextTable]:
+    """One table a benchmark: checkpoints against accuracy, length, cut-off rate and KL."""
+    names: Sequence[str | None] = benchmarks(data) or [None]
+    return [_headline(data, name) for name in names] if data.checkpoints else []
+
+
+def _headline(data: ReportData, benchmark: str | None) -> TextTable:
+    rows, reference = [], set()
+    questions = kl_responses = None
+    for index, checkpoint in enumerate(data.checkpoints):
+        teacher = checkpoint.role == "teacher"
+        accuracy, length, cut_off = (
+            _find(checkpoint, name, None if teacher else benchmark) for name in (ACCURACY, LENGTH, CUT_OFF)
+        )
+        kl = _find(checkpoint, KL, None)
+        if teacher:
+            reference.add(index)
+        else:
+            questions = questions or (accuracy.n if accuracy else None)
+            kl_responses = kl_responses or (kl.n if kl else None)
+        rows.append(
+            (
+                {"before": "before training", "teacher": "teacher (reference)"}.get(
+                    checkpoint.name, f"after {checkpoint.name}"
+                ),
+                _with_error(accuracy, as_percent=True),
+                _with_error(length),
+                _with_error(cut_off, as_percent=True),
+                _with_error(kl) if not teacher else "0",
+            )
+        )
+    parts = []
+    if questions:
+        parts.append(f"n = {count(questions)} questions")
+    if kl_responses:
+        parts.append(f"KL: n = {count(kl_responses)} held-out teacher responses")
+    if reference:
+        found = _find(data.checkpoints[min(reference)], ACCURACY, None)
+        if found is not None:
+            parts.append(f"teacher: n = {count(found.n)} held-out responses, one a question, its own tokens")
+    several = len(benchmarks(data)) > 1
+    return TextTable(
+        caption="Checkpoints" + (f" on {benchmark}" if several else ""),
+        head=("model", "accuracy, %", "length, tokens", "cut off, %", "KL, nats a response"),
+        rows=tuple(rows),
+        note="Mean ± one standard error. " + "; ".join(parts) + ("." if parts else ""),
+        reference=frozenset(reference),
+    )
+
+
+def domain_tables(data: ReportData) -> list[TextTable]:
+    """Accuracy by domain, one table a benchmark that has more than one."""
+    tables = []
+    for benchmark in benchmarks(data):
+        students = [item for item in data.checkpoints if item.role != "teacher"]
+        sizes: dict[str, int] = {}
+        for checkpoint in students:
+            for metric in checkpoint.metrics:
+                if (metric.metric, metric.benchmark) == (ACCURACY, benchmark) and metric.group != "all":
+                    sizes.setdefault(metric.group, metric.n)
+        if len(sizes) < 2:
+            continue
+        rows = [
+            (
+                "before training" if item.name == "before" else f"after {item.name}",
+                *(_with_error(_find(item, ACCURACY, benchmark, domain), as_percent=True) for domain in sizes),
+            )
+            for item in students
+        ]
+        tables.append(
+            TextTable(
+                caption=f"Accuracy by domain on {benchmark}, %",
+                head=("model", *sizes),
+                rows=tuple(rows),
+                note="Mean ± one standard error; questions: "
+                + ", ".join(f"{domain} {count(n)}" for domain, n in sizes.items())
+                + ".",
+            )
+        )
+    return tables
+
+
+def selection_table(data: ReportData) -> TextTable | None:
+    """What selection did at each temperature."""
+    if not data.selections:
+        return None
+    rows = [
+        (
+            f"{item.stage}, T = {item.temperature:g}",
+            f"{count(item.selected)} of {count(item.candidates)}",
+            percent(item.teacher_share),
+            percent(item.student_share),
+            percent(item.common_share),
+            decimal(item.score_length_correlation),
+            percent(item.agreement_longest, 0),
+            percent(item.agreement_random, 0),
+            f"{percent(item.wrong_before)} → {percent(item.wrong_after)}"
+            if item.wrong_before is not None or item.wrong_after is not None
+            else MISSING,
+        )
+        for item in data.selections
+    ]
+    first = data.selections[0]
+    return TextTable(
+        caption="Selection by temperature",
+        head=(
+            "stage",
+            "selected",
+            "Teacher",
+            "Student",
+            "Common",
+            "score ~ length",
+            "as longest",
+            "as random",
+            "wrong answers",
+        ),
+        rows=tuple(rows),
+        note=f"Selector {first.selector}, β = {first.beta:g}. Teacher, Student, Common: shares of the "
+        f"candidates' sentences (n = {', '.join(count(item.sentences) for item in data.selections)}). "
+        "score ~ length: correlation of the selector's score with the response's length. As longest, as "
+        "random: questions where these pick the same candidate. Wrong answers: share among the candidates "
+        "→ among the selected.",
+    )
+
+
+def flow_table(data: ReportData) -> TextTable | None:
+    """From samples to trained tokens, a row a training stage."""
+    if not data.flow:
+        return None
+    rows = [
+        (
+            row.stage,
+            count(row.questions),
+            count(row.sampled),
+            _left(row.after_filter, row.dropped_by_filter),
+            _left(row.after_dedup, row.dropped_by_dedup),
+            count(row.selected),
+            count(row.trained_rows),
+            short(row.trained_tokens),
+        )
+        for row in data.flow
+    ]
+    return TextTable(
+        caption="From samples to training rows",
+        head=(
+            "stage",
+            "questions",
+            "sampled",
+            "after filters",
+            "after dedup",
+            "selected",
+            "trained rows",
+            "trained tokens",
+        ),
+        rows=tuple(rows),
+        note="Counts of responses. Trained tokens: tokens with loss, once through the data. Mixed-policy "
+        "rows hold the off-policy responses that were added for balance.",
+    )
+
+
+def dropped_table(data: ReportData) -> TextTable | None:
+    """Why responses were dropped, a column a training stage."""
+    reasons: dict[tuple[str, str], None] = {}
+    for row in data.flow:
+        reasons |= {("filters", reason): None for reason in row.dropped_by_filter}
+    for row in data.flow:
+        reasons |= {("dedup", reason): None for reason in row.dropped_by_dedup}
+    if not reasons:
+        return None
+    rows = [
+        (
+            f"{step}: {reason.replace('_', ' ')}",
+            *(count(_dropped(row, step).get(reason, 0)) for row in data.flow),
+        )
+        for step, reason in reasons
+    ]
+    return TextTable(
+        caption="Dropped responses by reason",
+        head=("reason", *(row.stage for row in data.flow)),
+        rows=tuple(rows),
+        note="The first filter that drops a response names the reason; every verdict is in the run.",
+    )
+
+
+def training_table(data: ReportData) -> TextTable | None:
+    """What each training did."""
+    if not data.trainings:
+        return None
+    rows = [
+        (
+            item.stage,
+            count(item.steps),
+            short(item.tokens),
+            decimal(item.first_loss, 3),
+            decimal(item.last_loss, 3),
+            human_seconds(item.seconds),
+        )
+        for item in data.trainings
+    ]
+    return TextTable(
+        caption="Trainings",
+        head=("stage", "steps", "tokens", "first loss", "last loss", "time"),
+        rows=tuple(rows),
+        note="Tokens over all epochs; loss in nats a token, of the first and the last optimiser step.",
+    )
+
+
+def time_table(data: ReportData) -> TextTable:
+    """Working time of the stages; of those under a hundredth of the whole, only the sum."""
+    total = sum(item.seconds for item in data.stages)
+    rows = [
+        (item.stage, human_seconds(item.seconds), percent(item.seconds / total if total else None, 0))
+        for item in data.stages
+        if item.seconds >= 0.01 * total
+    ]
+    rest = [item.seconds for item in data.stages if item.seconds < 0.01 * total]
+    if rest:
+        rows.append((f"{len(rest)} others", human_seconds(sum(rest)), percent(sum(rest) / total, 0)))
+    rows.append(("all", human_seconds(total), ""))
+    return TextTable("Time by stage", ("stage", "time", "share"), tuple(rows))
+
+
+def distilled_table(data: ReportData) -> TextTable | None:
+    """Kinds of sentences by three models."""
+    found = data.distilled
+    if found is None:
+        return None
+    total = sum(found.sentences.values())
+    kinds = ("shared", "teacher", "student", "boosted", "common")
+    return TextTable(
+        caption=f"Kinds of sentences after {found.checkpoint}",
+        head=("kind", "sentences", "share"),
+        rows=tuple(
+            (kind, count(found.sentences.get(kind, 0)), percent(found.sentences.get(kind, 0) / total))
+            for kind in kinds
+            if kind in found.sentences
+        ),
+        note=f"n = {count(found.responses)} selected responses of {found.stage}; α = {found.alpha:g}, "
+        f"β = {found.beta:g}. Mean probability of a sentence: teacher {decimal(found.mean_p_teacher)}, "
+        f"student before distillation {decimal(found.mean_p_student)}, "
+        f"distilled {decimal(found.mean_p_distilled)}.",
+    )
+
+
+def _find(
+    checkpoint: CheckpointFigures, name: str, benchmark: str | None, group: str = "all"
+) -> Metric | None:
+    return checkpoint.metric(name, group, benchmark)
+
+
+def _with_error(metric: Metric | None, *, as_percent: bool = False) -> str:
+    if metric is None:
+        return MISSING
+    return plus_minus(metric.value, metric.standard_error, as_percent=as_percent)
+
+
+def _left(kept: int | None, dropped: dict[str, int]) -> str:
+    lost = sum(dropped.values())
+    return count(kept) + (f" (−{count(lost)})" if kept is not None and lost else "")
+
+
+def _dropped(row: FlowRow, step: str) -> dict[str, int]:
+    return row.dropped_by_filter if step == "filters" else row.dropped_by_dedup

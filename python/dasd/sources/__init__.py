@@ -1,0 +1,32 @@
+"""Built-in question sources, registered through the same hook as any plugin's."""
+
+from __future__ import annotations
+
+from dasd.api import hookimpl
+from dasd.registry import Registry
+from dasd.sources.file import FileOptions, FileQuestions
+from dasd.sources.gym import GymOptions, GymQuestions
+from dasd.sources.mini import MiniatureOptions, MiniatureQuestions
+
+
+@hookimpl
+def dasd_register(registry: Registry) -> None:
+    """Register ``file``, ``reasoning-gym`` and ``miniature``."""
+    registry.questions(
+        "file",
+        FileQuestions,
+        options=FileOptions,
+        doc="JSONL or Parquet of yours: chat messages or question texts, answers, verifiers.",
+    )
+    registry.questions(
+        "reasoning-gym",
+        GymQuestions,
+        options=GymOptions,
+        doc="A procedural set of the package reasoning-gym, graded by its own verifier.",
+    )
+    registry.questions(
+        "miniature",
+        MiniatureQuestions,
+        options=MiniatureOptions,
+        doc="Sums of six one-digit numbers, the task of the bundled miniature models.",
+    )

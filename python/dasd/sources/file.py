@@ -1,0 +1,197 @@
+"""Questions from a file of the user's: JSON lines or Parquet.
+
+A row that can't be used is set aside with its number and the reason, and a ``RowsSetAside`` warning tells
+of all of them. The file is refused when no row is left or more than half of the rows are bad: then the
+file isn't what the recipe takes it for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field
+
+from dasd.errors import InputError
+from dasd.seeds import uniform
+from dasd.settings import QuestionSource
+from dasd.sources.rows import (
+    BadRow,
+    messages_of,
+    question_id,
+    question_row,
+    questions_frame,
+    text_of,
+    warn_set_aside,
+)
+
+__all__ = ["FileOptions", "FileQuestions"]
+
+QUESTION_COLUMNS = ("messages", "question", "prompt", "input", "problem")
+ID_COLUMNS = ("question_id", "id")
+
+
+class FileOptions(BaseModel):
+    """Options of the source ``file``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: str = Field(description="A .jsonl or .parquet file.")
+    question: str | None = Field(
+        None,
+        description="Column of the question, a text or a list of messages; when absent the first there is of "
+        "messages, question, prompt, input, problem.",
+    )
+    answer: str = Field("answer", description="Column of the reference answer; it need not be there.")
+    id: str | None = Field(
+        None, description="Column of the id; when absent question_id or id, else a hash of the messages."
+    )
+    domain: str = Field("domain", description="Column of the domain; it need not be there.")
+    verifier: str = Field(
+        "math", description="Verifier of rows that have an answer and no `verifier` column of their own."
+    )
+    holdout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of the questions, by a hash of their text, that belongs to evaluation. With it, one "
+        "file serves as a source of both splits; 0: every question belongs to the split that asks.",
+    )
+
+
+class FileQuestions:
+    """Reads QUESTIONS rows from a JSONL or Parquet file."""
+
+    def load(self, source: QuestionSource, split: str, seed: int) -> pl.DataFrame:
+        """QUESTIONS rows of ``split``, in the file's order, at most ``source.count``.
+
+        Warns RowsSetAside. Raises InputError for a missing or unreadable file, for one without a good row,
+        and for one of which more than half of the rows are bad.
+        """
+        del seed  # the file's order decides
+        options = FileOptions.model_validate(source.options)
+        path = Path(options.path)
+        if not path.is_file():
+            raise InputError(f"{path}: no such question file; wanted a .jsonl or .parquet file")
+        reader = _Reader(options, source.domain or "general", path.stem, split)
+        bad: list[BadRow] = []
+        total = 0
+        for number, value in _values(path):
+            total += 1
+            try:
+                if isinstance(value, ValueError):
+                    raise value
+                reader.add(number, value)
+            except ValueError as error:
+                bad.append(BadRow(number, str(error)))
+        _refuse_bad_file(path, total, bad)
+        warn_set_aside(path, sorted([*bad, *reader.duplicates], key=lambda row: row.row))
+        return questions_frame(reader.rows[: source.count])
+
+
+class _Reader:
+    """Turns a file's values into rows and keeps what it has seen, to set duplicates aside."""
+
+    def __init__(self, options: FileOptions, domain: str, source: str, split: str) -> None:
+        self.options, self.domain, self.source, self.split = options, domain, source, split
+        self.rows: list[dict[str, object]] = []
+        self.duplicates: list[BadRow] = []
+        self._first_by_content: dict[str, int] = {}
+        self._first_by_id: dict[str, int] = {}
+
+    def add(self, number: int, value: object) -> None:
+        """Take one value; ValueError says why it can't be a question."""
+        if not isinstance(value, dict):
+            raise ValueError(f"wanted a JSON object, got {type(value).__name__}")
+        messages = messages_of(self._question(value))
+        answer = text_of(value.get(self.options.answer), self.options.answer)
+        verifier = text_of(value.get("verifier"), "verifier")
+        if answer is not None and verifier is None:
+            verifier = self.options.verifier
+        identifier = self._identifier(value)
+        domain = text_of(value.get(self.options.domain), self.options.domain) or self.domain
+        content = question_id(messages)
+        if not self._unseen(number, content, identifier or content):
+            return
+        if self.options.holdout and (uniform("holdout", content) < self.options.holdout) != (
+            self.split == "eval"
+        ):
+            return
+        self.rows.append(
+            question_row(
+                messages,
+                identifier=identifier,
+                domain=domain,
+                answer=answer,
+                verifier=verifier,
+                source=self.source,
+                split=self.split,
+            )
+        )
+
+    def _question(self, value: Mapping[str, object]) -> object:
+        wanted = (self.options.question,) if self.options.question else QUESTION_COLUMNS
+        for column in wanted:
+            if value.get(column) is not None:
+                return value[column]
+        raise ValueError(f"no question: wanted a column {' or '.join(wanted)}, got {', '.join(value) or 'none'}")
+
+    def _identifier(self, value: Mapping[str, object]) -> str | None:
+        for column in (self.options.id,) if self.options.id else ID_COLUMNS:
+            identifier = text_of(value.get(column), column)
+            if identifier:
+                return identifier
+        return None
+
+    def _unseen(self, number: int, content: str, identifier: str) -> bool:
+        if content in self._first_by_content:
+            self.duplicates.append(BadRow(number, f"same question as row {self._first_by_content[content]}"))
+            return False
+        if identifier in self._first_by_id:
+            first = self._first_by_id[identifier]
+            self.duplicates.append(BadRow(number, f"id {identifier!r} is taken by row {first}"))
+            return False
+        self._first_by_content[content] = number
+        self._first_by_id[identifier] = number
+        return True
+
+
+def _values(path: Path) -> Iterator[tuple[int, object]]:
+    """Numbered rows; a line that isn't JSON comes as the ValueError that says so."""
+    if path.suffix == ".parquet":
+        yield from enumerate(_parquet(path).iter_rows(named=True), 1)
+        return
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+                if not text:
+                    continue
+                value: object = json.loads(text)
+            except UnicodeDecodeError as error:
+                value = ValueError(f"not UTF-8: {error.reason} at byte {error.start} of the line")
+            except json.JSONDecodeError as error:
+                value = ValueError(f"not JSON: {error.msg} at column {error.colno}")
+            except RecursionError:
+                value = ValueError("not JSON: nested too deeply")
+            yield number, value
+
+
+def _parquet(path: Path) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(f"{path}: wanted a Parquet file, but it can't be read: {error}") from error
+
+
+def _refuse_bad_file(path: Path, total: int, bad: list[BadRow]) -> None:
+    if not total:
+        raise InputError(f"{path}: the file holds no question; wanted one JSON object a line")
+    if len(bad) * 2 > total or len(bad) == total:
+        first = bad[0]
+        raise InputError(
+            f"{path}: {len(bad)} of {total} rows can't be used, first row {first.row}: {first.reason}; "
+            "mend the file, or name its columns in the source's options"
+        )

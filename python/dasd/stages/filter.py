@@ -1,0 +1,70 @@
+"""Stage ``filter``: a verdict on every response, kept with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import polars as pl
+from pydantic import JsonValue
+
+from dasd.recipe import Recipe
+from dasd.registry import Registry
+from dasd.stages import fingerprints
+from dasd.stages.base import StageContext
+from dasd.stages.responses import Judge, reasons
+from dasd.stages.work import count_rows, finish_rows, share, units
+
+__all__ = ["FilterStage"]
+
+
+@dataclass(frozen=True, slots=True)
+class FilterStage:
+    """Writes VERDICTS: ``reason`` is the first filter that drops the response, "" for a kept one."""
+
+    recipe: Recipe
+    registry: Registry
+    name: str
+    samples: str
+    """Stage of the samples."""
+    max_length: int
+    """Training context in the student's tokens."""
+    kind: str = field(default="filter", init=False)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Questions and samples."""
+        return ("questions", self.samples)
+
+    def settings(self) -> Mapping[str, JsonValue]:
+        """Section ``filters``, the student's tokenizer, the training context; verifiers if answers count."""
+        section = self.recipe.settings.filters
+        return {
+            "filters": fingerprints.filters_settings(section, self.registry),
+            "student": fingerprints.model_settings(self.recipe.settings.student),
+            "max_length": self.max_length,
+            "verifiers": fingerprints.verifier_versions(self.registry) if section.answer else {},
+        }
+
+    def run(self, context: StageContext) -> None:
+        """Judge, ``sampling.chunk`` responses a unit."""
+        samples = context.inputs.frame(self.samples, "samples")
+        questions = context.inputs.frame("questions", "questions")
+        judge = Judge(self.recipe, self.registry, self.max_length, questions, self.name)
+        total = count_rows(samples)
+        done = context.writer.done()
+        work = units(total, self.recipe.settings.sampling.chunk)
+        finished = sum(unit.size for unit in work if unit.key in done)
+        with context.console.task(f"{self.name}: filters", total, "responses", completed=finished) as task:
+            for unit in work:
+                if unit.key not in done:
+                    finish_rows(context, "verdicts", judge.verdicts(unit.rows(samples)), unit)
+                    task.advance(unit.size)
+        verdicts = context.writer.read("verdicts")
+        kept = count_rows(verdicts.filter(pl.col("kept")))
+        dropped = reasons(verdicts)
+        context.writer.summarise(
+            {"responses": total, "kept": kept, "kept_share": share(kept, total), "dropped": dict(dropped)}
+        )
+        if total and not kept:
+            context.console.warn(f"{self.name}: the filters dropped all {total} responses: {dropped}")

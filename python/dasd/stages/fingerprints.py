@@ -1,0 +1,91 @@
+"""What enters a stage's fingerprint: all that changes its result, and nothing that only changes its speed.
+
+Device, batch size and token budget of an engine are left out: the draw of a response is seeded by its own
+request, so they change results by rounding alone, and nobody wants to sample again for another machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from dasd.errors import InputError
+from dasd.models import model_fingerprint
+from dasd.registry import Registry
+from dasd.settings import FilterSettings, ModelSettings, QuestionSource, TrainerSettings
+
+__all__ = [
+    "engine_settings",
+    "filters_settings",
+    "model_settings",
+    "source_settings",
+    "trainer_settings",
+    "verifier_versions",
+]
+
+Settings = dict[str, JsonValue]
+
+
+def model_settings(settings: ModelSettings) -> Settings:
+    """A model alone (its tokenizer, chat template and weights), whatever runs it."""
+    return {"reference": settings.model, "content": model_fingerprint(settings)}
+
+
+def engine_settings(settings: ModelSettings, registry: Registry) -> Settings:
+    """A model and the backend that runs it."""
+    return {**backend_settings(settings, registry), **model_settings(settings)}
+
+
+def backend_settings(settings: ModelSettings, registry: Registry) -> Settings:
+    """How a backend runs a model that another stage makes (a checkpoint)."""
+    return {
+        "backend": settings.backend,
+        "versions": registry.versions("teacher", settings.backend),
+        "precision": settings.precision,
+        "options": dict(settings.options),
+    }
+
+
+def source_settings(source: QuestionSource, registry: Registry) -> Settings:
+    """A source of questions; of a file its content too, so that an edited file is noticed."""
+    settings: Settings = {
+        **source.model_dump(mode="json"),
+        "versions": registry.versions("questions", source.source),
+    }
+    path = source.options.get("path")
+    if isinstance(path, str):
+        settings["content"] = _file_digest(Path(path), source.source)
+    return settings
+
+
+def filters_settings(settings: FilterSettings, registry: Registry) -> Settings:
+    """Section ``filters`` and who owns the filters that plugins bring."""
+    return {
+        **settings.model_dump(mode="json"),
+        "versions": {name: registry.versions("filter", name) for name in settings.extra},
+    }
+
+
+def trainer_settings(settings: TrainerSettings, registry: Registry) -> Settings:
+    """Section ``trainer`` of one stage, less where it runs and how often it saves."""
+    return {
+        **settings.model_dump(mode="json", exclude={"device", "save_every"}),
+        "versions": registry.versions("trainer", settings.trainer),
+    }
+
+
+def verifier_versions(registry: Registry) -> Settings:
+    """Who owns each verifier; which of them the questions name is only known once they are read."""
+    return {name: registry.versions("verifier", name) for name in registry.names("verifier")}
+
+
+def _file_digest(path: Path, source: str) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "blake2b").hexdigest()
+    except OSError as error:
+        raise InputError(
+            f"questions from {source!r}: {path} can't be read: {error.strerror}; wanted a file of questions"
+        ) from error

@@ -1,0 +1,169 @@
+"""Stage ``questions``: reads the sources, sets aside what can't be used, writes both splits."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+from pydantic import JsonValue
+
+from dasd.errors import InputError
+from dasd.recipe import Recipe
+from dasd.registry import Registry
+from dasd.settings import QuestionSource
+from dasd.sources.rows import RowsSetAside
+from dasd.stages import fingerprints
+from dasd.stages.base import StageContext
+
+__all__ = ["QuestionsStage"]
+
+SET_ASIDE_FILE = "set-aside-questions.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionsStage:
+    """Writes QUESTIONS, with the recipe's system prompt before every conversation that has none."""
+
+    recipe: Recipe
+    registry: Registry
+    name: str = "questions"
+    kind: str = field(default="questions", init=False)
+    needs: tuple[str, ...] = field(default=(), init=False)
+
+    def settings(self) -> Mapping[str, JsonValue]:
+        """Section ``questions``, contents of files, versions of sources, seed."""
+        section = self.recipe.settings.questions
+        return {
+            "system_prompt": section.system_prompt,
+            "train": [fingerprints.source_settings(source, self.registry) for source in section.train],
+            "eval": [fingerprints.source_settings(source, self.registry) for source in section.eval],
+            "seed": self.recipe.settings.seed,
+        }
+
+    def run(self, context: StageContext) -> None:
+        """Read every source; training questions that are evaluation questions too are left out."""
+        section = self.recipe.settings.questions
+        set_aside: list[RowsSetAside] = []
+        train, train_repeats, renamed_train = _distinct(self._load(section.train, "train", set_aside))
+        evaluation, eval_repeats, renamed_eval = _distinct(self._load(section.eval, "eval", set_aside))
+        asked = _contents(evaluation)
+        shared = _contents(train).is_in(asked.implode())
+        train = train.filter(~shared)
+        _refuse_empty(train, evaluation, wants_evaluation=bool(section.eval), shared=int(shared.sum()))
+        both = _unique_ids(pl.concat([train, evaluation]))
+        both = with_system_prompt(both, section.system_prompt)
+        self._check_verifiers(both)
+        context.writer.append("questions", both, key="all")
+        context.writer.finish_unit("all")
+        self._report(context, set_aside)
+        if shared.sum():
+            context.console.warn(
+                f"{int(shared.sum())} training questions are evaluation questions too; left out of training"
+            )
+        context.writer.summarise(
+            {
+                "train": train.height,
+                "eval": evaluation.height,
+                "set_aside": sum(len(warning.rows) for warning in set_aside),
+                "repeated": train_repeats + eval_repeats,
+                "renamed": renamed_train + renamed_eval,
+                "removed_in_eval": int(shared.sum()),
+                "domains": {str(name): int(n) for name, n in both.get_column("domain").value_counts().rows()},
+                "with_verifier": int(both.get_column("verifier").is_not_null().sum()),
+            }
+        )
+
+    def _load(
+        self, sources: Sequence[QuestionSource], split: str, set_aside: list[RowsSetAside]
+    ) -> list[pl.DataFrame]:
+        frames = []
+        for source in sources:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                questions = self.registry.make_questions(source.source).load(
+                    source, split, self.recipe.settings.seed
+                )
+            for warning in caught:
+                if isinstance(warning.message, RowsSetAside):
+                    set_aside.append(warning.message)
+                else:
+                    warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+            frames.append(questions)
+        return frames
+
+    def _check_verifiers(self, questions: pl.DataFrame) -> None:
+        """PluginError for a verifier that nobody registered, before anything is spent."""
+        for verifier in questions.get_column("verifier").drop_nulls().str.split(":").list.first().unique().sort():
+            self.registry.component("verifier", verifier)
+
+    def _report(self, context: StageContext, set_aside: Sequence[RowsSetAside]) -> None:
+        if not set_aside:
+            return
+        lines = []
+        for warning in set_aside:
+            context.console.warn(f"{warning}; all of them: {SET_ASIDE_FILE} in the run directory")
+            lines += [
+                json.dumps({"file": str(warning.path), "row": row.row, "reason": row.reason}, ensure_ascii=False)
+                for row in warning.rows
+            ]
+        context.writer.artifact(SET_ASIDE_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def with_system_prompt(questions: pl.DataFrame, prompt: str | None) -> pl.DataFrame:
+    """Put ``prompt`` before every conversation without a system message of its own."""
+    if prompt is None:
+        return questions
+    system = {"role": "system", "content": prompt}
+    cells = [
+        list(cell) if any(turn["role"] == "system" for turn in cell) else [system, *cell]
+        for cell in questions.get_column("messages")
+    ]
+    column = pl.Series("messages", cells, dtype=questions.schema["messages"])
+    return questions.with_columns(column)
+
+
+def _distinct(frames: Sequence[pl.DataFrame]) -> tuple[pl.DataFrame, int, int]:
+    """One split's questions, each conversation once; how many repeats went and how many ids changed."""
+    if not frames:
+        from dasd.schemas import QUESTIONS
+
+        return QUESTIONS.empty(), 0, 0
+    rows = pl.concat(frames)
+    first = rows.filter(_contents(rows).is_first_distinct())
+    unique = _unique_ids(first)
+    changed = int((unique.get_column("question_id") != first.get_column("question_id")).sum())
+    return unique, rows.height - first.height, changed
+
+
+def _unique_ids(rows: pl.DataFrame) -> pl.DataFrame:
+    """Ids that another source or split uses too get their split and source before them."""
+    taken = ~rows.get_column("question_id").is_first_distinct()
+    if not taken.any():
+        return rows
+    longer = pl.concat_str(pl.col("split"), pl.col("source"), pl.col("question_id"), separator=":")
+    renamed = rows.with_columns(pl.when(taken).then(longer).otherwise("question_id").alias("question_id"))
+    repeated = renamed.filter(~pl.col("question_id").is_first_distinct())
+    if repeated.height:
+        raise InputError(
+            f"two questions have the id {repeated['question_id'][0]!r}; wanted one id a question in all sources"
+        )
+    return renamed
+
+
+def _contents(questions: pl.DataFrame) -> pl.Series:
+    """One text a conversation, to compare whole conversations."""
+    cells = questions.get_column("messages")
+    return pl.Series([json.dumps(list(cell)) for cell in cells], dtype=pl.String)
+
+
+def _refuse_empty(train: pl.DataFrame, evaluation: pl.DataFrame, wants_evaluation: bool, shared: int) -> None:
+    if not train.height:
+        why = f": all {shared} of them are evaluation questions" if shared else ""
+        raise InputError(f"questions.train: the sources hold no training question{why}; wanted at least one")
+    if wants_evaluation and not evaluation.height:
+        raise InputError(
+            "questions.eval: the sources hold no evaluation question; wanted at least one, or no source at all"
+        )

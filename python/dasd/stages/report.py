@@ -1,0 +1,131 @@
+"""Stage ``report``: everything that the run found, as a page and as numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+from pydantic import JsonValue
+
+from dasd import __version__
+from dasd.errors import StoreError
+from dasd.recipe import Recipe
+from dasd.records import ScoringSpec
+from dasd.registry import Registry
+from dasd.report.build import Distilled, build
+from dasd.report.data import FORMAT
+from dasd.report.distilled import ALPHA, RESPONSES, distilled_sentences
+from dasd.report.series import rows_of, sampled_ids
+from dasd.settings import OffPolicyStage
+from dasd.stages import fingerprints
+from dasd.stages.base import StageContext
+from dasd.stages.grading import Grader, answers_by_question
+from dasd.stages.score import score_requests
+from dasd.stages.work import messages_by_question
+from dasd.store import Run
+from dasd.store.files import write_whole
+from dasd.store.run import REPORT, REPORT_PAGE
+
+__all__ = ["ReportStage"]
+
+UNIT = "distilled"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportStage:
+    """Writes report.html, report.json, and SENTENCES of a few responses with the distilled model's view."""
+
+    recipe: Recipe
+    registry: Registry
+    needs: Sequence[str]
+    """Every other stage of the run."""
+    name: str = field(default="report", init=False)
+    kind: str = field(default="report", init=False)
+
+    def settings(self) -> Mapping[str, JsonValue]:
+        """The whole recipe, which the page shows, and what scores and grades."""
+        settings = self.recipe.settings
+        return {
+            "recipe": settings.model_dump(mode="json"),
+            "format": FORMAT,
+            "dasd": __version__,
+            "alpha": ALPHA,
+            "responses": RESPONSES,
+            "student": fingerprints.backend_settings(settings.student, self.registry),
+            "verifiers": fingerprints.verifier_versions(self.registry),
+        }
+
+    def run(self, context: StageContext) -> None:
+        """Score a few selected responses under the final checkpoint, then write page and numbers."""
+        run = Run.open(context.writer.directory.parent.parent)
+        distilled = self._distilled(context, run)
+        grader = Grader(self.registry)
+        answers = answers_by_question(run.frame("questions"))
+
+        def grade(rows: pl.DataFrame) -> pl.Series:
+            return grader.correct_rows(rows.select("question_id", "text").iter_rows(), answers)
+
+        report = build(run, grade, distilled)
+        page, numbers = context.writer.artifact(REPORT_PAGE), context.writer.artifact(REPORT)
+        write_whole(page, report.html.encode())
+        write_whole(numbers, report.data.model_dump_json(indent=2).encode() + b"\n")
+        shown = sum(note.shown for note in report.data.figures)
+        context.writer.summarise(
+            {
+                "figures": shown,
+                "figures_left_out": len(report.data.figures) - shown,
+                "warnings": list(report.data.warnings),
+            }
+        )
+        context.console.info(f"report: {page}")
+
+    def _distilled(self, context: StageContext, run: Run) -> Distilled | None:
+        """The third probability of a few responses of the last off-policy stage, if one was trained."""
+        settings = self.recipe.settings
+        stages = [stage.name for stage in settings.stages if isinstance(stage, OffPolicyStage)]
+        trained = [stage.name for stage in settings.stages if f"train-{stage.name}" in self.needs]
+        if not stages or not trained or f"select-{stages[-1]}" not in self.needs:
+            return None
+        stage, checkpoint = stages[-1], trained[-1]
+        if UNIT not in context.writer.done():
+            verdicts = context.inputs.frame(f"select-{stage}", "verdicts").filter(pl.col("kept"))
+            ids = sampled_ids(verdicts, RESPONSES, settings.seed, UNIT)
+            sentences = rows_of(context.inputs.frame(f"select-{stage}", "sentences"), ids)
+            if sentences.height:
+                rows = self._score(context, run, stage, checkpoint, ids, sentences)
+                context.writer.append("sentences", rows, key=UNIT)
+            context.writer.finish_unit(UNIT)
+        found = context.writer.read("sentences").collect()
+        return Distilled(found, stage, checkpoint, ALPHA, settings.select.beta) if found.height else None
+
+    def _score(
+        self,
+        context: StageContext,
+        run: Run,
+        stage: str,
+        checkpoint: str,
+        ids: Sequence[str],
+        sentences: pl.DataFrame,
+    ) -> pl.DataFrame:
+        """SENTENCES rows of these samples with p_distilled."""
+        settings = self.recipe.settings
+        model = settings.student.model_copy(
+            update={"model": str(context.inputs.artifact(f"train-{checkpoint}")), "revision": None}
+        )
+        samples = rows_of(context.inputs.frame(f"sample-{stage}", "samples"), ids)
+        if samples.height != len(ids):
+            raise StoreError(
+                f"stage sample-{stage} of {run.directory} lacks samples that select-{stage} selected: wanted "
+                f"{len(ids)}, found {samples.height}; run them again"
+            )
+        messages = messages_by_question(context.inputs.frame("questions", "questions"))
+        requests = score_requests(samples, messages)
+        spec = ScoringSpec(self.name, settings.student.token_budget)
+        parts = []
+        description = "report: distilled student scores"
+        with context.console.task(description, len(requests), "responses") as task:
+            for part in context.models.open(model).score(requests, spec):
+                parts.append(part)
+                task.advance(part.height)
+        return distilled_sentences(sentences, pl.concat(parts), ALPHA, settings.select.beta)

@@ -1,0 +1,104 @@
+"""Stage ``sample``: the teacher answers every question, several times, at one temperature."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import polars as pl
+from pydantic import JsonValue
+
+from dasd.recipe import Recipe
+from dasd.records import SamplingSpec
+from dasd.registry import Registry
+from dasd.seeds import uniform
+from dasd.stages import fingerprints
+from dasd.stages.base import StageContext
+from dasd.stages.requests import sample_requests
+from dasd.stages.work import Unit, generate, share, units
+
+__all__ = ["SampleStage", "samples_summary"]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleStage:
+    """Writes SAMPLES of the teacher. ``limit``: at most so many questions, drawn by the seed."""
+
+    recipe: Recipe
+    registry: Registry
+    name: str
+    split: str
+    temperature: float
+    top_p: float
+    candidates: int
+    limit: int | None = None
+    kind: str = field(default="sample", init=False)
+    needs: tuple[str, ...] = field(default=("questions",), init=False)
+
+    def settings(self) -> Mapping[str, JsonValue]:
+        """The teacher, its sampling, and the size of a unit of work."""
+        sampling = self.recipe.settings.sampling
+        return {
+            "teacher": fingerprints.engine_settings(self.recipe.settings.teacher, self.registry),
+            "split": self.split,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "candidates": self.candidates,
+            "limit": self.limit,
+            "max_tokens": sampling.max_tokens,
+            "chunk": sampling.chunk,
+            "seed": self.recipe.settings.seed,
+        }
+
+    def run(self, context: StageContext) -> None:
+        """Sample, ``sampling.chunk`` requests a unit."""
+        settings = self.recipe.settings
+        questions = drawn_questions(
+            context.inputs.frame("questions", "questions"), self.split, self.limit, settings.seed
+        )
+        requests = sample_requests(
+            questions, settings.teacher.model, self.temperature, self.candidates, settings.seed
+        )
+        spec = SamplingSpec(self.name, self.temperature, self.top_p, settings.sampling.max_tokens)
+
+        def frames(unit: Unit) -> Iterator[pl.DataFrame]:
+            return context.models.open(settings.teacher).sample(unit.of(requests), spec)
+
+        generate(
+            context,
+            f"{self.name}: teacher at temperature {self.temperature:g}",
+            units(len(requests), settings.sampling.chunk),
+            frames,
+            lambda unit: [request.sample_id for request in unit.of(requests)],
+            "samples",
+        )
+        context.writer.summarise({"questions": questions.height, **samples_summary(context.writer.read("samples"))})
+
+
+def drawn_questions(questions: pl.LazyFrame, split: str, limit: int | None, seed: int) -> pl.DataFrame:
+    """Questions of a split in their order; of more than ``limit``, those with the lowest seeded draws."""
+    rows = questions.filter(pl.col("split") == split).collect()
+    if limit is None or rows.height <= limit:
+        return rows
+    draws = pl.Series([uniform("question", seed, question) for question in rows.get_column("question_id")])
+    return rows.filter(draws.rank("ordinal") <= limit)
+
+
+def samples_summary(samples: pl.LazyFrame) -> dict[str, JsonValue]:
+    """Counts of SAMPLES rows: responses, tokens, share cut off, mode of the log-probabilities."""
+    figures = samples.select(
+        responses=pl.len(),
+        tokens=pl.col("token_ids").list.len().sum(),
+        cut_off=(pl.col("finish_reason") != "stop").sum(),
+        without_logprobs=pl.col("logprobs").is_null().sum(),
+        modes=pl.col("logprobs_mode").unique().sort().implode(),
+    ).collect()
+    responses, tokens, cut_off, without, modes = figures.row(0)
+    return {
+        "responses": responses,
+        "tokens": int(tokens or 0),
+        "tokens_mean": share(int(tokens or 0), responses),
+        "cut_off_share": share(cut_off, responses),
+        "without_logprobs": without,
+        "logprobs_modes": list(modes),
+    }

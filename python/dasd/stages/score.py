@@ -1,0 +1,92 @@
+"""Stage ``score``: the student, as it is before distillation, scores the teacher's kept responses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+from pydantic import JsonValue
+
+from dasd.recipe import Recipe
+from dasd.records import Message, ScoreRequest, ScoringSpec
+from dasd.registry import Registry
+from dasd.stages import fingerprints
+from dasd.stages.base import StageContext
+from dasd.stages.work import Unit, generate, kept_ids, messages_by_question, share, units
+
+__all__ = ["ScoreStage", "score_requests"]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreStage:
+    """Writes SCORES: each response's text, tokenised by the student, with the student's log-probabilities."""
+
+    recipe: Recipe
+    registry: Registry
+    name: str
+    samples: str
+    """Stage of the samples."""
+    dedup: str
+    """Stage whose verdicts say which samples are left."""
+    kind: str = field(default="score", init=False)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Questions, samples and verdicts."""
+        return ("questions", self.samples, self.dedup)
+
+    def settings(self) -> Mapping[str, JsonValue]:
+        """The student."""
+        return {"student": fingerprints.engine_settings(self.recipe.settings.student, self.registry)}
+
+    def run(self, context: StageContext) -> None:
+        """Score; a unit of work holds what is left of ``sampling.chunk`` samples."""
+        settings = self.recipe.settings
+        samples = context.inputs.frame(self.samples, "samples").select(
+            "sample_id", "question_id", "text", "finish_reason"
+        )
+        kept = kept_ids(context.inputs.frame(self.dedup, "verdicts"))
+        messages = messages_by_question(context.inputs.frame("questions", "questions"))
+        sample_ids = samples.select("sample_id").collect().to_series().to_list()
+        spec = ScoringSpec(self.name, settings.student.token_budget)
+
+        def left(unit: Unit) -> list[str]:
+            return [sample_id for sample_id in unit.of(sample_ids) if sample_id in kept]
+
+        def frames(unit: Unit) -> Iterator[pl.DataFrame]:
+            rows = unit.rows(samples)
+            requests = score_requests(rows.filter(pl.col("sample_id").is_in(left(unit))), messages)
+            return context.models.open(settings.student).score(requests, spec)
+
+        generate(
+            context,
+            f"{self.name}: student scores",
+            units(len(sample_ids), settings.sampling.chunk),
+            frames,
+            left,
+            "scores",
+        )
+        figures = context.writer.read("scores").select(
+            responses=pl.len(),
+            tokens=pl.col("token_ids").list.len().sum(),
+            nats=pl.col("logprobs").list.sum().cast(pl.Float64).sum(),
+        )
+        responses, tokens, nats = figures.collect().row(0)
+        context.writer.summarise(
+            {
+                "responses": responses,
+                "student_tokens": int(tokens or 0),
+                "student_nats_per_token": share(-float(nats or 0), int(tokens or 0)),
+            }
+        )
+
+
+def score_requests(samples: pl.DataFrame, messages: Mapping[str, Sequence[Message]]) -> list[ScoreRequest]:
+    """Requests for rows with sample_id, question_id, text, finish_reason; the end is scored if it was written."""
+    return [
+        ScoreRequest(sample_id, tuple(messages[question]), text, ended=reason == "stop")
+        for sample_id, question, text, reason in samples.select(
+            "sample_id", "question_id", "text", "finish_reason"
+        ).iter_rows()
+    ]

@@ -1,0 +1,62 @@
+"""From responses to TRAIN rows: the prompt masked, the response and its end token trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from dasd.chat import ChatTokenizer
+from dasd.recipe import Recipe
+from dasd.records import Message
+from dasd.schemas import TRAIN
+from dasd.stages.turns import adapt, teacher_opens_thinking, opens_thinking
+
+__all__ = ["RowMaker"]
+
+
+class RowMaker:
+    """Renders responses with the student's chat template, as the student is prompted when it answers."""
+
+    def __init__(
+        self, recipe: Recipe, messages: Mapping[str, Sequence[Message]], stage: str, train_prefix: bool = True
+    ) -> None:
+        self._chat = ChatTokenizer.load(recipe.settings.student)
+        self._student_opens = opens_thinking(self._chat)
+        self._teacher_opens = teacher_opens_thinking(recipe.settings.teacher)
+        self._messages = messages
+        self._stage = stage
+        self._train_prefix = train_prefix
+        self._prompts: dict[str, list[int]] = {}
+
+    def rows(self, samples: pl.DataFrame) -> pl.DataFrame:
+        """TRAIN rows for SAMPLES rows, in order.
+
+        Without ``train_prefix`` the tokens that lie in the first ``prefix_end`` bytes, which the student itself
+        wrote, are masked like the prompt.
+        """
+        made = [
+            self._row(*row)
+            for row in samples.select(
+                "sample_id", "question_id", "text", "finish_reason", "prefix_end"
+            ).iter_rows()
+        ]
+        return pl.DataFrame(made, schema=dict(TRAIN.columns), orient="row")
+
+    def _row(
+        self, sample_id: str, question: str, text: str, finish_reason: str, prefix_end: int
+    ) -> tuple[str, list[int], list[int], float, str]:
+        prompt = self._prompt(question)
+        given = self._adapted(text.encode()[:prefix_end].decode(errors="ignore"))
+        response, ends = self._chat.encode_response(self._adapted(text), ended=finish_reason == "stop")
+        masked = 0 if self._train_prefix or not prefix_end else sum(e <= len(given.encode()) for e in ends)
+        mask = [len(prompt) + masked, len(response) - masked]
+        return sample_id, prompt + response, mask, 1.0, self._stage
+
+    def _prompt(self, question: str) -> list[int]:
+        if question not in self._prompts:
+            self._prompts[question] = self._chat.prompt_ids(self._messages[question])
+        return self._prompts[question]
+
+    def _adapted(self, text: str) -> str:
+        return adapt(text, self._teacher_opens, self._student_opens)

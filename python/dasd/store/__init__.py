@@ -1,0 +1,25 @@
+"""The run directory: durable parts, manifests written last, fingerprints, resume, and the read side."""
+
+from __future__ import annotations
+
+from dasd.store.directory import Node, RunDirectory, Standing, State
+from dasd.store.inputs import FinishedInputs
+from dasd.store.manifest import Event, Manifest, RunRecord, fingerprint
+from dasd.store.run import Run
+from dasd.store.stage import StageDirectory
+from dasd.store.writer import DirectoryWriter
+
+__all__ = [
+    "DirectoryWriter",
+    "Event",
+    "FinishedInputs",
+    "Manifest",
+    "Node",
+    "Run",
+    "RunDirectory",
+    "RunRecord",
+    "StageDirectory",
+    "Standing",
+    "State",
+    "fingerprint",
+]

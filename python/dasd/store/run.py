@@ -1,0 +1,154 @@
+"""The read side of a run directory. Needs no lock and changes nothing."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import polars as pl
+import yaml
+from pydantic import JsonValue, ValidationError
+
+from dasd.errors import InputError, StoreError
+from dasd.schemas import ALL
+from dasd.settings import RecipeSettings
+from dasd.store.directory import EVENTS, RECIPE, RUN, RunDirectory
+from dasd.store.files import read_lines
+from dasd.store.manifest import Event, Manifest, RunRecord, read_record
+from dasd.store.stage import StageDirectory, scan
+
+REPORT = "report.json"
+REPORT_PAGE = "report.html"
+
+
+def did_you_mean(wanted: str, known: Iterable[str]) -> str:
+    """``"; did you mean 'x'?"`` for the known name nearest to ``wanted``, or ``"."``."""
+    close = difflib.get_close_matches(wanted, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else "."
+
+
+class Run:
+    """A run directory, read. Stages that aren't done are not seen."""
+
+    def __init__(self, directory: Path) -> None:
+        self._store = RunDirectory(directory)
+        self._record = read_record(directory / RUN, RunRecord)
+
+    @classmethod
+    def open(cls, directory: Path | str) -> Run:
+        """The run in ``directory``. Raises InputError if there is none, StoreError if it is damaged."""
+        path = Path(directory)
+        if not (path / RUN).is_file():
+            raise InputError(
+                f"{path} is not a run directory: it has no {RUN}; give the path of one, e.g. runs/demo"
+            )
+        return cls(path)
+
+    @property
+    def directory(self) -> Path:
+        """Where the run lies."""
+        return self._store.path
+
+    @property
+    def record(self) -> RunRecord:
+        """``run.json``: name, creation, versions, machine, seed."""
+        return self._record
+
+    @property
+    def settings(self) -> RecipeSettings:
+        """The recipe as it was last run. Raises StoreError if recipe.yaml is missing or altered."""
+        path = self.directory / RECIPE
+        try:
+            return RecipeSettings.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, yaml.YAMLError, ValidationError) as error:
+            raise StoreError(f"{path} can't be read as the recipe of this run: {error}", path) from error
+
+    def stages(self) -> list[Manifest]:
+        """Manifests of the finished stages, in the order of the graph."""
+        return [manifest for _, manifest in self._finished().values()]
+
+    def _finished(self) -> dict[str, tuple[StageDirectory, Manifest]]:
+        found = {}
+        for name, stage in self._store.stages().items():
+            manifest = stage.manifest()
+            if manifest is not None:
+                found[name] = (stage, manifest)
+        return found
+
+    def _get(self, stage: str) -> tuple[StageDirectory, Manifest]:
+        finished = self._finished()
+        if stage not in finished:
+            raise InputError(
+                f"{self.directory} has no finished stage {stage!r}{did_you_mean(stage, finished)} "
+                f"Finished: {', '.join(finished) or 'none'}"
+            )
+        return finished[stage]
+
+    def stage_directory(self, stage: str) -> Path:
+        """``stages/NN-name`` of a finished stage. Raises InputError."""
+        return self._get(stage)[0].path
+
+    def summary(self, stage: str) -> Mapping[str, JsonValue]:
+        """Figures that a finished stage left. Raises InputError."""
+        return self._get(stage)[1].summary
+
+    def artifact(self, stage: str) -> Path:
+        """The one artifact of a finished stage, e.g. a training's checkpoint. Raises InputError."""
+        directory, manifest = self._get(stage)
+        if len(manifest.artifacts) != 1:
+            found = ", ".join(item.path for item in manifest.artifacts) or "none"
+            raise InputError(f"stage {stage} has not one artifact: {found}")
+        return directory.root / manifest.artifacts[0].path
+
+    def frame(self, name: str, stage: str | None = None, *, with_stage: bool = False) -> pl.LazyFrame:
+        """Rows of one frame (see ``dasd.schemas``) over all finished stages, or of one.
+
+        ``with_stage`` adds column ``run_stage`` (string), the stage that wrote the row. No rows: an empty
+        frame with the schema's columns. Raises InputError for a frame or stage that doesn't exist.
+        """
+        if name not in ALL:
+            raise InputError(f"there is no frame {name!r}{did_you_mean(name, ALL)} Known: {', '.join(ALL)}")
+        chosen = self._finished() if stage is None else {stage: self._get(stage)}
+        frames = []
+        for owner, (directory, manifest) in chosen.items():
+            files = [directory.path / part.file for part in manifest.parts if part.frame == name]
+            if files:
+                rows = scan(files, name)
+                frames.append(rows.with_columns(run_stage=pl.lit(owner)) if with_stage else rows)
+        if frames:
+            return pl.concat(frames)
+        empty = scan([], name)
+        return empty.with_columns(run_stage=pl.lit(None, pl.String)) if with_stage else empty
+
+    def report(self) -> dict[str, JsonValue]:
+        """Content of report.json. Raises InputError if there is none yet, StoreError if it is damaged."""
+        path = self.directory / REPORT
+        if not path.exists():
+            raise InputError(f"{self.directory} has no report yet; finish the run, or give `dasd report`")
+        try:
+            content = json.loads(path.read_bytes())
+        except ValueError as error:
+            raise StoreError(f"{path} is torn or was altered: {error}", path) from error
+        if not isinstance(content, dict):
+            raise StoreError(f"{path} was altered: wanted a JSON object, got {type(content).__name__}", path)
+        return content
+
+    @property
+    def report_path(self) -> Path:
+        """The report as a page; it exists once stage ``report`` is done."""
+        return self.directory / REPORT_PAGE
+
+    def events(self) -> list[Event]:
+        """All events so far, oldest first; a torn last line is left out. Raises StoreError."""
+        path = self.directory / EVENTS
+        try:
+            return [Event.model_validate(value) for value in read_lines(path)]
+        except ValidationError as error:
+            raise StoreError(f"{path} holds a line that is no event; it was altered", path) from error
+
+    def verify(self) -> None:
+        """Hold every file of every finished stage against its checksum. Raises StoreError naming a file."""
+        for stage, manifest in self._finished().values():
+            stage.verify(manifest)

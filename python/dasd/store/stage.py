@@ -1,0 +1,202 @@
+"""One stage's directory as it lies on the disk: what it says of itself, and whether its files still hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from dasd.errors import StoreError
+from dasd.schemas import ALL
+from dasd.store.files import (
+    append_line,
+    file_checksum,
+    mend_lines,
+    read_lines,
+    remove_tree,
+    sync,
+    write_whole,
+)
+from dasd.store.manifest import (
+    PROGRESS,
+    Artifact,
+    ArtifactFile,
+    ArtifactRecord,
+    Manifest,
+    PartRecord,
+    Record,
+    StageHeader,
+    StartRecord,
+    UnitRecord,
+    read_record,
+    write_record,
+)
+
+HEADER = "stage.json"
+MANIFEST = "manifest.json"
+PROGRESS_FILE = "progress.jsonl"
+SCRATCH = "scratch"
+KEPT = "artifacts"
+"""Inside a superseded stage: its artifacts, by their paths in the run directory."""
+
+
+def scan(files: Sequence[Path], frame: str) -> pl.LazyFrame:
+    """The rows of some parts of one frame, in order; the schema's empty frame for no parts."""
+    return pl.scan_parquet(list(files), glob=False) if files else ALL[frame].empty().lazy()
+
+
+class StageDirectory:
+    """``stages/NN-name`` or ``superseded/NN-name-XXXXXXXX``; ``root`` is the run directory."""
+
+    def __init__(self, root: Path, path: Path) -> None:
+        self.root = root
+        self.path = path
+
+    def header(self) -> StageHeader | None:
+        """What the stage was started as; None if it never came to write that. Raises StoreError."""
+        if not (self.path / HEADER).exists():
+            if (self.path / MANIFEST).exists() or (self.path / PROGRESS_FILE).exists():
+                raise StoreError(
+                    f"{self.path / HEADER} is missing, so nothing tells what the rows there were made from. "
+                    f"Restore it from a copy, or remove {self.path} to have that stage run again.",
+                    self.path / HEADER,
+                )
+            return None
+        return read_record(self.path / HEADER, StageHeader)
+
+    def manifest(self) -> Manifest | None:
+        """What the stage wrote; None while it is not done. Raises StoreError."""
+        path = self.path / MANIFEST
+        return read_record(path, Manifest) if path.exists() else None
+
+    def begin(self, header: StageHeader) -> None:
+        """Make the directory of a stage that starts from nothing. Raises DiskFullError."""
+        remove_tree(self.path)
+        self.path.mkdir(parents=True)
+        write_record(self.path / HEADER, header)
+
+    def progress(self, *, mend: bool = False) -> list[Record]:
+        """Records of progress. ``mend``: cut a torn last line off the file (for the one writer)."""
+        path = self.path / PROGRESS_FILE
+        values = mend_lines(path) if mend else read_lines(path)
+        try:
+            return [PROGRESS.validate_python(value) for value in values]
+        except ValueError as error:
+            raise StoreError(
+                f"{path} holds a line that is no record of progress. Restore the file from a copy, or remove "
+                f"{self.path} to have that stage run again.",
+                path,
+            ) from error
+
+    def record(self, record: Record) -> None:
+        """Append a record of progress; it is on the disk when this returns."""
+        append_line(self.path / PROGRESS_FILE, record.model_dump_json().encode(), durable=True)
+
+    def recover(self) -> list[Record]:
+        """Bring an interrupted stage back to its last finished unit; returns the records that stand.
+
+        Parts of units that never finished and files that no record names are removed. Raises StoreError
+        naming a part that is missing or was altered.
+        """
+        records = self.progress(mend=True)
+        finished = {record.key for record in records if isinstance(record, UnitRecord)}
+        standing = [
+            record for record in records if not isinstance(record, PartRecord) or record.key in finished
+        ]
+        if len(standing) != len(records):
+            lines = b"".join(record.model_dump_json().encode() + b"\n" for record in standing)
+            write_whole(self.path / PROGRESS_FILE, lines)
+        parts = [record for record in standing if isinstance(record, PartRecord)]
+        named = {part.file for part in parts} | {HEADER, PROGRESS_FILE, SCRATCH, KEPT}
+        for path in self.path.iterdir():
+            if path.name not in named:
+                remove_tree(path)
+        self._verify_files(((part.file, part.bytes, part.checksum) for part in parts), self.path)
+        return standing
+
+    def claims(self) -> list[str]:
+        """Paths in the run directory that the stage has claimed, done or not."""
+        return [record.path for record in self.progress() if isinstance(record, ArtifactRecord)]
+
+    def seconds(self) -> float:
+        """Working time that earlier starts of the stage are known to have spent."""
+        total = latest = 0.0
+        for record in self.progress():
+            if isinstance(record, StartRecord):
+                total, latest = total + latest, 0.0
+            elif isinstance(record, UnitRecord):
+                latest = record.seconds
+        return total + latest
+
+    def verify(self, manifest: Manifest) -> None:
+        """Hold every part and artifact of a finished stage against its checksum. Raises StoreError."""
+        self._verify_files(((part.file, part.bytes, part.checksum) for part in manifest.parts), self.path)
+        for artifact in manifest.artifacts:
+            self._verify_files(((file.path, file.bytes, file.checksum) for file in artifact.files), self.root)
+
+    def _verify_files(self, files: Iterable[tuple[str, int, str]], base: Path) -> None:
+        for name, size, wanted in files:
+            path = base / name
+            if not path.is_file():
+                found = "is missing"
+            elif path.stat().st_size != size:
+                found = f"is torn or was altered: it has {path.stat().st_size} bytes, {size} were written"
+            elif file_checksum(path) != wanted:
+                found = "was altered: its checksum is not that of what was written"
+            else:
+                continue
+            raise StoreError(
+                f"{path} {found}. Restore it from a copy, or remove {self.path} and give the same command "
+                "again: that stage then runs again, and those after it.",
+                path,
+            )
+
+    def keep_artifacts(self) -> None:
+        """Move the stage's artifacts into its own directory, to leave with it. Safe to repeat."""
+        for claim in self.claims():
+            if (self.root / claim).exists():
+                move(self.root / claim, self.path / KEPT / claim)
+
+    def return_artifacts(self) -> None:
+        """Undo ``keep_artifacts``. Safe to repeat."""
+        for claim in self.claims():
+            if (self.path / KEPT / claim).exists():
+                move(self.path / KEPT / claim, self.root / claim)
+        remove_tree(self.path / KEPT)
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename within the run directory. Raises StoreError if it spans file systems."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_dir():
+        remove_tree(target)
+    try:
+        source.replace(target)
+    except OSError as error:
+        raise StoreError(
+            f"{source} can't be moved to {target} ({error.strerror}). A run directory must lie on one file "
+            "system; move it there by hand and give the same command again.",
+            source,
+        ) from error
+
+
+def describe_artifact(root: Path, relative: str) -> Artifact:
+    """Size and checksum of every file of an artifact, made durable. Raises StoreError if it isn't there."""
+    path = root / relative
+    if not path.exists():
+        raise StoreError(f"the stage claimed {path} as an artifact but left nothing there", path)
+    files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
+    described = []
+    for file in files:
+        sync(file)
+        described.append(
+            ArtifactFile(
+                path=file.relative_to(root).as_posix(),
+                bytes=file.stat().st_size,
+                checksum=file_checksum(file),
+            )
+        )
+    for directory in {file.parent for file in files} | {path.parent}:
+        sync(directory)
+    return Artifact(path=relative, files=tuple(described))

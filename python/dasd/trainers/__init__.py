@@ -1,0 +1,28 @@
+"""Built-in trainers. This module only registers; torch is imported by the factory.
+
+What every trainer can use, whatever moves the weights: ``preflight`` (labels shown and refused),
+``rows`` (TRAIN shards as memory-mapped tokens), ``plan`` (which rows fill which pack of which step).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dasd.api import Trainer, TrainerSettings, hookimpl
+from dasd.trainers.torch.options import TorchOptions
+
+if TYPE_CHECKING:
+    from dasd.registry import Registry
+
+
+def _torch(settings: TrainerSettings) -> Trainer:
+    """Full fine-tuning on one device in plain torch."""
+    from dasd.trainers.torch.trainer import TorchTrainer
+
+    return TorchTrainer(settings)
+
+
+@hookimpl
+def dasd_register(registry: Registry) -> None:
+    """Register the trainers that ship with dasd."""
+    registry.trainer("torch", _torch, options=TorchOptions)

@@ -1,0 +1,111 @@
+//! Formulas and inline code: where a span that opens here closes, within bounds.
+
+/// A display formula longer than this is taken for one that never closes.
+const LONGEST_DISPLAY: usize = 4096;
+
+/// Remembers how far a closing mark has been looked for, so that many unclosed openings in one
+/// text still cost one pass over it.
+#[derive(Debug, Default)]
+struct Search {
+    scanned: usize,
+    hit: Option<usize>,
+}
+
+impl Search {
+    /// First position in `from..limit` where `is_hit`; `from` never decreases from call to call.
+    fn find(&mut self, from: usize, limit: usize, is_hit: impl Fn(usize) -> bool) -> Option<usize> {
+        if let Some(hit) = self.hit.filter(|&hit| hit >= from) {
+            return (hit < limit).then_some(hit);
+        }
+        let start = from.max(self.scanned);
+        self.hit = (start..limit).find(|&position| is_hit(position));
+        self.scanned = self.hit.map_or(limit.max(start), |hit| hit + 1);
+        self.hit
+    }
+}
+
+/// The spans of one text that no sentence may end inside.
+pub(super) struct Spans<'a> {
+    bytes: &'a [u8],
+    line_end: Search,
+    paragraph_end: Search,
+    dollar: Search,
+    dollars: Search,
+    backtick: Search,
+    round: Search,
+    square: Search,
+}
+
+impl<'a> Spans<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            line_end: Search::default(),
+            paragraph_end: Search::default(),
+            dollar: Search::default(),
+            dollars: Search::default(),
+            backtick: Search::default(),
+            round: Search::default(),
+            square: Search::default(),
+        }
+    }
+
+    /// Where the span that opens at `open` (a `$`, a backtick or a backslash) ends, if it closes;
+    /// otherwise `Err` with the position after the opening mark, to be read as plain text.
+    pub(super) fn close(&mut self, open: usize) -> Result<usize, usize> {
+        let bytes = self.bytes;
+        match (bytes[open], bytes.get(open + 1)) {
+            (b'$', Some(b'$')) => {
+                let limit = self.display_limit(open);
+                let close = self.dollars.find(open + 2, limit, |p| bytes[p..].starts_with(b"$$"));
+                close.map(|p| p + 2).ok_or(open + 2)
+            }
+            (b'$', Some(next)) if !next.is_ascii_whitespace() => {
+                let limit = self.line_limit(open);
+                // Pandoc's rule, which leaves prices alone: a closing dollar follows no white space
+                // and comes before no digit.
+                let close = self.dollar.find(open + 2, limit, |p| {
+                    bytes[p] == b'$'
+                        && !bytes[p - 1].is_ascii_whitespace()
+                        && bytes[p - 1] != b'\\'
+                        && !bytes.get(p + 1).is_some_and(u8::is_ascii_digit)
+                });
+                close.map(|p| p + 1).ok_or(open + 1)
+            }
+            (b'`', Some(next)) if *next != b'`' => {
+                let limit = self.line_limit(open);
+                let close = self.backtick.find(open + 1, limit, |p| bytes[p] == b'`');
+                close.map(|p| p + 1).ok_or(open + 1)
+            }
+            (b'`', Some(_)) => Err(open + bytes[open..].iter().take_while(|&&b| b == b'`').count()),
+            (b'\\', Some(b'(')) => {
+                let limit = self.line_limit(open);
+                let close = self.round.find(open + 2, limit, |p| bytes[p..].starts_with(b"\\)"));
+                close.map(|p| p + 2).ok_or(open + 2)
+            }
+            (b'\\', Some(b'[')) => {
+                let limit = self.display_limit(open);
+                let close = self.square.find(open + 2, limit, |p| bytes[p..].starts_with(b"\\]"));
+                close.map(|p| p + 2).ok_or(open + 2)
+            }
+            // An escaped mark opens nothing.
+            (b'\\', Some(b'$' | b'`' | b'\\')) => Err(open + 2),
+            _ => Err(open + 1),
+        }
+    }
+
+    fn line_limit(&mut self, from: usize) -> usize {
+        let bytes = self.bytes;
+        self.line_end.find(from, bytes.len(), |p| bytes[p] == b'\n').unwrap_or(bytes.len())
+    }
+
+    fn display_limit(&mut self, from: usize) -> usize {
+        let bytes = self.bytes;
+        let blank_line = |p: usize| {
+            bytes[p] == b'\n'
+                && bytes[p + 1..].iter().find(|b| !matches!(b, b' ' | b'\t' | b'\r')) == Some(&b'\n')
+        };
+        let end = self.paragraph_end.find(from, bytes.len(), blank_line).unwrap_or(bytes.len());
+        end.min(from + LONGEST_DISPLAY)
+    }
+}

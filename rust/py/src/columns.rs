@@ -1,0 +1,247 @@
+//! Columns of lists, of numbers and of text, as the rows that the kernels take.
+
+use std::ops::Range;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    ArrowPrimitiveType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
+    UInt32Type, UInt64Type,
+};
+use arrow_array::{Array, ArrayRef};
+use arrow_buffer::{ArrowNativeType, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow_schema::DataType;
+use pyo3::prelude::*;
+
+use crate::capsule::{Imported, import};
+use crate::errors::{wrong_type, wrong_value};
+use crate::run::guard;
+
+/// A number that kernels take, and how it is read from the types that hold it.
+pub(crate) trait Item: ArrowNativeType {
+    const WANTED: &'static str;
+
+    /// The values as they are (no copy), or each converted; `check` is told where one does not fit.
+    fn read(values: &dyn Array, refuse: impl FnMut(usize, String)) -> Option<ScalarBuffer<Self>>;
+}
+
+fn convert<A: ArrowPrimitiveType, T: Item>(
+    values: &dyn Array,
+    mut refuse: impl FnMut(usize, String),
+    fit: impl Fn(A::Native) -> Option<T>,
+) -> Option<ScalarBuffer<T>> {
+    let values = values.as_primitive::<A>().values();
+    let fitted = values.iter().enumerate().map(|(i, &value)| {
+        fit(value).unwrap_or_else(|| {
+            refuse(i, format!("{value:?}"));
+            T::default()
+        })
+    });
+    Some(fitted.collect::<Vec<T>>().into())
+}
+
+impl Item for u32 {
+    const WANTED: &'static str = "whole numbers from 0 to 4294967295";
+
+    fn read(values: &dyn Array, refuse: impl FnMut(usize, String)) -> Option<ScalarBuffer<u32>> {
+        match values.data_type() {
+            DataType::UInt32 => Some(values.as_primitive::<UInt32Type>().values().clone()),
+            DataType::UInt8 => convert::<UInt8Type, _>(values, refuse, |v| Some(v.into())),
+            DataType::UInt16 => convert::<UInt16Type, _>(values, refuse, |v| Some(v.into())),
+            DataType::UInt64 => convert::<UInt64Type, _>(values, refuse, |v| v.try_into().ok()),
+            DataType::Int8 => convert::<Int8Type, _>(values, refuse, |v| v.try_into().ok()),
+            DataType::Int16 => convert::<Int16Type, _>(values, refuse, |v| v.try_into().ok()),
+            DataType::Int32 => convert::<Int32Type, _>(values, refuse, |v| v.try_into().ok()),
+            DataType::Int64 => convert::<Int64Type, _>(values, refuse, |v| v.try_into().ok()),
+            // What polars makes of lists that are all empty; a null in one is refused elsewhere.
+            DataType::Null => Some(vec![0; values.len()].into()),
+            _ => None,
+        }
+    }
+}
+
+impl Item for f32 {
+    const WANTED: &'static str = "floating-point numbers";
+
+    fn read(values: &dyn Array, refuse: impl FnMut(usize, String)) -> Option<ScalarBuffer<f32>> {
+        match values.data_type() {
+            DataType::Float32 => Some(values.as_primitive::<Float32Type>().values().clone()),
+            DataType::Float64 => convert::<Float64Type, _>(values, refuse, |v| Some(v as f32)),
+            DataType::Null => Some(vec![0.0; values.len()].into()),
+            _ => None,
+        }
+    }
+}
+
+/// Where the rows of a chunk lie in its values.
+enum Bounds {
+    Small(OffsetBuffer<i32>),
+    Large(OffsetBuffer<i64>),
+    Fixed { width: usize, rows: usize },
+    /// Every row is null, and there are no values.
+    Nothing { rows: usize },
+}
+
+impl Bounds {
+    fn rows(&self) -> usize {
+        match self {
+            Self::Small(offsets) => offsets.len() - 1,
+            Self::Large(offsets) => offsets.len() - 1,
+            Self::Fixed { rows, .. } | Self::Nothing { rows } => *rows,
+        }
+    }
+
+    fn of(&self, row: usize) -> Range<usize> {
+        match self {
+            Self::Small(offsets) => offsets[row].as_usize()..offsets[row + 1].as_usize(),
+            Self::Large(offsets) => offsets[row].as_usize()..offsets[row + 1].as_usize(),
+            Self::Fixed { width, .. } => row * width..(row + 1) * width,
+            Self::Nothing { .. } => 0..0,
+        }
+    }
+}
+
+struct ListChunk<T: Item> {
+    bounds: Bounds,
+    values: ScalarBuffer<T>,
+    nulls: Option<NullBuffer>,
+}
+
+impl<T: Item> ListChunk<T> {
+    fn is_null(&self, row: usize) -> bool {
+        matches!(self.bounds, Bounds::Nothing { .. }) || self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
+    }
+}
+
+/// A column of lists of numbers.
+pub(crate) struct ListColumn<T: Item> {
+    chunks: Vec<ListChunk<T>>,
+}
+
+impl<T: Item> ListColumn<T> {
+    /// Reads the argument `name`; `TypeError` for another type, `ValueError` for a value that does
+    /// not fit and for a null inside a list.
+    pub(crate) fn read(name: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let Imported { name, data_type, chunks } = import(name, value)?;
+        let mut first_row = 0;
+        let read = |chunk: &ArrayRef| {
+            let chunk = list_chunk(name, &data_type, chunk, first_row)?;
+            first_row += chunk.bounds.rows();
+            Ok(chunk)
+        };
+        guard(|| Ok(Self { chunks: chunks.iter().map(read).collect::<PyResult<_>>()? }))
+    }
+
+    /// The rows, borrowed; `None` is null.
+    pub(crate) fn rows(&self) -> Vec<Option<&[T]>> {
+        let mut rows = Vec::with_capacity(self.chunks.iter().map(|chunk| chunk.bounds.rows()).sum());
+        for chunk in &self.chunks {
+            rows.extend((0..chunk.bounds.rows()).map(|row| {
+                if chunk.is_null(row) { None } else { Some(&chunk.values[chunk.bounds.of(row)]) }
+            }));
+        }
+        rows
+    }
+}
+
+fn list_chunk<T: Item>(
+    name: &str,
+    data_type: &DataType,
+    chunk: &ArrayRef,
+    first_row: usize,
+) -> PyResult<ListChunk<T>> {
+    let (bounds, values) = match chunk.data_type() {
+        DataType::List(_) => {
+            let lists = chunk.as_list::<i32>();
+            (Bounds::Small(lists.offsets().clone()), lists.values().clone())
+        }
+        DataType::LargeList(_) => {
+            let lists = chunk.as_list::<i64>();
+            (Bounds::Large(lists.offsets().clone()), lists.values().clone())
+        }
+        DataType::FixedSizeList(_, width) => {
+            let bounds = Bounds::Fixed { width: width.as_usize(), rows: chunk.len() };
+            (bounds, chunk.as_fixed_size_list().values().clone())
+        }
+        DataType::Null => (Bounds::Nothing { rows: chunk.len() }, chunk.slice(0, 0)),
+        _ => return Err(wrong_type(name, &format!("lists of {}", T::WANTED), data_type)),
+    };
+    let mut refused = Vec::new();
+    let numbers = T::read(&values, |i, got| {
+        // Enough to find one that lies in a row: what a null row hides is nobody's business.
+        if refused.len() < 4096 {
+            refused.push((i, got));
+        }
+    });
+    let Some(numbers) = numbers else {
+        return Err(wrong_type(name, &format!("lists of {}", T::WANTED), data_type));
+    };
+    let chunk = ListChunk { bounds, values: numbers, nulls: chunk.nulls().cloned() };
+    let nulls = values.logical_nulls().filter(|nulls| nulls.null_count() > 0);
+    if nulls.is_some() || !refused.is_empty() {
+        for row in (0..chunk.bounds.rows()).filter(|&row| !chunk.is_null(row)) {
+            let bounds = chunk.bounds.of(row);
+            if nulls.as_ref().is_some_and(|nulls| bounds.clone().any(|i| nulls.is_null(i))) {
+                return Err(wrong_value(name, first_row + row, "a list without nulls", "a null in it"));
+            }
+            if let Some((_, got)) = refused.iter().find(|(i, _)| bounds.contains(i)) {
+                return Err(wrong_value(name, first_row + row, T::WANTED, got));
+            }
+        }
+    }
+    Ok(chunk)
+}
+
+/// A column of plain whole numbers without nulls, copied out.
+pub(crate) fn read_counts(name: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
+    let Imported { name, data_type, chunks } = import(name, value)?;
+    guard(|| {
+        let mut counts = Vec::new();
+        for chunk in &chunks {
+            let mut refused = None;
+            let first_row = counts.len();
+            let numbers = u32::read(chunk, |row, got| {
+                refused.get_or_insert((row, got));
+            });
+            let Some(numbers) = numbers else { return Err(wrong_type(name, u32::WANTED, &data_type)) };
+            let nulls = chunk.logical_nulls();
+            if let Some(row) = (0..chunk.len()).find(|&row| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))) {
+                return Err(wrong_value(name, first_row + row, u32::WANTED, "null"));
+            }
+            if let Some((row, got)) = refused {
+                return Err(wrong_value(name, first_row + row, u32::WANTED, got));
+            }
+            counts.extend_from_slice(&numbers);
+        }
+        Ok(counts)
+    })
+}
+
+/// A column of text.
+pub(crate) struct TextColumn {
+    chunks: Vec<ArrayRef>,
+}
+
+impl TextColumn {
+    /// Reads the argument `name`; `TypeError` for another type than text.
+    pub(crate) fn read(name: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let Imported { name, data_type, chunks } = import(name, value)?;
+        match data_type {
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => Ok(Self { chunks }),
+            _ => Err(wrong_type(name, "text (Utf8, LargeUtf8 or Utf8View)", data_type)),
+        }
+    }
+
+    /// The rows, borrowed; `None` is null.
+    pub(crate) fn rows(&self) -> Vec<Option<&str>> {
+        let mut rows = Vec::with_capacity(self.chunks.iter().map(|chunk| chunk.len()).sum());
+        for chunk in &self.chunks {
+            match chunk.data_type() {
+                DataType::Utf8 => rows.extend(chunk.as_string::<i32>().iter()),
+                DataType::LargeUtf8 => rows.extend(chunk.as_string::<i64>().iter()),
+                DataType::Utf8View => rows.extend(chunk.as_string_view().iter()),
+                _ => rows.resize(rows.len() + chunk.len(), None),
+            }
+        }
+        rows
+    }
+}

@@ -1,0 +1,313 @@
+"""A whole run directory, written by the real store through the real runner from made-up rows.
+
+The stages here have the names, frames and summaries of a recipe's own; the last one is the real report stage.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import log
+from pathlib import Path
+
+import polars as pl
+from pydantic import JsonValue
+
+from dasd import kernels
+from dasd.pipeline import Pipeline
+from dasd.progress import Console
+from dasd.recipe import Recipe
+from dasd.records import Grade, ModelInfo, ScoreRequest, ScoringSpec
+from dasd.registry import Registry
+from dasd.schemas import ALL, METRICS, QUESTIONS, SAMPLES, SCORES, SENTENCES, TRAIN, VERDICTS, Schema
+from dasd.stages.base import StageContext
+from dasd.stages.report import ReportStage
+from dasd.store import Run
+
+SCRIPT = "<script>alert('question')</script>"
+QUESTIONS_MADE = 40
+CANDIDATES = 3
+
+RECIPE: dict[str, JsonValue] = {
+    "name": "made-up",
+    "seed": 7,
+    "teacher": {"model": "big-teacher", "backend": "scripted"},
+    "student": {"model": "small-student", "backend": "scripted"},
+    "questions": {"train": [{"source": "file"}], "eval": [{"source": "file"}]},
+    "stages": [
+        {"name": "low", "kind": "off-policy", "temperature": 0.6},
+        {"name": "high", "kind": "off-policy", "temperature": 1.0},
+        {"name": "mixed", "kind": "mixed-policy"},
+    ],
+}
+
+
+def tokens_of(text: str) -> list[int]:
+    """Byte offsets at which made-up tokens end: one a word with the space before it, then the end token."""
+    raw = text.encode()
+    ends = [index for index in range(1, len(raw)) if raw[index : index + 1] in b" \n"] + [len(raw)]
+    return [*ends, len(raw)]
+
+
+class ScriptedModel:
+    """Scores any text: the same text gets the same log-probabilities, on the whole likely ones."""
+
+    info = ModelInfo("scripted", "1", "t0", "scripted", "1.0", "raw", 4096)
+
+    def sample(self, requests: object, spec: object) -> Iterator[pl.DataFrame]:
+        raise NotImplementedError
+
+    def continue_(self, requests: object, spec: object) -> Iterator[pl.DataFrame]:
+        raise NotImplementedError
+
+    def score(self, requests: Sequence[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
+        rows = []
+        for request in requests:
+            draw = random.Random(request.sample_id)
+            ends = tokens_of(request.text)
+            logprobs = [log(draw.uniform(0.4, 1.0)) for _ in ends]
+            rows.append((request.sample_id, "scripted", list(range(len(ends))), ends, logprobs))
+        yield pl.DataFrame(rows, schema=dict(SCORES.columns), orient="row")
+
+    def close(self) -> None:
+        pass
+
+
+class EndsWith:
+    """Right if the response ends with the answer."""
+
+    def grade(self, response: str, answer: str, argument: str) -> Grade:
+        return Grade(response.rstrip(".\n ").endswith(answer), response[-4:])
+
+
+def registry() -> Registry:
+    made = Registry()
+    made.teacher("scripted", lambda _: ScriptedModel())
+    made.verifier("ends-with", EndsWith)
+    return made
+
+
+@dataclass(frozen=True)
+class WrittenStage:
+    """A stage whose rows are known beforehand."""
+
+    name: str
+    kind: str
+    needs: tuple[str, ...] = ()
+    frames: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    summary: Mapping[str, JsonValue] = field(default_factory=dict)
+    checkpoint: str = ""
+
+    def settings(self) -> Mapping[str, JsonValue]:
+        return {"rows": {name: rows.height for name, rows in self.frames.items()}}
+
+    def run(self, context: StageContext) -> None:
+        for name, rows in self.frames.items():
+            for start in range(0, rows.height, 50):
+                context.writer.append(name, rows.slice(start, 50), key=f"{name}-{start}")
+                context.writer.finish_unit(f"{name}-{start}")
+        if self.checkpoint:
+            directory = context.writer.artifact(self.checkpoint)
+            directory.mkdir(parents=True)
+            (directory / "config.json").write_text("{}")
+        context.writer.summarise(self.summary)
+
+
+def frame(schema: Schema, rows: Sequence[Sequence[object]]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=dict(schema.columns), orient="row")
+
+
+def questions(mark_all: bool = False) -> pl.DataFrame:
+    rows = []
+    for number in range(QUESTIONS_MADE):
+        split = "train" if number < QUESTIONS_MADE * 3 // 4 else "eval"
+        text = f"What is {number} + {number}?" + (f" {SCRIPT}" if mark_all or number % 5 == 0 else "")
+        turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": text}]
+        domain = "sums" if number % 2 else "doubles"
+        rows.append((f"q{number:03d}", turns, domain, str(2 * number), "ends-with", "file", split))
+    return frame(QUESTIONS, rows)
+
+
+def response(draw: random.Random, number: int) -> str:
+    lines = [f"<think>We add {number} and {number}."]
+    lines += [f" Step {step} gives {draw.randint(0, 99)}." for step in range(1, draw.randint(3, 9))]
+    answer = 2 * number if draw.random() < 0.85 else 2 * number + 1
+    return "".join(lines) + f"</think> So <b>it</b> is {answer}."
+
+
+def samples(asked: pl.DataFrame, stage: str, temperature: float, candidates: int) -> pl.DataFrame:
+    rows = []
+    for question in asked["question_id"]:
+        for candidate in range(candidates):
+            draw = random.Random(f"{stage} {question} {candidate}")
+            sample_id = f"{draw.getrandbits(128):032x}"
+            text = response(draw, int(question[1:]))
+            ends = tokens_of(text)
+            low = 0.75 if temperature < 1 else 0.3
+            logprobs = [log(draw.uniform(low, 1.0)) for _ in ends]
+            finish = "length" if draw.random() < 0.05 else "stop"
+            rows.append(
+                (
+                    *(
+                        sample_id,
+                        question,
+                        stage,
+                        candidate,
+                        text,
+                        list(range(len(ends))),
+                        ends,
+                        logprobs,
+                        "raw",
+                    ),
+                    *(temperature, 1.0, candidate, finish, 0, "big-teacher", "rev1", "t0", "scripted", "1.0"),
+                )
+            )
+    return frame(SAMPLES, rows)
+
+
+def verdicts(rows: pl.DataFrame, stage: str, reason: Callable[[int], str]) -> pl.DataFrame:
+    reasons = [reason(index) for index in range(rows.height)]
+    return frame(
+        VERDICTS,
+        [
+            (sample_id, stage, not why, why, "its reason in words" if why else "")
+            for sample_id, why in zip(rows["sample_id"], reasons, strict=True)
+        ],
+    )
+
+
+def sentences(rows: pl.DataFrame) -> pl.DataFrame:
+    found = []
+    for sample_id, text in rows.select("sample_id", "text").iter_rows():
+        draw = random.Random(f"sentences {sample_id}")
+        start = 0
+        for number, end in enumerate(kernels.sentence_ends(pl.Series([text]))[0]):
+            p_teacher, p_student = draw.uniform(0.5, 1.0), draw.uniform(0.2, 1.0)
+            delta = p_teacher - p_student
+            kind = "teacher" if delta > 0.1 else "student" if delta < -0.1 else "common"
+            found.append((sample_id, number, start, end, p_teacher, p_student, None, kind))
+            start = end
+    return frame(SENTENCES, found)
+
+
+def metrics(checkpoint: str, rank: int) -> pl.DataFrame:
+    rows: list[tuple[object, ...]] = []
+    for group, shift in (("all", 0.0), ("doubles", 0.05), ("sums", -0.05)):
+        rows.append((checkpoint, "eval", "accuracy", group, 0.2 + 0.2 * rank + shift, 0.031, 10))
+    rows.append((checkpoint, "eval", "length_tokens", "all", 40.0 + 11 * rank, 2.5, 10))
+    rows.append((checkpoint, "eval", "cut_off_rate", "all", 0.3 - 0.09 * rank, 0.02, 10))
+    rows.append((checkpoint, "heldout", "kl_nats_per_response", "all", 60.0 - 17 * rank, 1.9, 10))
+    return frame(METRICS, rows)
+
+
+def losses(stage: str, start: float) -> pl.DataFrame:
+    draw = random.Random(stage)
+    steps = 900 if stage == "low" else 60
+    rows = [
+        (
+            stage,
+            step,
+            step / 10,
+            start / (1 + step / 40) + draw.uniform(0, 0.1),
+            1e-4,
+            1.0,
+            step * 512,
+            step * 0.1,
+        )
+        for step in range(1, steps + 1)
+    ]
+    return frame(ALL["losses"], rows)
+
+
+def off_policy(name: str, temperature: float, asked: pl.DataFrame) -> list[WrittenStage]:
+    drawn = samples(asked, f"sample-{name}", temperature, CANDIDATES)
+    reasons = {0: "length", 1: "repetition"}
+    filtered = verdicts(drawn, f"filter-{name}", lambda index: reasons.get(index % 11, ""))
+    left = drawn.join(filtered.filter(pl.col("kept")), on="sample_id", how="semi", maintain_order="left")
+    deduplicated = verdicts(left, f"dedup-{name}", lambda index: "near_duplicate" if index % 17 == 5 else "")
+    left = left.join(deduplicated.filter(pl.col("kept")), on="sample_id", how="semi", maintain_order="left")
+    seen: set[str] = set()
+    chosen = {
+        s for s, q in left.select("sample_id", "question_id").iter_rows() if not (q in seen or seen.add(q))
+    }
+    ids = left["sample_id"].to_list()
+    picked = verdicts(left, f"select-{name}", lambda index: "" if ids[index] in chosen else "lower_score")
+    scores = pl.concat([*ScriptedModel().score(score_requests(left), ScoringSpec("score", 1))])
+    summary: dict[str, JsonValue] = {
+        "questions": len(chosen),
+        "score_length_correlation": 0.62,
+        "agreement_longest": 0.7,
+        "agreement_random": 0.35,
+        "wrong_before": 0.12,
+        "wrong_after": 0.16,
+        "warnings": ["the score follows the length."] if name == "high" else [],
+    }
+    return [
+        WrittenStage(f"sample-{name}", "sample", ("questions",), {"samples": drawn}),
+        WrittenStage(f"filter-{name}", "filter", (f"sample-{name}",), {"verdicts": filtered}),
+        WrittenStage(f"dedup-{name}", "dedup", (f"filter-{name}",), {"verdicts": deduplicated}),
+        WrittenStage(f"score-{name}", "score", (f"dedup-{name}",), {"scores": scores}),
+        WrittenStage(
+            f"select-{name}",
+            "select",
+            (f"score-{name}",),
+            {"sentences": sentences(left), "verdicts": picked},
+            summary,
+        ),
+    ]
+
+
+def score_requests(rows: pl.DataFrame) -> list[ScoreRequest]:
+    return [ScoreRequest(s, (), text, ended=True) for s, text in rows.select("sample_id", "text").iter_rows()]
+
+
+def trained(name: str, number: int, rows: int) -> list[WrittenStage]:
+    train = frame(TRAIN, [(f"{name}-{row}", [1] * 30, [10, 20], 1.0, name) for row in range(rows)])
+    return [
+        WrittenStage(
+            f"train-{name}",
+            "train",
+            ("questions",),
+            {"train": train, "losses": losses(name, 4.0 / number)},
+            checkpoint=f"checkpoints/stage{number}",
+        ),
+        WrittenStage(f"evaluate-{name}", "evaluate", (f"train-{name}",), {"metrics": metrics(name, number)}),
+    ]
+
+
+def graph(until: str = "", mark_all: bool = False) -> list[WrittenStage]:
+    """The stages of the recipe in order, up to the one named ``until``."""
+    every = questions(mark_all)
+    asked, held = every.filter(pl.col("split") == "train"), every.filter(pl.col("split") == "eval")
+    answers = samples(asked, "mix-mixed", 1.0, 1)
+    drift = random.Random("drift")
+    answers = answers.with_columns(
+        finish_reason=pl.Series([drift.choice(["stop", "stop", "length"]) for _ in range(answers.height)])
+    )
+    mixed = verdicts(answers, "mix-mixed", lambda index: "" if index % 3 == 0 else "not_cut")
+    stages = [
+        WrittenStage("questions", "questions", (), {"questions": every}),
+        *off_policy("low", 0.6, asked),
+        *off_policy("high", 1.0, asked),
+        WrittenStage(
+            "sample-heldout", "sample", ("questions",), {"samples": samples(held, "sample-heldout", 1.0, 1)}
+        ),
+        WrittenStage("evaluate-before", "evaluate", ("questions",), {"metrics": metrics("before", 0)}),
+        *trained("low", 1, 25),
+        *trained("high", 2, 24),
+        WrittenStage("mix-mixed", "mix", ("train-high",), {"samples": answers, "verdicts": mixed}),
+        *trained("mixed", 3, 30),
+    ]
+    names = [stage.name for stage in stages]
+    return stages[: names.index(until) + 1] if until else stages
+
+
+def make_run(directory: Path, until: str = "", mark_all: bool = False) -> Run:
+    """A finished run. ``until``: the stage after which the report comes at once; ``mark_all``: every question
+    holds a script element."""
+    recipe = Recipe.load(RECIPE)
+    stages = graph(until, mark_all)
+    known = registry()
+    report = ReportStage(recipe, known, tuple(stage.name for stage in stages))
+    return Pipeline(recipe, known, [*stages, report], Console(quiet=True)).run(directory)

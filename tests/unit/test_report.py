@@ -1,0 +1,229 @@
+"""The report stage over a whole run: page, numbers, figures, what is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from types import ModuleType
+
+import polars as pl
+import pytest
+
+from dasd.report.data import ReportData
+from dasd.report.terminal import as_report, show_summary, summary_table, summary_text
+from dasd.store import Run
+
+
+def _load(name: str) -> ModuleType:
+    """A module that lies beside the test directories."""
+    path = Path(__file__).parents[1] / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+made = _load("report_run")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return made.make_run(tmp_path_factory.mktemp("report") / "run")
+
+
+@pytest.fixture(scope="module")
+def page(run: Run) -> str:
+    return run.report_path.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def data(run: Run) -> ReportData:
+    return ReportData.model_validate(run.report())
+
+
+class Page(HTMLParser):
+    """What the tests look at."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "path", "use", "rect", "img", "br", "link"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if self.open and self.open[-1] == tag:
+            self.open.pop()
+
+
+def test_the_page_needs_nothing_else(page: str) -> None:
+    parsed = Page(page)
+    assert "://" not in page
+    for tag, attributes in parsed.tags:
+        assert tag not in ("script", "link", "img", "iframe", "object")
+        for name in ("src", "href", "xlink:href", "action", "data"):
+            value = attributes.get(name)
+            assert value is None or value.startswith("#"), (tag, name, value)
+    assert not re.search(r"@import|url\((?!#)", page)
+    assert parsed.open == []
+
+
+def test_ids_are_unique_and_links_lead_somewhere(page: str) -> None:
+    tags = Page(page).tags
+    ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for _, attributes in tags:
+        target = attributes.get("href")
+        assert target is None or target.removeprefix("#") in ids
+
+
+def test_figures_are_read_out_and_state_their_n(page: str, data: ReportData) -> None:
+    assert [note.figure for note in data.figures if note.shown] == [
+        "checkpoints",
+        "density",
+        "positions",
+        "response",
+        "positions-distilled",
+        "cut-off",
+        "losses",
+    ]
+    figures = re.findall(r"<figure.*?</figure>", page, flags=re.DOTALL)
+    assert len(figures) == 7
+    for figure in figures:
+        assert re.search(r'<svg role="img" aria-label="[^"]{20,}" viewBox=', figure)
+        assert re.search(r"<figcaption>.*n = \d", figure, flags=re.DOTALL)
+
+
+def test_figures_take_their_colours_from_the_page(page: str) -> None:
+    """So that they are legible in dark: no colour of matplotlib's own is left in them."""
+    for svg in re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL):
+        assert not re.search(r"(?<!url\()#[0-9a-fA-F]{6}\b", svg)
+        for variable in re.findall(r"var\((--[a-z0-9-]+)\)", svg):
+            assert len(re.findall(re.escape(variable) + ":", page)) == 2, variable
+    assert "prefers-color-scheme: dark" in page
+
+
+def test_words_of_users_and_models_are_escaped(tmp_path: Path) -> None:
+    """Whichever response is the example: every question here holds markup, every response does."""
+    run = made.make_run(tmp_path / "run", mark_all=True)
+    page = run.report_path.read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(&#39;question&#39;)&lt;/script&gt;" in page
+    assert "<b>it</b>" not in page
+    assert "&lt;b&gt;it&lt;/b&gt;" in page
+
+
+def test_tables_hold_the_measured_figures(page: str) -> None:
+    found = re.findall(r"<tr.*?</tr>", page, flags=re.DOTALL)
+    rows = [" ".join(re.sub(r"<[^>]+>", " ", row).split()) for row in found]
+    assert "before training 20.0 ± 3.1 40.0 ± 2.5 30.0 ± 2.0 60.0 ± 1.9" in rows
+    assert "after mixed 80.0 ± 3.1 73.0 ± 2.5 3.0 ± 2.0 9.0 ± 1.9" in rows
+    assert any(row.startswith("teacher (reference)") for row in rows)
+    assert "own canonical tokenization" in page
+
+
+def test_numbers_agree_with_the_frames(run: Run, data: ReportData) -> None:
+    assert [item.name for item in data.checkpoints] == ["before", "low", "high", "mixed", "teacher"]
+    low = data.flow[0]
+    verdicts = run.frame("verdicts", "filter-low").collect()
+    assert low.sampled == run.frame("samples", "sample-low").collect().height
+    assert low.after_filter == verdicts["kept"].sum()
+    assert sum(low.dropped_by_filter.values()) + low.after_filter == low.sampled
+    assert set(low.dropped_by_filter) == {"length", "repetition"}
+    assert low.after_dedup is not None and low.after_dedup < low.after_filter
+    assert low.selected == data.selections[0].selected
+    assert (low.trained_rows, low.trained_tokens) == (25, 500)
+    sentences = run.frame("sentences", "select-low").collect()
+    share = (sentences["kind"] == "teacher").mean()
+    assert data.selections[0].teacher_share == pytest.approx(share)
+    assert data.selections[1].warnings == ("the score follows the length.",)
+    assert data.warnings == ("Selection, high: the score follows the length.",)
+    assert {item.stage for item in data.stages} == {item.name for item in run.stages()} - {"report"}
+    assert [item.stage for item in data.trainings] == ["low", "high", "mixed"]
+    assert data.trainings[0].steps == 900
+
+
+def test_the_teacher_is_graded_on_its_held_out_responses(run: Run, data: ReportData) -> None:
+    answers = dict(run.frame("questions").select("question_id", "answer").collect().iter_rows())
+    samples = run.frame("samples", "sample-heldout").select("question_id", "text").collect()
+    right = [text.rstrip(".").endswith(answers[question]) for question, text in samples.iter_rows()]
+    accuracy = data.checkpoints[-1].metric("accuracy")
+    assert accuracy is not None and accuracy.n == samples.height
+    assert accuracy.value == pytest.approx(sum(right) / len(right))
+
+
+def test_the_third_probability_is_appended(run: Run, data: ReportData) -> None:
+    rows = run.frame("sentences", "report").collect()
+    assert rows["p_distilled"].null_count() == 0
+    chosen = run.frame("verdicts", "select-high").filter(pl.col("kept")).collect()["sample_id"]
+    assert set(rows["sample_id"]) == set(chosen)
+    assert data.distilled is not None
+    assert (data.distilled.stage, data.distilled.checkpoint) == ("high", "mixed")
+    assert sum(data.distilled.sentences.values()) == rows.height
+    assert {"shared", "teacher", "student", "boosted"} <= set(data.distilled.sentences)
+
+
+def test_what_has_no_data_is_left_out_and_says_so(tmp_path: Path) -> None:
+    run = made.make_run(tmp_path / "run", until="dedup-low")
+    data = ReportData.model_validate(run.report())
+    assert [note.figure for note in data.figures if note.shown] == ["density"]
+    page = run.report_path.read_text(encoding="utf-8")
+    for note in data.figures:
+        if not note.shown:
+            assert note.why_not.endswith(".")
+            assert f"<strong>{note.title}</strong> is left out: " in page
+    assert data.distilled is None and data.checkpoints == () and data.selections == ()
+    assert data.flow[0].after_dedup is not None and data.flow[0].selected is None
+    assert data.flow[2].sampled is None
+    assert "No checkpoint was evaluated" in page
+    assert summary_text(data) == ""
+
+
+def test_the_same_run_gives_the_same_figures(run: Run, page: str, tmp_path: Path) -> None:
+    again = made.make_run(tmp_path / "run").report_path.read_text(encoding="utf-8")
+    figures = re.compile(r"<figure.*?</figure>", flags=re.DOTALL)
+    assert figures.findall(again) == figures.findall(page)
+
+
+def test_summary_is_a_table_on_a_terminal_and_lines_elsewhere(
+    run: Run, data: ReportData, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from io import StringIO
+
+    from rich.console import Console
+
+    assert summary_table(run.report()).row_count == 5
+    assert as_report(run.report()) == data
+    plain = summary_text(data)
+    assert "after mixed" in plain and "80.0 ± 3.1" in plain
+    assert "warning: Selection, high" in plain
+    log = StringIO()
+    show_summary(data, Console(file=log, width=200))
+    assert log.getvalue() == plain + "\n"
+    terminal = StringIO()
+    show_summary(data, Console(file=terminal, width=120, force_terminal=True, no_color=True))
+    assert "made-up: checkpoints" in terminal.getvalue()
+    assert capsys.readouterr().out == ""
+
+
+def test_matplotlib_keeps_its_settings(tmp_path: Path) -> None:
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    made.make_run(tmp_path / "run", until="select-low")
+    assert dict(matplotlib.rcParams) == before
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    assert pyplot is None or pyplot.get_fignums() == []
