@@ -18,12 +18,13 @@ from dasd import kernels
 from dasd.pipeline import Pipeline
 from dasd.progress import Console
 from dasd.recipe import Recipe
-from dasd.records import Grade, ModelInfo, ScoreRequest, ScoringSpec
+from dasd.records import ModelInfo, ScoreRequest, ScoringSpec
 from dasd.registry import Registry
 from dasd.schemas import ALL, METRICS, QUESTIONS, SAMPLES, SCORES, SENTENCES, TRAIN, VERDICTS, Schema
 from dasd.stages.base import StageContext
 from dasd.stages.report import ReportStage
 from dasd.store import Run
+from dasd.verifiers.text import NumberVerifier
 
 SCRIPT = "<script>alert('question')</script>"
 QUESTIONS_MADE = 40
@@ -74,17 +75,11 @@ class ScriptedModel:
         pass
 
 
-class EndsWith:
-    """Right if the response ends with the answer."""
-
-    def grade(self, response: str, answer: str, argument: str) -> Grade:
-        return Grade(response.rstrip(".\n ").endswith(answer), response[-4:])
-
-
 def registry() -> Registry:
     made = Registry()
     made.teacher("scripted", lambda _: ScriptedModel())
-    made.verifier("ends-with", EndsWith)
+    made.verifier("number", NumberVerifier)
+    made.verifier("of-a-plugin", NumberVerifier)
     return made
 
 
@@ -118,14 +113,14 @@ def frame(schema: Schema, rows: Sequence[Sequence[object]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict(schema.columns), orient="row")
 
 
-def questions(mark_all: bool = False) -> pl.DataFrame:
+def questions(mark_all: bool = False, verifier: str = "number") -> pl.DataFrame:
     rows = []
     for number in range(QUESTIONS_MADE):
         split = "train" if number < QUESTIONS_MADE * 3 // 4 else "eval"
         text = f"What is {number} + {number}?" + (f" {SCRIPT}" if mark_all or number % 5 == 0 else "")
         turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": text}]
         domain = "sums" if number % 2 else "doubles"
-        rows.append((f"q{number:03d}", turns, domain, str(2 * number), "ends-with", "file", split))
+        rows.append((f"q{number:03d}", turns, domain, str(2 * number), verifier, "file", split))
     return frame(QUESTIONS, rows)
 
 
@@ -197,6 +192,9 @@ def metrics(checkpoint: str, rank: int) -> pl.DataFrame:
         rows.append((checkpoint, "eval", "accuracy", group, 0.2 + 0.2 * rank + shift, 0.031, 10))
     rows.append((checkpoint, "eval", "length_tokens", "all", 40.0 + 11 * rank, 2.5, 10))
     rows.append((checkpoint, "eval", "cut_off_rate", "all", 0.3 - 0.09 * rank, 0.02, 10))
+    if checkpoint == "before":
+        rows.append(("teacher", "eval", "accuracy", "all", 0.9, 0.05, 10))
+        rows.append(("teacher", "eval", "length_tokens", "all", 33.0, 1.5, 10))
     rows.append((checkpoint, "heldout", "kl_nats_per_response", "all", 60.0 - 17 * rank, 1.9, 10))
     return frame(METRICS, rows)
 
@@ -232,13 +230,15 @@ def off_policy(name: str, temperature: float, asked: pl.DataFrame) -> list[Writt
         s for s, q in left.select("sample_id", "question_id").iter_rows() if not (q in seen or seen.add(q))
     }
     ids = left["sample_id"].to_list()
-    picked = verdicts(left, f"select-{name}", lambda index: "" if ids[index] in chosen else "lower_score")
+    picked = verdicts(left, f"select-{name}", lambda index: "" if ids[index] in chosen else "not_selected")
     scores = pl.concat([*ScriptedModel().score(score_requests(left), ScoringSpec("score", 1))])
     summary: dict[str, JsonValue] = {
         "questions": len(chosen),
         "score_length_correlation": 0.62,
         "agreement_longest": 0.7,
         "agreement_random": 0.35,
+        "tokens_mean_before": 31.5,
+        "tokens_mean_after": 40.25,
         "wrong_before": 0.12,
         "wrong_after": 0.16,
         "warnings": ["the score follows the length."] if name == "high" else [],
@@ -276,16 +276,17 @@ def trained(name: str, number: int, rows: int) -> list[WrittenStage]:
     ]
 
 
-def graph(until: str = "", mark_all: bool = False) -> list[WrittenStage]:
+def graph(until: str = "", mark_all: bool = False, verifier: str = "number") -> list[WrittenStage]:
     """The stages of the recipe in order, up to the one named ``until``."""
-    every = questions(mark_all)
+    every = questions(mark_all, verifier)
     asked, held = every.filter(pl.col("split") == "train"), every.filter(pl.col("split") == "eval")
     answers = samples(asked, "mix-mixed", 1.0, 1)
     drift = random.Random("drift")
     answers = answers.with_columns(
-        finish_reason=pl.Series([drift.choice(["stop", "stop", "length"]) for _ in range(answers.height)])
+        stage=pl.lit("mix-mixed-student"),
+        finish_reason=pl.Series([drift.choice(["stop", "stop", "length"]) for _ in range(answers.height)]),
     )
-    mixed = verdicts(answers, "mix-mixed", lambda index: "" if index % 3 == 0 else "not_cut")
+    mixed = verdicts(answers, "mix-mixed", lambda index: "" if index % 3 == 0 else "not_drifted")
     stages = [
         WrittenStage("questions", "questions", (), {"questions": every}),
         *off_policy("low", 0.6, asked),
@@ -303,11 +304,11 @@ def graph(until: str = "", mark_all: bool = False) -> list[WrittenStage]:
     return stages[: names.index(until) + 1] if until else stages
 
 
-def make_run(directory: Path, until: str = "", mark_all: bool = False) -> Run:
+def make_run(directory: Path, until: str = "", mark_all: bool = False, verifier: str = "number") -> Run:
     """A finished run. ``until``: the stage after which the report comes at once; ``mark_all``: every question
-    holds a script element."""
+    holds a script element; ``verifier``: of every question."""
     recipe = Recipe.load(RECIPE)
-    stages = graph(until, mark_all)
+    stages = graph(until, mark_all, verifier)
     known = registry()
     report = ReportStage(recipe, known, tuple(stage.name for stage in stages))
     return Pipeline(recipe, known, [*stages, report], Console(quiet=True)).run(directory)

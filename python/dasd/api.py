@@ -148,8 +148,10 @@ class Filter(Protocol):
     def judge(self, responses: pl.DataFrame) -> pl.DataFrame:
         """One row a response, in order: ``kept`` (bool), ``reason`` (short slug, "" when kept), ``detail``.
 
-        ``responses`` has the columns of SAMPLES, and ``student_token_ids`` (list u32), ``answer`` and
-        ``verifier`` (nullable strings of the question).
+        ``responses`` has the columns of SAMPLES, and ``student_token_ids`` (list u32, with the end token),
+        ``prompt_tokens`` (u32, the student's), ``answer`` and ``verifier`` (the question's, nullable),
+        ``correct`` (nullable bool; null unless the recipe filters by answer) and ``think_opened`` (bool:
+        the teacher's prompt ends with an opened think tag, so the response begins behind it).
         """
         ...
 

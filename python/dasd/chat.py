@@ -113,10 +113,10 @@ class ChatTokenizer:
     def encode_response(self, text: str, ended: bool) -> tuple[list[int], list[int]]:
         """Token ids of a response and the byte offsets in ``text`` at which they end.
 
-        No special tokens are added but the end token, where ``ended``, which covers no bytes. The others tile the
-        text's bytes: offsets never decrease and the last is ``len(text.encode())`` (a text that the tokenizer
-        turns into no tokens at all has none to hold it). A byte-level token may end inside a character;
-        other tokenizers give a character that they split to its last token.
+        No special tokens are added but the end token, where ``ended``, which covers no bytes. The others
+        tile the text's bytes: offsets never decrease and the last is ``len(text.encode())`` (a text that the
+        tokenizer turns into no tokens at all has none to hold it). A byte-level token may end inside a
+        character; other tokenizers give a character that they split to its last token.
         """
         ids, ends = self._encode(text)
         if ended:

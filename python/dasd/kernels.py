@@ -16,11 +16,14 @@ threads as ``RAYON_NUM_THREADS`` says, or as there are cores; results do not dep
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 
 from dasd import _native
+
+if TYPE_CHECKING:
+    from polars._typing import PolarsDataType
 
 
 class ArrowStream(Protocol):
@@ -38,6 +41,25 @@ class ArrowArray(Protocol):
 Arrow = ArrowStream | ArrowArray
 
 
+def _typed(value: Arrow, dtype: PolarsDataType) -> Arrow:
+    """The value itself; a Series that holds only nulls or empty lists, which has no type yet, gets one."""
+    if isinstance(value, pl.Series) and value.dtype in (pl.Null, pl.List(pl.Null)):
+        return value.cast(dtype)
+    return value
+
+
+def _lists(value: Arrow) -> Arrow:
+    return _typed(value, pl.List(pl.UInt32))
+
+
+def _floats(value: Arrow) -> Arrow:
+    return _typed(value, pl.List(pl.Float32))
+
+
+def _series(name: str, column: _native.Column) -> pl.Series:
+    return pl.Series(column).alias(name)
+
+
 def sentence_ends(text: Arrow) -> pl.Series:
     """Byte offsets where the sentences of each text end, by the rules of docs/sentences.md.
 
@@ -49,7 +71,7 @@ def sentence_ends(text: Arrow) -> pl.Series:
         last is the text's length. Sentence s spans bytes ``ends[s - 1]..ends[s]`` and includes the
         white space behind it. An empty text has no sentences; null gives null.
     """
-    return pl.Series("sentence_ends", _native.sentence_ends(text))
+    return _series("sentence_ends", _native.sentence_ends(_typed(text, pl.String)))
 
 
 def sentence_probabilities(logprobs: Arrow, token_ends: Arrow, sentence_ends: Arrow) -> pl.Series:
@@ -75,9 +97,10 @@ def sentence_probabilities(logprobs: Arrow, token_ends: Arrow, sentence_ends: Ar
             token_ends, offsets out of order, tokens and sentences that end at different bytes,
             sentences without tokens, or a null inside a list.
     """
-    return pl.Series(
-        "sentence_probabilities", _native.sentence_probabilities(logprobs, token_ends, sentence_ends)
+    column = _native.sentence_probabilities(
+        _floats(logprobs), _lists(token_ends), _lists(sentence_ends)
     )
+    return _series("sentence_probabilities", column)
 
 
 def divergence(teacher_probabilities: Arrow, student_probabilities: Arrow, beta: float = 0.1) -> pl.Series:
@@ -99,7 +122,8 @@ def divergence(teacher_probabilities: Arrow, student_probabilities: Arrow, beta:
     Raises:
         ValueError: different numbers of rows, or of sentences in a row; beta out of range.
     """
-    return pl.Series("divergence", _native.divergence(teacher_probabilities, student_probabilities, beta))
+    column = _native.divergence(_floats(teacher_probabilities), _floats(student_probabilities), beta)
+    return _series("divergence", column)
 
 
 def exact_duplicates(tokens: Arrow) -> pl.Series:
@@ -112,7 +136,7 @@ def exact_duplicates(tokens: Arrow) -> pl.Series:
         u32, N rows: the row number of the first row equal to this one (itself, if it is the first).
         Empty rows are equal to one another. Null gives null.
     """
-    return pl.Series("cluster", _native.exact_duplicates(tokens))
+    return _series("cluster", _native.exact_duplicates(_lists(tokens)))
 
 
 def near_duplicates(
@@ -132,7 +156,7 @@ def near_duplicates(
         tokens: list<u32>, N rows of T token ids.
         threshold: Jaccard similarity above 0, at most 1.
         ngram: tokens in an n-gram, at least 1.
-        num_hashes: length of a sketch, 1 to 65536.
+        num_hashes: length of a sketch, 1 to 4096.
         seed: of the hash functions, 0 to 2**64 - 1.
 
     Returns:
@@ -142,7 +166,7 @@ def near_duplicates(
     Raises:
         ValueError: a setting out of range.
     """
-    return pl.Series("cluster", _native.near_duplicates(tokens, threshold, ngram, num_hashes, seed))
+    return _series("cluster", _native.near_duplicates(_lists(tokens), threshold, ngram, num_hashes, seed))
 
 
 def repetition(tokens: Arrow) -> pl.Series:
@@ -163,7 +187,7 @@ def repetition(tokens: Arrow) -> pl.Series:
           of a block of p tokens (the last 3 p tokens have period p); 0 without such an ending.
           Three equal tokens at the end already are a loop of period 1: join it with longest_run.
     """
-    return pl.Series("repetition", _native.repetition(tokens))
+    return _series("repetition", _native.repetition(_lists(tokens)))
 
 
 def overlap(tokens: Arrow, reference: Arrow, ngram: int = 13) -> pl.Series:
@@ -184,7 +208,7 @@ def overlap(tokens: Arrow, reference: Arrow, ngram: int = 13) -> pl.Series:
     Raises:
         ValueError: ngram out of range.
     """
-    return pl.Series("overlap", _native.overlap(tokens, reference, ngram))
+    return _series("overlap", _native.overlap(_lists(tokens), _lists(reference), ngram))
 
 
 def pack(lengths: Arrow, capacity: int) -> pl.Series:
@@ -203,4 +227,4 @@ def pack(lengths: Arrow, capacity: int) -> pl.Series:
     Raises:
         ValueError: a length above capacity, or null; the row is named. A capacity out of u32.
     """
-    return pl.Series("bin", _native.pack(lengths, capacity))
+    return _series("bin", _native.pack(_typed(lengths, pl.UInt32), capacity))

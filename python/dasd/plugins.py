@@ -174,20 +174,21 @@ class PluginHost:
 
     def observe(self, hook: str, **arguments: Any) -> None:
         """Call an observing hook of every plugin, one by one; an exception is reported and ignored."""
-        for record, manager in self._managers:
-            try:
-                getattr(manager.hook, hook)(**arguments)
-            except Exception as error:  # noqa: BLE001 (an observer must not end a run)
-                self._warn(f"plugin {record.name}: {hook} failed and is ignored: {_cause(error)}")
+        for record, _ in self._managers:
+            self.observe_one(record, hook, **arguments)
+
+    def observe_one(self, record: PluginRecord, hook: str, **arguments: Any) -> None:
+        """Call a hook of one loaded plugin; an exception is reported and ignored."""
+        for known, manager in self._managers:
+            if known is record:
+                try:
+                    getattr(manager.hook, hook)(**arguments)
+                except Exception as error:  # noqa: BLE001 (an observer must not end a run)
+                    self._warn(f"plugin {record.name}: {hook} failed and is ignored: {_cause(error)}")
 
     def commands(self, cli: Any) -> None:
         """Let every plugin add its commands to the click group ``cli``; failures are reported and ignored."""
         self.observe("dasd_commands", cli=cli)
-
-
-def installed() -> list[str]:
-    """Names of installed plugins, read from package metadata alone: nothing of theirs is imported."""
-    return sorted({point.name for point in metadata.entry_points(group=hooks.GROUP)})
 
 
 def _register(plugin: object, owner: Owner) -> tuple[pluggy.PluginManager, Registry]:

@@ -36,8 +36,8 @@ def token_bytes(token: str) -> bytes:
 def ends_from_bytes(pieces: Sequence[bytes], text: str) -> list[int] | None:
     """Ends of tokens whose bytes are known; None where these bytes don't decode to ``text``.
 
-    A token may end inside a character. Bytes that are no UTF-8 became U+FFFD in the text (one a maximal invalid
-    part): its three bytes go to the token that finishes the part, the tokens before it get none.
+    A token may end inside a character. Bytes that are no UTF-8 became U+FFFD in the text (one a maximal
+    invalid part): its three bytes go to the token that finishes the part, the tokens before it get none.
     """
     raw_ends = list(accumulate(map(len, pieces)))
     raw = b"".join(pieces)

@@ -79,6 +79,25 @@ def test_counts_of_kinds_are_those_of_the_select_stage(run: Run) -> None:
             assert row["teacher"] is None
 
 
+def test_answers_are_graded_by_the_verifiers_of_their_questions(run: Run) -> None:
+    rows = json.loads(call(run, "--stage", "sample-high", "--limit", "1000", "--json").stdout)
+    answers = dict(run.frame("questions").select("question_id", "answer").collect().iter_rows())
+    texts = dict(run.frame("samples", "sample-high").select("sample_id", "text").collect().iter_rows())
+    for row in rows:
+        assert row["correct"] == texts[row["sample_id"]].endswith(f" {answers[row['question_id']]}.")
+    assert {row["correct"] for row in rows} == {True, False}
+    shown = call(run, rows[0]["sample_id"]).stdout
+    assert f"answer: {'right' if rows[0]['correct'] else 'wrong'}; wanted " in shown
+
+
+def test_a_verifier_that_is_not_there_leaves_answers_ungraded(tmp_path: Path) -> None:
+    run = made.make_run(tmp_path / "run", until="sample-low", verifier="of-a-plugin")
+    result = call(run, "--limit", "2", "--json")
+    assert result.exit_code == 0
+    assert [row["correct"] for row in json.loads(result.stdout)] == [None, None]
+    assert "warning: answers are not graded" in result.stderr
+
+
 def test_a_limit_is_said_on_stderr(run: Run) -> None:
     result = call(run, "--limit", "3")
     assert len(result.stdout.splitlines()) == 4

@@ -131,7 +131,7 @@ def test_tables_hold_the_measured_figures(page: str) -> None:
     rows = [" ".join(re.sub(r"<[^>]+>", " ", row).split()) for row in found]
     assert "before training 20.0 ± 3.1 40.0 ± 2.5 30.0 ± 2.0 60.0 ± 1.9" in rows
     assert "after mixed 80.0 ± 3.1 73.0 ± 2.5 3.0 ± 2.0 9.0 ± 1.9" in rows
-    assert any(row.startswith("teacher (reference)") for row in rows)
+    assert "teacher (reference) 90.0 ± 5.0 33.0 ± 1.5 – 0" in rows
     assert "own canonical tokenization" in page
 
 
@@ -154,15 +154,6 @@ def test_numbers_agree_with_the_frames(run: Run, data: ReportData) -> None:
     assert {item.stage for item in data.stages} == {item.name for item in run.stages()} - {"report"}
     assert [item.stage for item in data.trainings] == ["low", "high", "mixed"]
     assert data.trainings[0].steps == 900
-
-
-def test_the_teacher_is_graded_on_its_held_out_responses(run: Run, data: ReportData) -> None:
-    answers = dict(run.frame("questions").select("question_id", "answer").collect().iter_rows())
-    samples = run.frame("samples", "sample-heldout").select("question_id", "text").collect()
-    right = [text.rstrip(".").endswith(answers[question]) for question, text in samples.iter_rows()]
-    accuracy = data.checkpoints[-1].metric("accuracy")
-    assert accuracy is not None and accuracy.n == samples.height
-    assert accuracy.value == pytest.approx(sum(right) / len(right))
 
 
 def test_the_third_probability_is_appended(run: Run, data: ReportData) -> None:

@@ -36,7 +36,9 @@ def dasd_register(registry: Registry) -> None:
         lambda settings, _: RepetitionFilter(settings.repetition_share),
         doc="Drops responses that loop, repeat paragraphs or sentences, or consist of repeated n-grams.",
     )
-    registry.filter("answer", lambda _, __: AnswerFilter(), doc="Drops answers that the verifier finds wrong.")
+    registry.filter(
+        "answer", lambda _, __: AnswerFilter(), doc="Drops answers that the verifier finds wrong."
+    )
 
 
 def wanted_filters(settings: FilterSettings) -> list[str]:

@@ -62,8 +62,8 @@ class TruncationFilter:
 class StructureFilter:
     """With ``think``: reasoning between one pair of think tags, then an answer, both non-empty.
 
-    Nothing may stand before the opening tag; it may be missing only where the teacher's chat template opens it
-    in the prompt. With ``any`` a response need only not be empty.
+    Nothing may stand before the opening tag; it may be missing only where the teacher's chat template opens
+    it in the prompt. With ``any`` a response need only not be empty.
     """
 
     def __init__(self, structure: str) -> None:

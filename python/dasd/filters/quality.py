@@ -20,8 +20,8 @@ LOOP_TOKENS = 48
 class RepetitionFilter:
     """Drops responses that end in a loop, or of which too much was said before.
 
-    ``largest_share`` bounds three shares of a response: its tokens inside n-grams that began earlier (phrases),
-    its characters in sentences and in paragraphs that stood there before.
+    ``largest_share`` bounds three shares of a response: its tokens inside n-grams that began earlier
+    (phrases), its characters in sentences and in paragraphs that stood there before.
     """
 
     def __init__(self, largest_share: float) -> None:

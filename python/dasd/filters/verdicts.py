@@ -21,7 +21,9 @@ def dropped(reason: str, detail: str) -> Verdict:
 def verdict_frame(verdicts: Iterable[Verdict]) -> pl.DataFrame:
     """Columns kept, reason, detail; one row a verdict, in order."""
     rows = [(verdict.kept, verdict.reason, verdict.detail) for verdict in verdicts]
-    return pl.DataFrame(rows, schema={"kept": pl.Boolean, "reason": pl.String, "detail": pl.String}, orient="row")
+    return pl.DataFrame(
+        rows, schema={"kept": pl.Boolean, "reason": pl.String, "detail": pl.String}, orient="row"
+    )
 
 
 def judge_each(responses: pl.DataFrame, column: str, judge: Callable[[str], Verdict]) -> pl.DataFrame:

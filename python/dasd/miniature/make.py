@@ -1,8 +1,8 @@
-"""Make the miniature models from scratch: `python -m dasd.miniature.make [--out DIR] [--seed N] [--role ROLE]`.
+"""Make the miniature models from scratch: `python -m dasd.miniature.make [--out DIR] [--seed N]`.
 
-Both are small Llamas trained with plain torch on freshly drawn responses, never twice on the same one: Muon for
-the matrices, AdamW for embeddings and norms, a cosine to a hundredth of the learning rate. Only questions of the
-training split are used. Writes `DIR/teacher` and `DIR/student` as Hugging Face model directories.
+Both are small Llamas trained with plain torch on freshly drawn responses: Muon for the matrices, AdamW for
+embeddings and norms, a cosine to a hundredth of the learning rate. Only questions of the training split are
+used. Writes `DIR/teacher` and `DIR/student` as Hugging Face model directories.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from dasd.miniature.cards import TRAINING_FILE, Training, write_json
 from dasd.miniature.tokenizers import MAX_POSITIONS, Role, build_tokenizer
 from dasd.miniature.world import (
     STUDENT_HABITS,
@@ -48,14 +50,18 @@ class Plan:
 
 
 PLANS: dict[Role, Plan] = {
-    "teacher": Plan(TEACHER_HABITS, width=160, layers=4, heads=5, mlp=448, steps=1500, batch=64, lr=1e-2, threads=2),
-    "student": Plan(STUDENT_HABITS, width=64, layers=4, heads=4, mlp=192, steps=300, batch=32, lr=1e-2, threads=1),
+    "teacher": Plan(
+        TEACHER_HABITS, width=160, layers=4, heads=5, mlp=448, steps=1500, batch=64, lr=1e-2, threads=2
+    ),
+    "student": Plan(
+        STUDENT_HABITS, width=64, layers=4, heads=4, mlp=192, steps=215, batch=32, lr=1e-2, threads=1
+    ),
 }
 
 
 def main() -> None:
-    """Parse the command line and make the models asked for."""
-    parser = argparse.ArgumentParser(prog="python -m dasd.miniature.make", description=(__doc__ or "").split("\n")[0])
+    """Make the miniature models from scratch and save them as Hugging Face model directories."""
+    parser = argparse.ArgumentParser(prog="python -m dasd.miniature.make", description=main.__doc__)
     parser.add_argument("--out", type=Path, default=Path("miniature-models"), help="directory to write into")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and data")
     parser.add_argument("--role", choices=sorted(PLANS), help="make only this model")
@@ -73,12 +79,15 @@ def make(role: Role, plan: Plan, directory: Path, seed: int, steps: int) -> Llam
     tokenizer = build_tokenizer(role)
     model = build_model(plan, tokenizer)
     parameters = sum(p.numel() for p in model.parameters())
-    print(f"{role}: {parameters:,} parameters, vocabulary {len(tokenizer)}, {steps} steps", flush=True)
+    click.echo(f"{role}: {parameters:,} parameters, vocabulary {len(tokenizer)}, {steps} steps")
     started = time.perf_counter()
-    train(model, tokenizer, plan, random.Random(f"{role}/{seed}"), steps)
-    print(f"{role}: trained in {time.perf_counter() - started:.0f} s, saved in {directory}", flush=True)
+    tokens = train(model, tokenizer, plan, random.Random(f"{role}/{seed}"), steps)
+    seconds = time.perf_counter() - started
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
+    training = Training(role, seed, steps, plan.batch, tokens, plan.lr, plan.threads, round(seconds))
+    write_json(directory / TRAINING_FILE, training)
+    click.echo(f"{role}: trained in {seconds:.0f} s, saved in {directory}")
     return model
 
 
@@ -107,8 +116,11 @@ def build_model(plan: Plan, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausa
 
 def train(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, plan: Plan, rng: random.Random, steps: int
-) -> None:
-    """Train `model` in place for `steps` steps; prints loss and speed every 50. Raises RuntimeError on a NaN loss."""
+) -> int:
+    """Train `model` in place; return the number of tokens seen, prompts included.
+
+    Prints loss and speed every 50 steps. Raises RuntimeError when the loss is not finite.
+    """
     model.train()
     hidden = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed_tokens" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed_tokens" in n]
@@ -124,7 +136,7 @@ def train(
         input_ids, attention_mask, labels = draw_batch(tokenizer, plan.habits, plan.batch, rng)
         loss = model(input_ids=input_ids, attention_mask=attention_mask, labels=labels).loss
         if not torch.isfinite(loss):
-            raise RuntimeError(f"loss at step {step} is {loss.item()}: wanted a finite number; lower the lr of the plan")
+            raise RuntimeError(f"step {step}: wanted a finite loss, got {loss.item()}; lower the plan's lr")
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
@@ -133,8 +145,9 @@ def train(
         tokens += int(attention_mask.sum())
         if (step + 1) % 50 == 0:
             speed = tokens / (time.perf_counter() - started)
-            print(f"step {step + 1} loss {loss.item():.4f} tokens {tokens:,} ({speed:,.0f}/s)", flush=True)
-    model.eval()
+            click.echo(f"step {step + 1} loss {loss.item():.4f} tokens {tokens:,} ({speed:,.0f}/s)")
+    model.train(False)
+    return tokens
 
 
 def learning_rate_factor(step: int, steps: int, warmup: float = 0.03, floor: float = 0.01) -> float:
@@ -157,9 +170,11 @@ def draw_batch(
         question = _training_question(rng)
         response = solve(question, draw_style(rng, habits), rng, habits)
         chat = [{"role": "user", "content": question.question}]
-        prompts.append(tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True))
+        prompts.append(str(tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)))
         chats.append(prompts[-1] + response + str(tokenizer.eos_token))
-    encoded = tokenizer(chats, padding=True, padding_side="right", add_special_tokens=False, return_tensors="pt")
+    encoded = tokenizer(
+        chats, padding=True, padding_side="right", add_special_tokens=False, return_tensors="pt"
+    )
     input_ids, attention_mask = encoded["input_ids"], encoded["attention_mask"]
     labels = input_ids.masked_fill(attention_mask == 0, IGNORED)
     for row, prompt in zip(labels, tokenizer(prompts, add_special_tokens=False)["input_ids"], strict=True):

@@ -1,8 +1,9 @@
 """The two tokenizers of the miniature models: byte-level BPE, cut in two different ways.
 
 The teacher reads a result together with the word before it (` = 12`, ` makes 7`) and any number as one token.
-The student reads numbers digit by digit and breaks words longer than seven bytes. So the tokens of one response
-agree at sentence ends and in few other places, which is what distillation across tokenizers has to cope with.
+The student reads numbers digit by digit and breaks words longer than seven bytes. So the tokens of one
+response differ in number and place and meet at sentence ends: what distillation across tokenizers has to
+cope with.
 Both start from all 256 bytes: any text is encoded without unknown tokens and decodes to the same bytes.
 """
 
@@ -48,8 +49,8 @@ CHAT_TEMPLATE = (
 def build_tokenizer(role: Role) -> PreTrainedTokenizerFast:
     """Train the tokenizer of one role on texts of the world; the same every time.
 
-    The think tags are ordinary added tokens, so that they survive `skip_special_tokens`; padding, start, end and
-    the two marks that open a turn are special.
+    The think tags are ordinary added tokens, so that they survive `skip_special_tokens`; padding, start, end
+    and the two marks that open a turn are special.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -70,7 +71,7 @@ def build_tokenizer(role: Role) -> PreTrainedTokenizerFast:
     tokenizer.train_from_iterator(_corpus(), trainer)
     tokenizer.add_special_tokens([AddedToken(mark, normalized=False, special=True) for mark in _ROLE_MARKS])
     tokenizer.add_tokens([AddedToken(mark, normalized=False, special=False) for mark in _THINK_MARKS])
-    wrapped = PreTrainedTokenizerFast(
+    wrapped = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         pad_token=_SPECIAL[0],
         bos_token=_SPECIAL[1],

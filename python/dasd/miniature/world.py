@@ -48,7 +48,7 @@ _STEP = {
     style: re.compile(rf"\b\d+ (?:{re.escape(add)}|{re.escape(take)}) \d+ {re.escape(result)} \d+\b")
     for style, (add, take, result) in _WORDING.items()
 }
-_ANSWER = re.compile(r"-?\d+")
+_ANSWER = re.compile(r"-?[0-9]{1,9}")
 _THINK_END = "</think>"
 
 
@@ -78,7 +78,12 @@ class Habits:
 
 TEACHER_HABITS = Habits(
     styles={"running": 0.3, "words": 0.3, "climb": 0.2, "piles": 0.2},
-    openers={"Begin at {first}. ": 0.35, "Let me see. ": 0.25, "First comes {first}. ": 0.2, "Take it slowly. ": 0.2},
+    openers={
+        "Begin at {first}. ": 0.35,
+        "Let me see. ": 0.25,
+        "First comes {first}. ": 0.2,
+        "Take it slowly. ": 0.2,
+    },
     connectors={"So": 0.45, "Then": 0.35, "Next": 0.12, "Now": 0.08},
     remarks={"Good. ": 0.5, "Fine so far. ": 0.25, "Keep going. ": 0.25},
     closers={"That makes {answer}. ": 0.4, "We end at {answer}. ": 0.3, "All done with {answer}. ": 0.3},
@@ -184,7 +189,8 @@ def style_of(text: str) -> str | None:
 def verify(text: str, answer: str) -> tuple[bool, str | None]:
     """Judge a response: whether its answer is right, and the answer found after the closing think tag.
 
-    The part after the last `</think>` must be one integer and nothing else; otherwise (False, None).
+    The part after the last `</think>` must be one integer of at most nine digits and nothing else; otherwise
+    (False, None). Raises ValueError when `answer` is no integer.
     """
     _, tag, tail = text.rpartition(_THINK_END)
     found = tail.strip()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from dasd.report import cutoffs, gather, series, steps
-from dasd.report.data import CheckpointFigures, FigureNote, Metric, ReportData
+from dasd.report.data import CheckpointFigures, FigureNote, ReportData
 from dasd.report.distilled import distilled_figures
 from dasd.report.page import Example, render
 from dasd.report.response import illustrative, sentence_views
@@ -80,15 +80,14 @@ class _Gallery:
 
 def build(run: Run, grade: Grade, distilled: Distilled | None) -> Report:
     """Everything the finished stages of ``run`` allow. What has no data is left out and says so."""
-    teacher = _teacher(run, grade)
-    checkpoints = gather.checkpoints(run, teacher)
+    checkpoints = gather.checkpoints(run)
     selections = steps.selections(run)
     example = _example(run, grade, distilled)
     gallery = _Gallery()
     _draw_checkpoints(gallery, checkpoints)
     _draw_sentences(gallery, run, grade, distilled, example)
     _draw_training(gallery, run)
-    warnings = [*gather.warnings_of(checkpoints)]
+    warnings = [*gather.warnings_of(run, checkpoints)]
     warnings += [f"Selection, {item.stage}: {warning}" for item in selections for warning in item.warnings]
     has_kl = any(item.metric("kl_nats_per_response") for item in checkpoints)
     data = ReportData(
@@ -109,20 +108,6 @@ def build(run: Run, grade: Grade, distilled: Distilled | None) -> Report:
     )
     recipe = (run.directory / "recipe.yaml").read_text(encoding="utf-8")
     return Report(data, render(data, gallery.drawings, example, recipe))
-
-
-def _teacher(run: Run, grade: Grade) -> tuple[Metric, ...]:
-    """The teacher's figures from its held-out responses; none without them."""
-    if "sample-heldout" not in series.stage_names(run, "sample"):
-        return ()
-    domains = run.frame("questions").select("question_id", "domain")
-    samples = (
-        run.frame("samples", "sample-heldout")
-        .select("question_id", "text", "finish_reason", tokens=pl.col("token_ids").list.len())
-        .join(domains, on="question_id", how="left", maintain_order="left")
-        .collect(engine="streaming")
-    )
-    return gather.teacher_metrics(samples, grade(samples)) if samples.height else ()
 
 
 def _draw_checkpoints(gallery: _Gallery, checkpoints: Sequence[CheckpointFigures]) -> None:

@@ -33,7 +33,8 @@ def cut_offs(run: Run) -> pl.DataFrame:
         if not isinstance(stage, MixedPolicyStage):
             off_policy = stage.name
         elif f"mix-{stage.name}" in done and off_policy is not None and f"select-{off_policy}" in done:
-            answers = run.frame("samples", f"mix-{stage.name}").filter(pl.col("prefix_end") == 0)
+            written = run.frame("samples", f"mix-{stage.name}")
+            answers = written.filter(pl.col("stage") == f"mix-{stage.name}-student")
             frames.append(
                 answers.join(_lengths(run, off_policy), on="question_id", how="inner")
                 .select(curve=pl.lit(stage.name), tokens="tokens", cut=pl.col("finish_reason") == "length")

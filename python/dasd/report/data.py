@@ -111,10 +111,14 @@ class SelectionFigures(Part):
     student_share: float | None
     common_share: float | None
     score_length_correlation: float | None = Field(
-        description="Correlation of the selector's score with the response's length in tokens."
+        description="Rank correlation of the selector's score with the response's length in student tokens."
     )
     agreement_longest: float | None = Field(description="Share of questions where longest picks the same.")
     agreement_random: float | None = Field(description="Share where a random draw picks the same.")
+    agreement_random_expected: float | None = Field(description="Share where a random draw would on average.")
+    discriminated: float | None = Field(description="Share of questions whose candidates' scores differ.")
+    tokens_mean_before: float | None = Field(description="Mean length of the candidates, student tokens.")
+    tokens_mean_after: float | None = Field(description="Mean length of the selected, student tokens.")
     wrong_before: float | None = Field(description="Share of wrong answers among the graded candidates.")
     wrong_after: float | None = Field(description="Share of wrong answers among the graded selected ones.")
     warnings: tuple[str, ...] = ()

@@ -23,10 +23,10 @@ from dasd.store import Run
 __all__ = [
     "BEFORE",
     "TEACHER",
+    "changes",
     "checkpoints",
     "run_facts",
     "stage_times",
-    "teacher_metrics",
     "trainings",
     "warnings_of",
 ]
@@ -98,11 +98,8 @@ def _content(settings: JsonValue) -> str:
     return ""
 
 
-def checkpoints(run: Run, teacher: tuple[Metric, ...]) -> tuple[CheckpointFigures, ...]:
-    """Metrics by checkpoint: before, after each training in the recipe's order, others, the teacher last.
-
-    ``teacher``: what ``teacher_metrics`` found, used where no stage measured the teacher itself.
-    """
+def checkpoints(run: Run) -> tuple[CheckpointFigures, ...]:
+    """Metrics by checkpoint: before, after each training in the recipe's order, others, the teacher last."""
     rows = run.frame("metrics").collect()
     order = [BEFORE, *(stage.name for stage in run.settings.stages)]
     found: dict[str, list[Metric]] = {}
@@ -110,8 +107,6 @@ def checkpoints(run: Run, teacher: tuple[Metric, ...]) -> tuple[CheckpointFigure
         name = row.pop("checkpoint")
         row["value"], row["standard_error"] = finite(row["value"]), finite(row["standard_error"])
         found.setdefault(name, []).append(Metric(**row))
-    if teacher:
-        found.setdefault(TEACHER, list(teacher))
     others = [name for name in found if name not in (*order, TEACHER)]
     return tuple(
         CheckpointFigures(
@@ -122,42 +117,6 @@ def checkpoints(run: Run, teacher: tuple[Metric, ...]) -> tuple[CheckpointFigure
         for name in (*order, *others, TEACHER)
         if name in found
     )
-
-
-def teacher_metrics(samples: pl.DataFrame, correct: pl.Series) -> tuple[Metric, ...]:
-    """The teacher's own figures from its held-out responses, one a question.
-
-    ``samples``: question_id, domain, token_ids (or tokens) and finish_reason; ``correct``: nullable Booleans.
-    Length is in the teacher's tokens.
-    """
-    rows = samples.with_columns(correct=correct)
-    metrics = []
-    domains = rows["domain"].unique().sort().to_list()
-    groups = [("all", rows)]
-    if len(domains) > 1:
-        groups += [(domain, rows.filter(pl.col("domain") == domain)) for domain in domains]
-    for group, members in groups:
-        graded = members.filter(pl.col("correct").is_not_null())
-        measured = [
-            ("accuracy", graded["correct"].cast(pl.Float64)),
-            ("length_tokens", members["tokens"].cast(pl.Float64)),
-            ("cut_off_rate", (members["finish_reason"] != "stop").cast(pl.Float64)),
-        ]
-        for name, values in measured:
-            if len(values):
-                spread = values.std() if len(values) > 1 else None
-                error = None if spread is None else float(spread) / len(values) ** 0.5  # type: ignore[arg-type]
-                metrics.append(
-                    Metric(
-                        benchmark=TEACHER,
-                        metric=name,
-                        group=group,
-                        value=finite(values.mean()),  # type: ignore[arg-type]
-                        standard_error=finite(error),
-                        n=len(values),
-                    )
-                )
-    return tuple(metrics)
 
 
 def trainings(run: Run) -> tuple[TrainingFigures, ...]:
@@ -198,8 +157,18 @@ def stage_times(run: Run) -> tuple[StageTime, ...]:
     )
 
 
-def warnings_of(checkpoints: tuple[CheckpointFigures, ...]) -> list[str]:
+def warnings_of(run: Run, checkpoints: tuple[CheckpointFigures, ...]) -> list[str]:
     """What a reader of the headline table must not overlook."""
+    found = [
+        f"{manifest.name}: nothing was left to train on, so its model is the one before it."
+        for manifest in run.stages()
+        if manifest.kind == "train" and manifest.summary.get("skipped") is True
+    ]
+    return found + changes(checkpoints)
+
+
+def changes(checkpoints: tuple[CheckpointFigures, ...]) -> list[str]:
+    """Whether the student got better from first to last."""
     found: list[str] = []
     students = [item for item in checkpoints if item.role != "teacher"]
     if len(students) < 2:
@@ -211,10 +180,12 @@ def warnings_of(checkpoints: tuple[CheckpointFigures, ...]) -> list[str]:
         if first is None or final is None or first.value is None or final.value is None:
             continue
         error = ((first.standard_error or 0) ** 2 + (final.standard_error or 0) ** 2) ** 0.5
-        if final.value - first.value < 2 * error:
+        change = f"from {first.value:.1%} before training to {final.value:.1%} after {last.name}"
+        if final.value - first.value < -2 * error:
+            found.append(f"{benchmark}: the accuracy fell {change}.")
+        elif final.value - first.value < 2 * error:
             found.append(
-                f"{benchmark}: the accuracy after {last.name} ({final.value:.1%}) is not clearly above the "
-                f"one before training ({first.value:.1%}): the difference is within two standard errors."
+                f"{benchmark}: the accuracy did not clearly grow: {change}, within two standard errors."
             )
     first, final = before.metric("kl_nats_per_response"), last.metric("kl_nats_per_response")
     if first and final and first.value is not None and final.value is not None and final.value > first.value:

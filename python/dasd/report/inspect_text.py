@@ -54,7 +54,7 @@ def _cells(row: ListedSample, width: int) -> tuple[str, ...]:
     return (
         row.sample_id[:12],
         row.stage,
-        _one_line(f"{row.question_id} {row.question}", width),
+        _one_line(row.question or row.question_id, width),
         str(row.candidate),
         str(row.tokens),
         count(row.teacher),

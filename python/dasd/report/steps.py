@@ -33,12 +33,12 @@ def flow(run: Run) -> tuple[FlowRow, ...]:
             filtered = _judged(run, f"filter-{stage.name}", done)
             deduplicated = _judged(run, f"dedup-{stage.name}", done)
             selected = _judged(run, f"select-{stage.name}", done).kept
-            source = f"sample-{stage.name}"
+            source = own = f"sample-{stage.name}"
         else:
             filtered = _judged(run, f"mix-{stage.name}", done)
             deduplicated, selected = _Step(None, {}), None
-            source = f"mix-{stage.name}"
-        questions, sampled = _sampled(run, source, done)
+            source, own = f"mix-{stage.name}", f"mix-{stage.name}-student"
+        questions, sampled = _sampled(run, source, done, own)
         count, tokens = trained.get(stage.name, (None, None))
         rows.append(
             FlowRow(
@@ -59,11 +59,12 @@ def flow(run: Run) -> tuple[FlowRow, ...]:
     return tuple(rows)
 
 
-def _sampled(run: Run, stage: str, done: set[str]) -> tuple[int | None, int | None]:
-    """Questions asked and responses drawn."""
+def _sampled(run: Run, stage: str, done: set[str], own: str) -> tuple[int | None, int | None]:
+    """Questions asked and responses drawn by a stage: rows of SAMPLES whose own ``stage`` is ``own``."""
     if stage not in done:
         return None, None
-    rows = run.frame("samples", stage).select(pl.col("question_id").n_unique(), pl.len().alias("responses"))
+    drawn = run.frame("samples", stage).filter(pl.col("stage") == own)
+    rows = drawn.select(pl.col("question_id").n_unique(), pl.len().alias("responses"))
     questions, responses = rows.collect(engine="streaming").row(0)
     return int(questions), int(responses)
 
@@ -132,6 +133,10 @@ def _selection(run: Run, settings: RecipeSettings, stage: OffPolicyStage) -> Sel
         score_length_correlation=as_float(summary.get("score_length_correlation")),
         agreement_longest=as_float(summary.get("agreement_longest")),
         agreement_random=as_float(summary.get("agreement_random")),
+        agreement_random_expected=as_float(summary.get("agreement_random_expected")),
+        discriminated=as_float(summary.get("discriminated")),
+        tokens_mean_before=as_float(summary.get("tokens_mean_before")),
+        tokens_mean_after=as_float(summary.get("tokens_mean_after")),
         wrong_before=as_float(summary.get("wrong_before")),
         wrong_after=as_float(summary.get("wrong_after")),
         warnings=_words(summary),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dasd.progress import human_seconds
 from dasd.report.data import CheckpointFigures, FlowRow, Metric, ReportData
-from dasd.report.numbers import MISSING, count, decimal, percent, plus_minus, short
+from dasd.report.numbers import MISSING, count, decimal, number, percent, plus_minus, short
 
 __all__ = [
     "TextTable",
@@ -58,7 +58,7 @@ def _headline(data: ReportData, benchmark: str | None) -> TextTable:
     for index, checkpoint in enumerate(data.checkpoints):
         teacher = checkpoint.role == "teacher"
         accuracy, length, cut_off = (
-            _find(checkpoint, name, None if teacher else benchmark) for name in (ACCURACY, LENGTH, CUT_OFF)
+            _find(checkpoint, name, benchmark) for name in (ACCURACY, LENGTH, CUT_OFF)
         )
         kl = _find(checkpoint, KL, None)
         if teacher:
@@ -83,15 +83,17 @@ def _headline(data: ReportData, benchmark: str | None) -> TextTable:
     if kl_responses:
         parts.append(f"KL: n = {count(kl_responses)} held-out teacher responses")
     if reference:
-        found = _find(data.checkpoints[min(reference)], ACCURACY, None)
+        found = _find(data.checkpoints[min(reference)], ACCURACY, benchmark)
         if found is not None:
-            parts.append(f"teacher: n = {count(found.n)} held-out responses, one a question, its own tokens")
+            parts.append(f"teacher: n = {count(found.n)} held-out responses, one a question")
     several = len(benchmarks(data)) > 1
     return TextTable(
         caption="Checkpoints" + (f" on {benchmark}" if several else ""),
         head=("model", "accuracy, %", "length, tokens", "cut off, %", "KL, nats a response"),
         rows=tuple(rows),
-        note="Mean ± one standard error. " + "; ".join(parts) + ("." if parts else ""),
+        note="Mean ± one standard error; length in the student's tokens. "
+        + "; ".join(parts)
+        + ("." if parts else ""),
         reference=frozenset(reference),
     )
 
@@ -136,38 +138,41 @@ def selection_table(data: ReportData) -> TextTable | None:
         (
             f"{item.stage}, T = {item.temperature:g}",
             f"{count(item.selected)} of {count(item.candidates)}",
-            percent(item.teacher_share),
-            percent(item.student_share),
-            percent(item.common_share),
+            _percent(item.teacher_share),
+            _percent(item.student_share),
+            _percent(item.common_share),
             decimal(item.score_length_correlation),
-            percent(item.agreement_longest, 0),
-            percent(item.agreement_random, 0),
-            f"{percent(item.wrong_before)} → {percent(item.wrong_after)}"
-            if item.wrong_before is not None or item.wrong_after is not None
-            else MISSING,
+            f"{number(item.tokens_mean_before)} → {number(item.tokens_mean_after)}",
+            _percent(item.agreement_longest),
+            _percent(item.agreement_random),
+            MISSING
+            if item.wrong_before is None and item.wrong_after is None
+            else f"{_percent(item.wrong_before)} → {_percent(item.wrong_after)}",
         )
         for item in data.selections
     ]
     first = data.selections[0]
+    sentences = ", ".join(count(item.sentences) for item in data.selections)
     return TextTable(
         caption="Selection by temperature",
         head=(
             "stage",
             "selected",
-            "Teacher",
-            "Student",
-            "Common",
+            "Teacher,\u00a0%",
+            "Student,\u00a0%",
+            "Common,\u00a0%",
             "score ~ length",
-            "as longest",
-            "as random",
-            "wrong answers",
+            "length",
+            "as longest,\u00a0%",
+            "as random,\u00a0%",
+            "wrong,\u00a0%",
         ),
         rows=tuple(rows),
         note=f"Selector {first.selector}, β = {first.beta:g}. Teacher, Student, Common: shares of the "
-        f"candidates' sentences (n = {', '.join(count(item.sentences) for item in data.selections)}). "
-        "score ~ length: correlation of the selector's score with the response's length. As longest, as "
-        "random: questions where these pick the same candidate. Wrong answers: share among the candidates "
-        "→ among the selected.",
+        f"candidates' sentences (n = {sentences}). score ~ length: rank correlation of the selector's score "
+        "with the response's length in tokens. Length and wrong answers: among the candidates → among the "
+        "selected. As longest, as random: share of the questions with a choice where these would select the "
+        "same.",
     )
 
 
@@ -201,8 +206,9 @@ def flow_table(data: ReportData) -> TextTable | None:
             "trained tokens",
         ),
         rows=tuple(rows),
-        note="Counts of responses. Trained tokens: tokens with loss, once through the data. Mixed-policy "
-        "rows hold the off-policy responses that were added for balance.",
+        note="Counts of responses. Trained tokens: tokens with loss, once through the data. Of a "
+        "mixed-policy stage, sampled are the student's answers, after filters those that drifted, were "
+        "finished by the teacher and passed; its trained rows hold off-policy responses for balance too.",
     )
 
 
@@ -226,7 +232,10 @@ def dropped_table(data: ReportData) -> TextTable | None:
         caption="Dropped responses by reason",
         head=("reason", *(row.stage for row in data.flow)),
         rows=tuple(rows),
-        note="The first filter that drops a response names the reason; every verdict is in the run.",
+        note="The first filter that drops a response names the reason. Not drifted: the student's answer "
+        "ended by itself, so the teacher has nothing to take over."
+        if ("filters", "not_drifted") in reasons
+        else "The first filter that drops a response names the reason.",
     )
 
 
@@ -309,3 +318,8 @@ def _left(kept: int | None, dropped: dict[str, int]) -> str:
 
 def _dropped(row: FlowRow, step: str) -> dict[str, int]:
     return row.dropped_by_filter if step == "filters" else row.dropped_by_dedup
+
+
+def _percent(value: float | None) -> str:
+    """A share in per cent, without the sign."""
+    return plus_minus(value, None, as_percent=True)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["as_report", "show_summary", "summary_table", "summary_text"]
 
+NARROW_SPACE = "\u202f"
+
 Report = ReportData | Mapping[str, Any]
 
 
@@ -51,7 +53,7 @@ def summary_text(report: Report) -> str:
     data = as_report(report)
     blocks = [_aligned(table) for table in headline_tables(data)]
     blocks += [f"warning: {warning}" for warning in data.warnings]
-    return "\n\n".join(blocks)
+    return "\n\n".join(blocks).replace(NARROW_SPACE, " ")
 
 
 def show_summary(report: Report, console: Console) -> None:
@@ -60,7 +62,9 @@ def show_summary(report: Report, console: Console) -> None:
 
     data = as_report(report)
     if not console.is_terminal:
-        console.file.write(summary_text(data) + "\n")
+        encoding = getattr(console.file, "encoding", None) or "utf-8"
+        text = summary_text(data) + "\n"
+        console.file.write(text.encode(encoding, "backslashreplace").decode(encoding))
         console.file.flush()
         return
     if data.checkpoints:

@@ -1,6 +1,7 @@
 """Built-in selectors, registered through the same hook as any plugin's.
 
-A selector's ``rank`` gets whole questions, all candidates of each in a row, a few thousand questions at a time.
+A selector's ``rank`` gets whole questions, all candidates of each in a row, a few thousand questions at a
+time.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ def dasd_register(registry: Registry) -> None:
         doc="Largest share of Teacher sentences.",
     )
     registry.selector(
-        "fewest", lambda _, __: FewestSelector(), options=NoOptions, doc="Fewest Teacher sentences (a control)."
+        "fewest",
+        lambda _, __: FewestSelector(),
+        options=NoOptions,
+        doc="Fewest Teacher sentences (a control).",
     )
     registry.selector(
         "longest", lambda _, __: LongestSelector(), options=NoOptions, doc="Most tokens of the student."

@@ -38,11 +38,11 @@ class RandomSelector:
 class LengthMatchedSelector:
     """Random, but as long as what ``divergence`` would pick: its control for length.
 
-    For every question, the rank by length of divergence's pick among the candidates is found (0 the shortest);
-    these ranks are then dealt out at random among the questions with as many candidates, and each question's
-    candidate with the rank that it was dealt is picked. So lengths are distributed as under divergence,
-    while what a question's Teacher sentences say has no part. A question without another of as many
-    candidates keeps its own rank.
+    For every question, the rank by length of divergence's pick among the candidates is found (0 the
+    shortest); these ranks are then dealt out at random among the questions with as many candidates, and each
+    question's candidate with the rank that it was dealt is picked. So lengths are distributed as under
+    divergence, while what a question's Teacher sentences say has no part. A question without another of as
+    many candidates keeps its own rank.
     """
 
     needs_student = False
@@ -53,9 +53,13 @@ class LengthMatchedSelector:
     def rank(self, candidates: pl.DataFrame, student: Teacher | None) -> pl.Series:
         """Minus the distance between a candidate's rank by length and the rank dealt; draws break ties."""
         del student
-        rows = candidates.select("question_id", "tokens", "teacher").with_row_index("row").with_columns(
-            draw=draws(candidates.get_column("sample_id"), "length-matched", self._seed),
-            by_length=(pl.struct("tokens", "row").rank("ordinal").over("question_id") - 1).cast(pl.Int64),
+        rows = (
+            candidates.select("question_id", "tokens", "teacher")
+            .with_row_index("row")
+            .with_columns(
+                draw=draws(candidates.get_column("sample_id"), "length-matched", self._seed),
+                by_length=(pl.struct("tokens", "row").rank("ordinal").over("question_id") - 1).cast(pl.Int64),
+            )
         )
         picks = (
             rows.sort("teacher", "row", descending=[True, False])

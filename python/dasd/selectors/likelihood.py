@@ -64,7 +64,9 @@ class NaturalnessSelector:
         if student is None:
             raise PluginError("selector 'naturalness' scores texts under the student, but got none")
         windows = list(self._windows(candidates))
-        frames = student.score([window.request for window in windows], ScoringSpec("naturalness", TOKEN_BUDGET))
+        frames = student.score(
+            [window.request for window in windows], ScoringSpec("naturalness", TOKEN_BUDGET)
+        )
         by_id = {window.request.sample_id: window for window in windows}
         totals: list[list[float]] = [[] for _ in range(candidates.height)]
         for frame in frames:

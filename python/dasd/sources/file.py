@@ -56,8 +56,8 @@ class FileOptions(BaseModel):
         0.0,
         ge=0,
         lt=1,
-        description="Share of the questions, by a hash of their text, that belongs to evaluation. With it, one "
-        "file serves as a source of both splits; 0: every question belongs to the split that asks.",
+        description="Share of the questions, by a hash of their text, that belongs to evaluation. With it, "
+        "one file serves as a source of both splits; 0: every question belongs to the split that asks.",
     )
 
 
@@ -136,7 +136,9 @@ class _Reader:
         for column in wanted:
             if value.get(column) is not None:
                 return value[column]
-        raise ValueError(f"no question: wanted a column {' or '.join(wanted)}, got {', '.join(value) or 'none'}")
+        raise ValueError(
+            f"no question: wanted a column {' or '.join(wanted)}, got {', '.join(value) or 'none'}"
+        )
 
     def _identifier(self, value: Mapping[str, object]) -> str | None:
         for column in (self.options.id,) if self.options.id else ID_COLUMNS:

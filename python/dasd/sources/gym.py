@@ -7,7 +7,8 @@ import json
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from dasd.errors import InputError, PluginError
+from dasd.errors import InputError
+from dasd.gym import reasoning_gym_package
 from dasd.records import Message
 from dasd.seeds import seed_of
 from dasd.settings import QuestionSource
@@ -65,12 +66,7 @@ class GymQuestions:
 
 def _entries(options: GymOptions, count: int, seed: int) -> list[tuple[str, str]]:
     """Question and answer ("" where the set has no single one) of every entry."""
-    try:
-        import reasoning_gym
-    except ImportError as error:
-        raise PluginError(
-            "questions from 'reasoning-gym' need the package reasoning-gym: pip install 'dasd[gym]'"
-        ) from error
+    reasoning_gym = reasoning_gym_package("the source 'reasoning-gym'")
     try:
         entries = reasoning_gym.create_dataset(options.dataset, seed=seed, size=count, **options.config)
         return [(entry["question"], entry["answer"] or "") for entry in entries]

@@ -18,9 +18,9 @@ _PROBABILITIES = pl.List(pl.Float32)
 def sentence_probabilities(samples: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
     """Sentences of each response with their probabilities under the teacher and the student.
 
-    ``samples`` and ``scores`` hold the same sample_ids in the same order. A model's sentence takes the tokens that
-    cover it, each model its own. Columns: sample_id, ends (bytes), p_teacher and p_student (lists; p_teacher
-    is NaN throughout where the samples carry no log-probabilities).
+    ``samples`` and ``scores`` hold the same sample_ids in the same order. A model's sentence takes the tokens
+    that cover it, each model its own. Columns: sample_id, ends (bytes), p_teacher and p_student (lists;
+    p_teacher is NaN throughout where the samples carry no log-probabilities).
     """
     if samples.get_column("sample_id").to_list() != scores.get_column("sample_id").to_list():
         raise StoreError("scores don't belong to the samples that are left; run stage score again")
@@ -61,8 +61,14 @@ def candidates_frame(
             "student": counts.get_column("student"),
             "common": counts.get_column("common"),
             "mean_delta": counts.get_column("mean_delta"),
-            "teacher_logprob": samples.get_column("logprobs").list.mean().cast(pl.Float32).fill_null(float("nan")),
-            "student_logprob": scores.get_column("logprobs").list.mean().cast(pl.Float32).fill_null(float("nan")),
+            "teacher_logprob": samples.get_column("logprobs")
+            .list.mean()
+            .cast(pl.Float32)
+            .fill_null(float("nan")),
+            "student_logprob": scores.get_column("logprobs")
+            .list.mean()
+            .cast(pl.Float32)
+            .fill_null(float("nan")),
         }
     ).select(list(CANDIDATES.columns))
 

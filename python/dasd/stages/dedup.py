@@ -22,7 +22,7 @@ from dasd.stages import fingerprints
 from dasd.stages.base import StageContext
 from dasd.stages.groups import question_groups
 from dasd.stages.responses import reasons
-from dasd.stages.work import count_rows, finish_rows, kept_ids, share
+from dasd.stages.work import count_rows, finish_rows, kept_ids, only, share
 
 __all__ = ["DedupStage", "contamination", "duplicates"]
 
@@ -67,13 +67,17 @@ class DedupStage:
             for unit in groups:
                 if unit.key not in done:
                     columns = samples.select("sample_id", "question_id", "token_ids")
-                    rows = unit.rows(columns).filter(pl.col("sample_id").is_in(list(kept)))
+                    rows = only(unit.rows(columns), kept)
                     finish_rows(context, "verdicts", _verdicts(rows, overlaps, settings, self.name), unit)
                     task.advance(unit.size)
         self._report(context, samples, kept, overlaps)
 
     def _report(
-        self, context: StageContext, samples: pl.LazyFrame, kept: frozenset[str], overlaps: Mapping[str, float]
+        self,
+        context: StageContext,
+        samples: pl.LazyFrame,
+        kept: frozenset[str],
+        overlaps: Mapping[str, float],
     ) -> None:
         verdicts = context.writer.read("verdicts")
         left = count_rows(verdicts.filter(pl.col("kept")))

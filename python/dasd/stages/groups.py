@@ -6,6 +6,8 @@ memory stays bounded, and results don't depend on the size of other units of wor
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import polars as pl
 
 from dasd.stages.work import Unit
@@ -20,6 +22,4 @@ def question_groups(samples: pl.LazyFrame, size: int = QUESTIONS_PER_GROUP) -> l
     rows = samples.select("question_id").collect().get_column("question_id")
     starts = rows.rle_id().is_first_distinct().arg_true().to_list()
     bounds = [*starts[::size], len(rows)]
-    return [
-        Unit(f"{start:08d}-{stop:08d}", start, stop) for start, stop in zip(bounds, bounds[1:], strict=False)
-    ]
+    return [Unit(f"{start:08d}-{stop:08d}", start, stop) for start, stop in pairwise(bounds)]

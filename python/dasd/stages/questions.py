@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from dasd.errors import InputError
 from dasd.recipe import Recipe
 from dasd.registry import Registry
+from dasd.schemas import QUESTIONS
 from dasd.settings import QuestionSource
 from dasd.sources.rows import RowsSetAside
 from dasd.stages import fingerprints
@@ -47,13 +48,13 @@ class QuestionsStage:
         """Read every source; training questions that are evaluation questions too are left out."""
         section = self.recipe.settings.questions
         set_aside: list[RowsSetAside] = []
-        train, train_repeats, renamed_train = _distinct(self._load(section.train, "train", set_aside))
-        evaluation, eval_repeats, renamed_eval = _distinct(self._load(section.eval, "eval", set_aside))
+        train, train_repeats = _distinct(self._load(section.train, "train", set_aside))
+        evaluation, eval_repeats = _distinct(self._load(section.eval, "eval", set_aside))
         asked = _contents(evaluation)
         shared = _contents(train).is_in(asked.implode())
         train = train.filter(~shared)
         _refuse_empty(train, evaluation, wants_evaluation=bool(section.eval), shared=int(shared.sum()))
-        both = _unique_ids(pl.concat([train, evaluation]))
+        both, renamed = _unique_ids(pl.concat([train, evaluation]))
         both = with_system_prompt(both, section.system_prompt)
         self._check_verifiers(both)
         context.writer.append("questions", both, key="all")
@@ -69,7 +70,7 @@ class QuestionsStage:
                 "eval": evaluation.height,
                 "set_aside": sum(len(warning.rows) for warning in set_aside),
                 "repeated": train_repeats + eval_repeats,
-                "renamed": renamed_train + renamed_eval,
+                "renamed": renamed,
                 "removed_in_eval": int(shared.sum()),
                 "domains": {str(name): int(n) for name, n in both.get_column("domain").value_counts().rows()},
                 "with_verifier": int(both.get_column("verifier").is_not_null().sum()),
@@ -88,15 +89,19 @@ class QuestionsStage:
                 )
             for warning in caught:
                 if isinstance(warning.message, RowsSetAside):
-                    set_aside.append(warning.message)
+                    _add(set_aside, warning.message)
                 else:
-                    warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+                    warnings.warn_explicit(
+                        warning.message, warning.category, warning.filename, warning.lineno
+                    )
             frames.append(questions)
         return frames
 
     def _check_verifiers(self, questions: pl.DataFrame) -> None:
         """PluginError for a verifier that nobody registered, before anything is spent."""
-        for verifier in questions.get_column("verifier").drop_nulls().str.split(":").list.first().unique().sort():
+        for verifier in (
+            questions.get_column("verifier").drop_nulls().str.split(":").list.first().unique().sort()
+        ):
             self.registry.component("verifier", verifier)
 
     def _report(self, context: StageContext, set_aside: Sequence[RowsSetAside]) -> None:
@@ -106,7 +111,9 @@ class QuestionsStage:
         for warning in set_aside:
             context.console.warn(f"{warning}; all of them: {SET_ASIDE_FILE} in the run directory")
             lines += [
-                json.dumps({"file": str(warning.path), "row": row.row, "reason": row.reason}, ensure_ascii=False)
+                json.dumps(
+                    {"file": str(warning.path), "row": row.row, "reason": row.reason}, ensure_ascii=False
+                )
                 for row in warning.rows
             ]
         context.writer.artifact(SET_ASIDE_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -125,32 +132,33 @@ def with_system_prompt(questions: pl.DataFrame, prompt: str | None) -> pl.DataFr
     return questions.with_columns(column)
 
 
-def _distinct(frames: Sequence[pl.DataFrame]) -> tuple[pl.DataFrame, int, int]:
-    """One split's questions, each conversation once; how many repeats went and how many ids changed."""
-    if not frames:
-        from dasd.schemas import QUESTIONS
+def _add(set_aside: list[RowsSetAside], found: RowsSetAside) -> None:
+    """One file may serve both splits; its bad rows are told of once."""
+    if not any((known.path, known.rows) == (found.path, found.rows) for known in set_aside):
+        set_aside.append(found)
 
-        return QUESTIONS.empty(), 0, 0
-    rows = pl.concat(frames)
+
+def _distinct(frames: Sequence[pl.DataFrame]) -> tuple[pl.DataFrame, int]:
+    """One split's questions, each conversation once; and how many repeats went."""
+    rows = pl.concat([QUESTIONS.empty(), *frames])
     first = rows.filter(_contents(rows).is_first_distinct())
-    unique = _unique_ids(first)
-    changed = int((unique.get_column("question_id") != first.get_column("question_id")).sum())
-    return unique, rows.height - first.height, changed
+    return first, rows.height - first.height
 
 
-def _unique_ids(rows: pl.DataFrame) -> pl.DataFrame:
-    """Ids that another source or split uses too get their split and source before them."""
+def _unique_ids(rows: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """Ids that an earlier source uses too get their split and source before them; and how many did."""
     taken = ~rows.get_column("question_id").is_first_distinct()
     if not taken.any():
-        return rows
-    longer = pl.concat_str(pl.col("split"), pl.col("source"), pl.col("question_id"), separator=":")
+        return rows, 0
+    longer = pl.concat_str("split", "source", "question_id", separator=":")
     renamed = rows.with_columns(pl.when(taken).then(longer).otherwise("question_id").alias("question_id"))
     repeated = renamed.filter(~pl.col("question_id").is_first_distinct())
     if repeated.height:
         raise InputError(
-            f"two questions have the id {repeated['question_id'][0]!r}; wanted one id a question in all sources"
+            f"two questions have the id {repeated['question_id'][0]!r}; wanted one id a question in all "
+            "sources"
         )
-    return renamed
+    return renamed, int(taken.sum())
 
 
 def _contents(questions: pl.DataFrame) -> pl.Series:
@@ -161,9 +169,11 @@ def _contents(questions: pl.DataFrame) -> pl.Series:
 
 def _refuse_empty(train: pl.DataFrame, evaluation: pl.DataFrame, wants_evaluation: bool, shared: int) -> None:
     if not train.height:
-        why = f": all {shared} of them are evaluation questions" if shared else ""
+        why = ""
+        if shared:
+            why = f": all {shared} are evaluation questions too (give a file that serves both `holdout`)"
         raise InputError(f"questions.train: the sources hold no training question{why}; wanted at least one")
     if wants_evaluation and not evaluation.height:
         raise InputError(
-            "questions.eval: the sources hold no evaluation question; wanted at least one, or no source at all"
+            "questions.eval: the sources hold no evaluation question; wanted at least one, or no source"
         )

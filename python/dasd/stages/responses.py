@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-
 import polars as pl
 
 from dasd.chat import ChatTokenizer
 from dasd.filters import wanted_filters
 from dasd.recipe import Recipe
-
 from dasd.registry import Registry
 from dasd.stages.grading import Grader, answers_by_question
 from dasd.stages.turns import teacher_opens_thinking
@@ -46,7 +44,9 @@ class Judge:
         for name, judge in self._filters:
             if name == "answer":
                 left = left.with_columns(
-                    correct=self._grader.correct_rows(left.select("question_id", "text").iter_rows(), self._answers)
+                    correct=self._grader.correct_rows(
+                        left.select("question_id", "text").iter_rows(), self._answers
+                    )
                 )
             verdicts = judge.judge(left.drop("row"))
             keeps = verdicts.get_column("kept")
@@ -89,5 +89,11 @@ class Judge:
 
 def reasons(verdicts: pl.LazyFrame) -> dict[str, int]:
     """How many responses were dropped for each reason, the most frequent first."""
-    counts = verdicts.filter(~pl.col("kept")).group_by("reason").len().collect().sort("len", "reason", descending=[True, False])
+    counts = (
+        verdicts.filter(~pl.col("kept"))
+        .group_by("reason")
+        .len()
+        .collect()
+        .sort("len", "reason", descending=[True, False])
+    )
     return {reason: int(count) for reason, count in counts.rows()}

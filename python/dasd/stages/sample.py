@@ -72,7 +72,9 @@ class SampleStage:
             lambda unit: [request.sample_id for request in unit.of(requests)],
             "samples",
         )
-        context.writer.summarise({"questions": questions.height, **samples_summary(context.writer.read("samples"))})
+        context.writer.summarise(
+            {"questions": questions.height, **samples_summary(context.writer.read("samples"))}
+        )
 
 
 def drawn_questions(questions: pl.LazyFrame, split: str, limit: int | None, seed: int) -> pl.DataFrame:

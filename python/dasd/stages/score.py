@@ -13,7 +13,7 @@ from dasd.records import Message, ScoreRequest, ScoringSpec
 from dasd.registry import Registry
 from dasd.stages import fingerprints
 from dasd.stages.base import StageContext
-from dasd.stages.work import Unit, generate, kept_ids, messages_by_question, share, units
+from dasd.stages.work import Unit, generate, kept_ids, messages_by_question, only, share, units
 
 __all__ = ["ScoreStage", "score_requests"]
 
@@ -56,7 +56,7 @@ class ScoreStage:
 
         def frames(unit: Unit) -> Iterator[pl.DataFrame]:
             rows = unit.rows(samples)
-            requests = score_requests(rows.filter(pl.col("sample_id").is_in(left(unit))), messages)
+            requests = score_requests(only(rows, kept), messages)
             return context.models.open(settings.student).score(requests, spec)
 
         generate(
@@ -83,7 +83,7 @@ class ScoreStage:
 
 
 def score_requests(samples: pl.DataFrame, messages: Mapping[str, Sequence[Message]]) -> list[ScoreRequest]:
-    """Requests for rows with sample_id, question_id, text, finish_reason; the end is scored if it was written."""
+    """Requests for rows with sample_id, question_id, text, finish_reason; a written end is scored too."""
     return [
         ScoreRequest(sample_id, tuple(messages[question]), text, ended=reason == "stop")
         for sample_id, question, text, reason in samples.select(

@@ -19,7 +19,7 @@ from dasd.stages.candidates import candidates_frame, sentence_probabilities, sen
 from dasd.stages.grading import Answers, Grader, answers_by_question
 from dasd.stages.groups import question_groups
 from dasd.stages.selection import selection_summary, selection_warnings
-from dasd.stages.work import Unit, kept_ids
+from dasd.stages.work import Unit, kept_ids, only
 
 __all__ = ["SelectStage", "best", "choose"]
 
@@ -78,8 +78,10 @@ class SelectStage:
             for unit in groups:
                 here = sum(sample_id in kept for sample_id in unit.of(sample_ids))
                 if unit.key not in done:
-                    rows = unit.rows(samples).filter(pl.col("sample_id").is_in(list(kept)))
-                    table = self._select(context, selector, rows, scores.slice(before, here).collect(), answers, unit)
+                    rows = only(unit.rows(samples), kept)
+                    table = self._select(
+                        context, selector, rows, scores.slice(before, here).collect(), answers, unit
+                    )
                     table.write_parquet(scratch / f"{unit.key}.parquet")
                     context.writer.finish_unit(unit.key)
                     task.advance(unit.size)
@@ -108,12 +110,16 @@ class SelectStage:
         correct = Grader(self.registry).correct_rows(
             candidates.select("question_id", "text").iter_rows(), answers
         )
-        lot = [uniform("random", settings.seed, sample_id) for sample_id in candidates.get_column("sample_id")]
+        lot = [
+            uniform("random", settings.seed, sample_id) for sample_id in candidates.get_column("sample_id")
+        ]
         return candidates.drop("text").with_columns(
             rank=ranks,
             selected=selected,
             correct=correct,
-            by_length=best(candidates.get_column("question_id"), candidates.get_column("tokens").cast(pl.Float64)),
+            by_length=best(
+                candidates.get_column("question_id"), candidates.get_column("tokens").cast(pl.Float64)
+            ),
             by_lot=best(candidates.get_column("question_id"), pl.Series(lot, dtype=pl.Float64)),
         )
 
@@ -131,7 +137,9 @@ class SelectStage:
     def _report(self, context: StageContext, table: pl.DataFrame | None) -> None:
         if table is None or not table.height:
             context.writer.summarise({"questions": 0, "candidates": 0, "selected": 0, "warnings": []})
-            context.console.warn(f"{self.name}: no candidate is left; look at the verdicts of filter and dedup")
+            context.console.warn(
+                f"{self.name}: no candidate is left; look at the verdicts of filter and dedup"
+            )
             return
         summary = selection_summary(table)
         warnings = selection_warnings(summary, self.recipe.settings.select.selector)
@@ -168,12 +176,15 @@ def refuse_unlike(samples: pl.LazyFrame, selector: str) -> None:
     if selector not in NEED_TEACHER_LOGPROBS:
         return
     unlike = samples.filter((pl.col("logprobs_mode") != "raw") | pl.col("logprobs").is_null())
-    rows = unlike.select("sample_id", "engine", "logprobs_mode", missing=pl.col("logprobs").is_null()).collect()
+    rows = unlike.select(
+        "sample_id", "engine", "logprobs_mode", missing=pl.col("logprobs").is_null()
+    ).collect()
     if rows.height:
         sample_id, engine, mode, missing = rows.row(0)
         got = "no log-probabilities" if missing else f"log-probabilities of mode {mode!r}"
         raise InputError(
-            f"select.selector: {selector!r} compares the teacher's log-probabilities with the student's raw ones, "
-            f"but {rows.height} samples have {got} (engine {engine}, first sample {sample_id}); sample with a "
-            "backend that gives raw ones, or use random, longest, grape or naturalness, which need none"
+            f"select.selector: {selector!r} compares the teacher's log-probabilities with the student's raw "
+            f"ones, but {rows.height} samples have {got} (engine {engine}, first sample {sample_id}); sample "
+            "with a backend that gives raw ones, or use random, longest, grape or naturalness, which need "
+            "none"
         )

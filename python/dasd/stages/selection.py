@@ -1,7 +1,7 @@
 """What a selection did, in figures, and when to distrust it.
 
-A selector that only follows length, or that can't tell the candidates apart, runs without any error: only these
-figures show it.
+A selector that only follows length, or that can't tell the candidates apart, runs without any error: only
+these figures show it.
 """
 
 from __future__ import annotations
@@ -69,8 +69,9 @@ def selection_warnings(summary: dict[str, JsonValue], selector: str) -> list[str
     compares = selector in ("divergence", "ratio", "fewest", "length-matched")
     if compares and teacher is not None and teacher > MOST_TEACHER_SHARE:
         found.append(
-            f"{teacher:.0%} of all sentences are Teacher sentences, so their count is nearly a count of sentences; "
-            "the student is far from the teacher: raise select.beta, or train a first stage on random candidates"
+            f"{teacher:.0%} of all sentences are Teacher sentences, so their count is nearly a count of "
+            "sentences; the student is far from the teacher: raise select.beta, or train a first stage on "
+            "random candidates"
         )
     if selector != "longest" and agreement is not None and agreement > MOST_AGREEMENT:
         found.append(
@@ -79,8 +80,8 @@ def selection_warnings(summary: dict[str, JsonValue], selector: str) -> list[str
         )
     if discriminated is not None and discriminated < LEAST_DISCRIMINATION:
         found.append(
-            f"the scores of a question's candidates differ in {discriminated:.0%} of the questions: selection "
-            "discriminates nothing, and the first candidate is taken"
+            f"the scores of a question's candidates differ in {discriminated:.0%} of the questions: "
+            "selection discriminates nothing, and the first candidate is taken"
         )
     if not summary["questions_with_choice"]:
         found.append("no question has more than one candidate left: there is nothing to select from")
@@ -90,7 +91,11 @@ def selection_warnings(summary: dict[str, JsonValue], selector: str) -> list[str
 
 
 def _correlation(table: pl.DataFrame, method: str) -> float | None:
-    if table.height < 3 or table.get_column("rank").n_unique() < 2 or table.get_column("tokens").n_unique() < 2:
+    if (
+        table.height < 3
+        or table.get_column("rank").n_unique() < 2
+        or table.get_column("tokens").n_unique() < 2
+    ):
         return None
     rank, tokens = pl.col("rank"), pl.col("tokens").cast(pl.Float64)
     expression = pl.corr(rank.rank(), tokens.rank()) if method == "spearman" else pl.corr(rank, tokens)

@@ -21,8 +21,8 @@ from dasd.settings import MixedPolicyStage, OffPolicyStage
 from dasd.stages import fingerprints
 from dasd.stages.base import StageContext
 from dasd.stages.training_rows import RowMaker
-from dasd.stages.work import count_rows, finish_rows, kept_ids, messages_by_question, units
-from dasd.trainers.preflight import preflight
+from dasd.stages.work import count_rows, finish_rows, kept_ids, messages_by_question, only, units
+from dasd.trainers.preflight import Preflight, preflight
 
 __all__ = ["TrainStage", "balance_ids"]
 
@@ -83,16 +83,17 @@ class TrainStage:
         trained, labels = self._train(context, start, output)
         context.writer.summarise(
             {
-                "rows": labels["rows"],
+                "rows": labels.rows,
                 "mixed_rows": mixed,
-                "row_tokens": labels["tokens"],
-                "trained_tokens": labels["trained_tokens"],
+                "off_policy_rows": labels.rows - mixed,
+                "row_tokens": labels.tokens,
+                "trained_tokens": labels.trained_tokens,
                 "steps": trained.steps,
                 "tokens": trained.tokens,
                 "first_loss": trained.first_loss,
                 "last_loss": trained.last_loss,
                 "seconds": trained.seconds,
-                "example": labels["example"],
+                "example": labels.rendering,
             }
         )
 
@@ -115,7 +116,7 @@ class TrainStage:
         done = context.writer.done()
         for unit in units(count_rows(samples), self.recipe.settings.sampling.chunk, f"{stage}-"):
             if unit.key not in done:
-                rows = unit.rows(samples).filter(pl.col("sample_id").is_in(list(wanted)))
+                rows = only(unit.rows(samples), wanted)
                 finish_rows(context, "train", maker.rows(rows), unit)
 
     def _start(self, context: StageContext) -> Path:
@@ -126,26 +127,25 @@ class TrainStage:
     def _pass_on(self, context: StageContext, start: Path, output: Path) -> None:
         """Nothing mixed to train on: the checkpoint before is this stage's too."""
         context.console.warn(
-            f"{self.name}: no mixed-policy response is left to train on; the checkpoint before is passed on as it is"
+            f"{self.name}: no mixed-policy response is left to train on; the checkpoint before is passed on "
+            "as it is"
         )
         context.writer.event("training_skipped", reason="no mixed-policy response is left")
         shutil.rmtree(output, ignore_errors=True)
         shutil.copytree(start, output, ignore=shutil.ignore_patterns(LOSSES_FILE))
         context.writer.summarise({"rows": 0, "mixed_rows": 0, "skipped": True, "steps": 0, "tokens": 0})
 
-    def _train(
-        self, context: StageContext, start: Path, output: Path
-    ) -> tuple[Checkpoint, dict[str, JsonValue]]:
+    def _train(self, context: StageContext, start: Path, output: Path) -> tuple[Checkpoint, Preflight]:
         settings = self.recipe.settings
         trainer_settings = settings.trainer_for(self.stage)
         seen: list[TrainProgress] = []
-        task: Task | None = None
+        tasks: list[Task] = []  # the one below, once the number of steps is known
 
         def on_step(progress: TrainProgress) -> None:
             passed = progress.step - (seen[-1].step if seen else 0)
             seen.append(progress)
             rate = progress.tokens / max(progress.seconds, 1e-9)
-            if task is not None:
+            for task in tasks:
                 task.advance(passed, loss=progress.loss, **{"tokens/s": float(round(rate))})
 
         spec = TrainSpec(
@@ -162,14 +162,10 @@ class TrainStage:
         checked = preflight(shards, spec)
         context.console.info(f"{self.name}: labels of one example\n{checked.rendering}")
         with context.console.task(self.name, checked.steps, "steps") as task:
+            tasks.append(task)
             trained = self.registry.make_trainer(trainer_settings).train(shards, spec, resume=True)
         context.writer.append("losses", losses(output, self.stage.name, seen))
-        return trained, {
-            "rows": checked.rows,
-            "tokens": checked.tokens,
-            "trained_tokens": checked.trained_tokens,
-            "example": checked.rendering,
-        }
+        return trained, checked
 
 
 def balance_ids(selected: frozenset[str], count: int, seed: int) -> frozenset[str]:

@@ -10,7 +10,7 @@ from dasd.chat import ChatTokenizer
 from dasd.recipe import Recipe
 from dasd.records import Message
 from dasd.schemas import TRAIN
-from dasd.stages.turns import adapt, teacher_opens_thinking, opens_thinking
+from dasd.stages.turns import adapt, opens_thinking, teacher_opens_thinking
 
 __all__ = ["RowMaker"]
 
@@ -32,8 +32,8 @@ class RowMaker:
     def rows(self, samples: pl.DataFrame) -> pl.DataFrame:
         """TRAIN rows for SAMPLES rows, in order.
 
-        Without ``train_prefix`` the tokens that lie in the first ``prefix_end`` bytes, which the student itself
-        wrote, are masked like the prompt.
+        Without ``train_prefix`` the tokens that lie in the first ``prefix_end`` bytes, which the student
+        itself wrote, are masked like the prompt.
         """
         made = [
             self._row(*row)

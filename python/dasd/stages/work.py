@@ -7,7 +7,7 @@ stage ends with the same rows as one that ran through.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -24,6 +24,7 @@ __all__ = [
     "kept_ids",
     "messages_by_question",
     "messages_of",
+    "only",
     "share",
     "units",
 ]
@@ -76,6 +77,8 @@ def generate(
     ``frames`` starts the engine's work on a unit, ``order`` gives the sample_ids in the order to write. The
     engine may yield rows in any order; parts hold them in the order of the requests.
     """
+    if not work:
+        return
     done = context.writer.done()
     waiting = [unit for unit in work if unit.key not in done]
     total = sum(len(order(unit)) for unit in work)
@@ -103,8 +106,9 @@ def in_order(frames: Sequence[pl.DataFrame], sample_ids: Sequence[str]) -> pl.Da
 
 
 def finish_rows(context: StageContext, frame: str, rows: pl.DataFrame, unit: Unit) -> None:
-    """Write a unit's rows and mark it done."""
-    context.writer.append(frame, rows, key=unit.key)
+    """Write a unit's rows, if there are any, and mark it done."""
+    if rows.height:
+        context.writer.append(frame, rows, key=unit.key)
     context.writer.finish_unit(unit.key)
 
 
@@ -116,6 +120,11 @@ def count_rows(frame: pl.LazyFrame) -> int:
 def kept_ids(verdicts: pl.LazyFrame) -> frozenset[str]:
     """The sample_ids that a stage kept."""
     return frozenset(verdicts.filter(pl.col("kept")).select("sample_id").collect().to_series())
+
+
+def only(rows: pl.DataFrame, sample_ids: Collection[str]) -> pl.DataFrame:
+    """The rows of these samples; costs by the rows, not by the ids, which may be a whole run's."""
+    return rows.filter(pl.Series([item in sample_ids for item in rows["sample_id"]], dtype=pl.Boolean))
 
 
 def messages_of(cell: Iterable[dict[str, str]]) -> tuple[Message, ...]:

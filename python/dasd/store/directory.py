@@ -26,7 +26,7 @@ from dasd.store.manifest import (
     this_machine,
     write_record,
 )
-from dasd.store.stage import StageDirectory, move
+from dasd.store.stage import SCRATCH, StageDirectory, move
 
 RUN = "run.json"
 RECIPE = "recipe.yaml"
@@ -259,6 +259,7 @@ class RunDirectory:
         if manifest is None:
             return stage, known, Standing("partial", None)
         stage.verify(manifest)
+        remove_tree(stage.path / SCRATCH)  # a kill right after the manifest left it
         return stage, known, Standing("done", manifest)
 
     def claim(self, owner: str, relative: str) -> None:

@@ -25,10 +25,9 @@ def render_labels(
     ``token_text`` gives the text of one token id.
     """
     trained = expand_runs(runs)[: len(token_ids)]
-    lines = [
-        f"labels of sample {sample_id}: {len(token_ids)} tokens, "
-        f"{len(trained) - int(trained.sum())} masked, {int(trained.sum())} trained"
-    ]
+    count = int(trained.sum())
+    title = f"labels of sample {sample_id}: {len(token_ids)} tokens, "
+    lines = [title + f"{len(trained) - count} masked, {count} trained"]
     first = 0
     for place, length in enumerate(runs):
         if length:
@@ -44,4 +43,5 @@ def _join(token_ids: Sequence[int] | npt.NDArray[np.uint32], token_text: Callabl
 
     if len(token_ids) <= 2 * _SHOWN:
         return shown(token_ids)
-    return f"{shown(token_ids[:_SHOWN])}| ... {len(token_ids) - 2 * _SHOWN} more ... |{shown(token_ids[-_SHOWN:])}"
+    left_out = len(token_ids) - 2 * _SHOWN
+    return f"{shown(token_ids[:_SHOWN])}| ... {left_out} more ... |{shown(token_ids[-_SHOWN:])}"

@@ -18,7 +18,7 @@ from dasd.api import TrainerSettings
 from dasd.seeds import seed_of
 
 _WINDOW_PACKS = 32
-"""Larger windows fill packs better, smaller ones mix rows more. At 32, packs of 12 rows fill to about 99 %."""
+"""Larger windows fill packs better, smaller ones mix rows more."""
 
 
 @dataclass(frozen=True)

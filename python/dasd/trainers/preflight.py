@@ -1,6 +1,6 @@
 """Check all labels of a training before any weight changes, and show one example's.
 
-Students that never stop, or that train on the prompt, come from wrong labels; here such a training is refused.
+Students that never stop, or that train on the prompt, come from wrong labels: such a training is refused.
 """
 
 from __future__ import annotations
@@ -106,13 +106,11 @@ def _refuse_wrong_rows(rows: pl.DataFrame, lazy: pl.LazyFrame, spec: TrainSpec, 
         (pl.col("length") == 0, "have no tokens"),
         (
             pl.col("length") > limit,
-            f"are longer than trainer.max_length = {limit} tokens; filter them by the student's tokenizer "
-            "(filters.length) or raise it",
+            f"are over trainer.max_length = {limit} tokens: raise it, or filter by length (filters.length)",
         ),
         (
             pl.col("highest") >= model.vocab_size,
-            f"hold token ids outside the model's vocabulary of {model.vocab_size}; "
-            "they were made with another tokenizer than the student's",
+            f"hold token ids outside the vocabulary of {model.vocab_size}: another tokenizer made them",
         ),
         (
             pl.col("covered").fill_null(0) != pl.col("length"),
@@ -125,13 +123,11 @@ def _refuse_wrong_rows(rows: pl.DataFrame, lazy: pl.LazyFrame, spec: TrainSpec, 
         (pl.col("trained").fill_null(0) == 0, "train no token at all"),
         (
             ~pl.col("last").is_in(list(model.end_ids)).fill_null(value=False),
-            f"don't end with the end token (id {ends}): a student trained on them never learns to stop. "
-            "Drop responses that were cut off (filters.truncated)",
+            f"don't end with the end token (id {ends}): drop responses that were cut off (filters.truncated)",
         ),
         (
             ~pl.col("end_trained").fill_null(value=False),
-            f"don't train their end token (id {ends}): it is masked, so the student never learns to stop."
-            + pad_hint,
+            f"mask their end token (id {ends}), so the student would never learn to stop." + pad_hint,
         ),
         (
             ~(pl.col("weight").is_finite() & (pl.col("weight") > 0)),
@@ -144,8 +140,8 @@ def _refuse_wrong_rows(rows: pl.DataFrame, lazy: pl.LazyFrame, spec: TrainSpec, 
             first = int(places[0])
             row = rows.row(first, named=True)
             raise TrainingError(
-                f"training {spec.stage!r} refused, no weight was changed: {len(places)} of {rows.height} rows "
-                f"{words}. The first is row {first} (sample {row['sample_id']}, {row['length']} tokens, "
+                f"training {spec.stage!r} refused, no weight was changed: {len(places)} of {rows.height} "
+                f"rows {words}. The first is row {first} (sample {row['sample_id']}, {row['length']} tokens, "
                 f"weight {row['weight']:g}).\n" + _render(lazy, first, model)
             )
 
@@ -181,14 +177,16 @@ def _start_model(spec: TrainSpec) -> _StartModel:
     end_ids = _end_ids(spec.model, config, tokenizer)
     if not end_ids:
         raise TrainingError(
-            f"{spec.model} names no end token: neither its tokenizer nor generation_config.json nor config.json "
-            "has an eos token, so it can't be checked that the student learns to stop"
+            f"{spec.model} names no end token: neither its tokenizer nor generation_config.json nor "
+            "config.json has an eos token, so it can't be checked that the student learns to stop"
         )
 
     def token_text(token_id: int) -> str:
         if token_id >= config.get_text_config().vocab_size:
             return f"<id {token_id}>"
-        return str(tokenizer.decode([token_id], skip_special_tokens=False, clean_up_tokenization_spaces=False))
+        return str(
+            tokenizer.decode([token_id], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        )
 
     return _StartModel(
         vocab_size=int(config.get_text_config().vocab_size),

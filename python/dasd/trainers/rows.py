@@ -61,7 +61,7 @@ class TrainRows:
 
 def expand_runs(runs: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     """Run lengths (masked, trained, masked, ...) to one bool a token, true where trained."""
-    lengths = np.asarray(runs)
+    lengths = np.asarray(runs, dtype=np.int64)
     return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
 
 
@@ -91,14 +91,14 @@ def load_rows(shards: Sequence[Path], directory: Path) -> TrainRows:
             for array in (tokens, lengths[-1], runs[-1], run_counts[-1], weights[-1]):
                 digest.update(np.ascontiguousarray(array).data)
             digest.update("\n".join(sample_ids[-1]).encode())
-    runs_R = np.concatenate(runs).astype(np.uint32)
+    all_runs = np.concatenate(runs).astype(np.uint32)
     run_starts = _offsets(run_counts)
-    place = np.arange(len(runs_R)) - np.repeat(run_starts[:-1], np.diff(run_starts))
-    trained = np.add.reduceat(np.where(place % 2 == 1, runs_R, 0).astype(np.int64), run_starts[:-1])
+    place = np.arange(len(all_runs)) - np.repeat(run_starts[:-1], np.diff(run_starts))
+    trained = np.add.reduceat(np.where(place % 2 == 1, all_runs, 0).astype(np.int64), run_starts[:-1])
     return TrainRows(
         tokens_T=np.memmap(path, dtype="<u4", mode="r"),
         starts=_offsets(lengths),
-        runs_R=runs_R,
+        runs_R=all_runs,
         run_starts=run_starts,
         weights_N=np.concatenate(weights).astype(np.float32),
         trained_N=trained,

@@ -27,7 +27,7 @@ pub fn divergence(
     stop: &Stop,
 ) -> Result<Vec<Option<Divergence>>, Error> {
     if !(beta.is_finite() && beta >= 0.0) {
-        return Err(Error::setting("beta", "a finite difference of probabilities, at least 0", beta));
+        return Err(Error::setting("beta", "a finite difference of probabilities, at least 0", &beta));
     }
     check_rows("student_probabilities", teacher.len(), student.len())?;
     let blocks = map_blocks(teacher.len(), stop, |rows| {
@@ -37,7 +37,9 @@ pub fn divergence(
             }
             (Some(teacher), Some(student)) => {
                 let (wanted, got) = (teacher.len(), student.len());
-                let problem = format!("wanted the same sentences twice: {wanted} of the teacher, got {got} of the student");
+                let problem = format!(
+                    "wanted the same sentences twice: {wanted} of the teacher, got {got} of the student"
+                );
                 Err(Error::row(row, problem))
             }
             _ => Ok(None),

@@ -44,7 +44,7 @@ impl Error {
         Self::Row { row, problem: problem.into() }
     }
 
-    pub(crate) fn setting(name: &'static str, wanted: &'static str, got: impl ToString) -> Self {
+    pub(crate) fn setting(name: &'static str, wanted: &'static str, got: &impl ToString) -> Self {
         Self::Setting { name, wanted, got: got.to_string() }
     }
 }
@@ -75,7 +75,7 @@ mod tests {
     fn messages_say_where_what_was_wanted_and_what_came() {
         let row = Error::row(3, "wanted 2 tokens, got 1").to_string();
         assert_eq!(row, "row 3: wanted 2 tokens, got 1");
-        let setting = Error::setting("ngram", "at least 1", 0).to_string();
+        let setting = Error::setting("ngram", "at least 1", &0).to_string();
         assert_eq!(setting, "ngram: wanted at least 1, got 0");
         let count = Error::RowCount { argument: "token_ends", wanted: 2, got: 1 }.to_string();
         assert!(count.contains("token_ends: wanted 2 rows") && count.contains("got 1"));

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod dedup;
 pub mod divergence;
 mod error;
 pub mod logprob;

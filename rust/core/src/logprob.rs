@@ -36,12 +36,14 @@ pub fn sentence_probabilities(
 
 fn check_row(row: usize, logprobs: usize, token_ends: &[u32], sentence_ends: &[u32]) -> Result<(), Error> {
     if logprobs != token_ends.len() {
-        let problem = format!("wanted one logprob a token: {} token_ends, got {logprobs} logprobs", token_ends.len());
+        let problem =
+            format!("wanted one logprob a token: {} token_ends, got {logprobs} logprobs", token_ends.len());
         return Err(Error::row(row, problem));
     }
     if let Some(i) = token_ends.windows(2).position(|pair| pair[0] > pair[1]) {
         let (before, after) = (token_ends[i], token_ends[i + 1]);
-        let problem = format!("wanted token_ends that never decrease, got {before} then {after} at token {}", i + 1);
+        let problem =
+            format!("wanted token_ends that never decrease, got {before} then {after} at token {}", i + 1);
         return Err(Error::row(row, problem));
     }
     if sentence_ends.first() == Some(&0) {
@@ -49,8 +51,10 @@ fn check_row(row: usize, logprobs: usize, token_ends: &[u32], sentence_ends: &[u
     }
     if let Some(i) = sentence_ends.windows(2).position(|pair| pair[0] >= pair[1]) {
         let (before, after) = (sentence_ends[i], sentence_ends[i + 1]);
-        let problem =
-            format!("wanted strictly increasing sentence_ends, got {before} then {after} at sentence {}", i + 1);
+        let problem = format!(
+            "wanted strictly increasing sentence_ends, got {before} then {after} at sentence {}",
+            i + 1
+        );
         return Err(Error::row(row, problem));
     }
     let text_bytes = sentence_ends.last().copied().unwrap_or(0);

@@ -17,7 +17,7 @@ pub fn overlap(
     stop: &Stop,
 ) -> Result<Vec<Option<f32>>, Error> {
     if ngram == 0 {
-        return Err(Error::setting("ngram", "at least 1 token", ngram));
+        return Err(Error::setting("ngram", "at least 1 token", &ngram));
     }
     let known = Known::new(reference, ngram, stop)?;
     let blocks = map_blocks(rows.len(), stop, |block| {

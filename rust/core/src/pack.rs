@@ -26,7 +26,7 @@ pub fn pack(lengths: &[u32], capacity: u32, stop: &Stop) -> Result<Vec<u32>, Err
     let mut open: BTreeSet<(u32, u32)> = BTreeSet::new();
     let mut created = 0;
     for (done, row) in order.into_iter().enumerate() {
-        if done % CHECK_EVERY == 0 {
+        if done.is_multiple_of(CHECK_EVERY) {
             stop.check()?;
         }
         let length = lengths[row as usize];

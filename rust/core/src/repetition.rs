@@ -67,11 +67,11 @@ fn longest_run(tokens: &[u32], stop: &Stop) -> Result<u32, Error> {
     let mut known_at: Vec<u32> = Vec::new();
     let mut period = 1;
     while period + period.max(longest + 1) <= n {
-        if period % 1024 == 0 {
+        if period.is_multiple_of(1024) {
             stop.check()?;
         }
-        let step = period.max(longest + 1);
-        let mut at = period + step - 1;
+        let least = period.max(longest + 1);
+        let mut at = period + least - 1;
         while at < n {
             if tokens[at] == tokens[at - period] && !is_multiple(&known, &known_at, at, period) {
                 let start = run_start(tokens, at, period);
@@ -82,10 +82,10 @@ fn longest_run(tokens: &[u32], stop: &Stop) -> Result<u32, Error> {
                     let stretch = Periodic { start: start - period, end, period };
                     remember(stretch, n, &mut known, &mut known_at);
                 }
-                // The run ended here, and the next one that matters reaches `step` beyond.
+                // The run ended here, and the next one that matters reaches `least` beyond.
                 at = at.max(end);
             }
-            at += period.max(longest + 1).max(step);
+            at += period.max(longest + 1).max(least);
         }
         period += 1;
     }
@@ -109,7 +109,7 @@ fn remember(stretch: Periodic, n: usize, known: &mut Vec<Periodic>, known_at: &m
 fn is_multiple(known: &[Periodic], known_at: &[u32], at: usize, period: usize) -> bool {
     let Some(index) = known_at.get(at).and_then(|index| index.checked_sub(1)) else { return false };
     let stretch = known[index as usize];
-    at - period >= stretch.start && period % stretch.period == 0
+    at - period >= stretch.start && period.is_multiple_of(stretch.period)
 }
 
 fn run_start(tokens: &[u32], at: usize, period: usize) -> usize {

@@ -1,4 +1,4 @@
-//! Arrow in and out through the PyCapsule interface; the only unsafe code of the project.
+//! Arrow in and out through the `PyCapsule` interface; the only unsafe code of the project.
 
 use std::ptr::NonNull;
 
@@ -55,7 +55,7 @@ fn unreadable(name: &str, error: &ArrowError) -> PyErr {
     PyValueError::new_err(format!("{name}: wanted readable Arrow data, got: {error}"))
 }
 
-/// A result: one Arrow array, for any library that reads the PyCapsule interface.
+/// A result: one Arrow array, for any library that reads the `PyCapsule` interface.
 #[pyclass(frozen, module = "dasd._native")]
 pub(crate) struct Column(ArrayRef);
 

@@ -1,11 +1,12 @@
 //! Columns of lists, of numbers and of text, as the rows that the kernels take.
 
+use std::fmt::Debug;
 use std::ops::Range;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    ArrowPrimitiveType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
-    UInt32Type, UInt64Type,
+    ArrowPrimitiveType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
+    UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef};
 use arrow_buffer::{ArrowNativeType, NullBuffer, OffsetBuffer, ScalarBuffer};
@@ -21,30 +22,30 @@ pub(crate) trait Item: ArrowNativeType {
     const WANTED: &'static str;
 
     /// The values as they are (no copy), or each converted; `check` is told where one does not fit.
-    fn read(values: &dyn Array, refuse: impl FnMut(usize, String)) -> Option<ScalarBuffer<Self>>;
+    fn read(values: &dyn Array, refuse: impl FnMut(usize, &dyn Debug)) -> Option<ScalarBuffer<Self>>;
 }
 
 fn convert<A: ArrowPrimitiveType, T: Item>(
     values: &dyn Array,
-    mut refuse: impl FnMut(usize, String),
+    mut refuse: impl FnMut(usize, &dyn Debug),
     fit: impl Fn(A::Native) -> Option<T>,
-) -> Option<ScalarBuffer<T>> {
+) -> ScalarBuffer<T> {
     let values = values.as_primitive::<A>().values();
     let fitted = values.iter().enumerate().map(|(i, &value)| {
         fit(value).unwrap_or_else(|| {
-            refuse(i, format!("{value:?}"));
+            refuse(i, &value);
             T::default()
         })
     });
-    Some(fitted.collect::<Vec<T>>().into())
+    fitted.collect::<Vec<T>>().into()
 }
 
 impl Item for u32 {
     const WANTED: &'static str = "whole numbers from 0 to 4294967295";
 
-    fn read(values: &dyn Array, refuse: impl FnMut(usize, String)) -> Option<ScalarBuffer<u32>> {
-        match values.data_type() {
-            DataType::UInt32 => Some(values.as_primitive::<UInt32Type>().values().clone()),
+    fn read(values: &dyn Array, refuse: impl FnMut(usize, &dyn Debug)) -> Option<ScalarBuffer<u32>> {
+        Some(match values.data_type() {
+            DataType::UInt32 => values.as_primitive::<UInt32Type>().values().clone(),
             DataType::UInt8 => convert::<UInt8Type, _>(values, refuse, |v| Some(v.into())),
             DataType::UInt16 => convert::<UInt16Type, _>(values, refuse, |v| Some(v.into())),
             DataType::UInt64 => convert::<UInt64Type, _>(values, refuse, |v| v.try_into().ok()),
@@ -53,22 +54,22 @@ impl Item for u32 {
             DataType::Int32 => convert::<Int32Type, _>(values, refuse, |v| v.try_into().ok()),
             DataType::Int64 => convert::<Int64Type, _>(values, refuse, |v| v.try_into().ok()),
             // What polars makes of lists that are all empty; a null in one is refused elsewhere.
-            DataType::Null => Some(vec![0; values.len()].into()),
-            _ => None,
-        }
+            DataType::Null => vec![0; values.len()].into(),
+            _ => return None,
+        })
     }
 }
 
 impl Item for f32 {
     const WANTED: &'static str = "floating-point numbers";
 
-    fn read(values: &dyn Array, refuse: impl FnMut(usize, String)) -> Option<ScalarBuffer<f32>> {
-        match values.data_type() {
-            DataType::Float32 => Some(values.as_primitive::<Float32Type>().values().clone()),
+    fn read(values: &dyn Array, refuse: impl FnMut(usize, &dyn Debug)) -> Option<ScalarBuffer<f32>> {
+        Some(match values.data_type() {
+            DataType::Float32 => values.as_primitive::<Float32Type>().values().clone(),
             DataType::Float64 => convert::<Float64Type, _>(values, refuse, |v| Some(v as f32)),
-            DataType::Null => Some(vec![0.0; values.len()].into()),
-            _ => None,
-        }
+            DataType::Null => vec![0.0; values.len()].into(),
+            _ => return None,
+        })
     }
 }
 
@@ -76,9 +77,14 @@ impl Item for f32 {
 enum Bounds {
     Small(OffsetBuffer<i32>),
     Large(OffsetBuffer<i64>),
-    Fixed { width: usize, rows: usize },
+    Fixed {
+        width: usize,
+        rows: usize,
+    },
     /// Every row is null, and there are no values.
-    Nothing { rows: usize },
+    Nothing {
+        rows: usize,
+    },
 }
 
 impl Bounds {
@@ -98,6 +104,16 @@ impl Bounds {
             Self::Nothing { .. } => 0..0,
         }
     }
+
+    /// The row that holds the value at `i`; offsets increase, so it is found by halving.
+    fn row_with(&self, i: usize) -> Option<usize> {
+        let (mut low, mut high) = (0, self.rows());
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.of(middle).end <= i { low = middle + 1 } else { high = middle }
+        }
+        (low < self.rows() && self.of(low).contains(&i)).then_some(low)
+    }
 }
 
 struct ListChunk<T: Item> {
@@ -108,7 +124,8 @@ struct ListChunk<T: Item> {
 
 impl<T: Item> ListChunk<T> {
     fn is_null(&self, row: usize) -> bool {
-        matches!(self.bounds, Bounds::Nothing { .. }) || self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
+        matches!(self.bounds, Bounds::Nothing { .. })
+            || self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
     }
 }
 
@@ -165,30 +182,31 @@ fn list_chunk<T: Item>(
         DataType::Null => (Bounds::Nothing { rows: chunk.len() }, chunk.slice(0, 0)),
         _ => return Err(wrong_type(name, &format!("lists of {}", T::WANTED), data_type)),
     };
-    let mut refused = Vec::new();
+    let null_rows = chunk.nulls().cloned();
+    // The first value that does not fit; what a null row hides is nobody's business.
+    let mut refused = None;
     let numbers = T::read(&values, |i, got| {
-        // Enough to find one that lies in a row: what a null row hides is nobody's business.
-        if refused.len() < 4096 {
-            refused.push((i, got));
+        if refused.is_none()
+            && let Some(row) = bounds.row_with(i)
+            && !null_rows.as_ref().is_some_and(|nulls| nulls.is_null(row))
+        {
+            refused = Some((row, format!("{got:?}")));
         }
     });
     let Some(numbers) = numbers else {
         return Err(wrong_type(name, &format!("lists of {}", T::WANTED), data_type));
     };
-    let chunk = ListChunk { bounds, values: numbers, nulls: chunk.nulls().cloned() };
-    let nulls = values.logical_nulls().filter(|nulls| nulls.null_count() > 0);
-    if nulls.is_some() || !refused.is_empty() {
-        for row in (0..chunk.bounds.rows()).filter(|&row| !chunk.is_null(row)) {
-            let bounds = chunk.bounds.of(row);
-            if nulls.as_ref().is_some_and(|nulls| bounds.clone().any(|i| nulls.is_null(i))) {
-                return Err(wrong_value(name, first_row + row, "a list without nulls", "a null in it"));
-            }
-            if let Some((_, got)) = refused.iter().find(|(i, _)| bounds.contains(i)) {
-                return Err(wrong_value(name, first_row + row, T::WANTED, got));
-            }
+    let chunk = ListChunk { bounds, values: numbers, nulls: null_rows };
+    if let Some(nulls) = values.logical_nulls().filter(|nulls| nulls.null_count() > 0) {
+        let mut rows = (0..chunk.bounds.rows()).filter(|&row| !chunk.is_null(row));
+        if let Some(row) = rows.find(|&row| chunk.bounds.of(row).any(|i| nulls.is_null(i))) {
+            return Err(wrong_value(name, first_row + row, "a list without nulls", "a null in it"));
         }
     }
-    Ok(chunk)
+    match refused {
+        Some((row, got)) => Err(wrong_value(name, first_row + row, T::WANTED, got)),
+        None => Ok(chunk),
+    }
 }
 
 /// A column of plain whole numbers without nulls, copied out.
@@ -200,11 +218,13 @@ pub(crate) fn read_counts(name: &'static str, value: &Bound<'_, PyAny>) -> PyRes
             let mut refused = None;
             let first_row = counts.len();
             let numbers = u32::read(chunk, |row, got| {
-                refused.get_or_insert((row, got));
+                refused.get_or_insert_with(|| (row, format!("{got:?}")));
             });
             let Some(numbers) = numbers else { return Err(wrong_type(name, u32::WANTED, &data_type)) };
             let nulls = chunk.logical_nulls();
-            if let Some(row) = (0..chunk.len()).find(|&row| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))) {
+            if let Some(row) =
+                (0..chunk.len()).find(|&row| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)))
+            {
                 return Err(wrong_value(name, first_row + row, u32::WANTED, "null"));
             }
             if let Some((row, got)) = refused {
@@ -233,7 +253,7 @@ impl TextColumn {
 
     /// The rows, borrowed; `None` is null.
     pub(crate) fn rows(&self) -> Vec<Option<&str>> {
-        let mut rows = Vec::with_capacity(self.chunks.iter().map(|chunk| chunk.len()).sum());
+        let mut rows = Vec::with_capacity(self.chunks.iter().map(Array::len).sum());
         for chunk in &self.chunks {
             match chunk.data_type() {
                 DataType::Utf8 => rows.extend(chunk.as_string::<i32>().iter()),

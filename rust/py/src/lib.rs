@@ -10,12 +10,17 @@ mod run;
 /// The extension module.
 #[pyo3::pymodule(gil_used = true)]
 mod _native {
-    use dasd_core::{divergence as core_divergence, logprob, pack as core_pack, sentence};
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use dasd_core::dedup::{self, NearSettings};
+    use dasd_core::{logprob, sentence};
     use pyo3::prelude::*;
 
     #[pymodule_export]
     use crate::capsule::Column;
     use crate::columns::{ListColumn, TextColumn, read_counts};
+    use crate::errors::whole;
     use crate::results;
     use crate::run::run;
 
@@ -36,13 +41,13 @@ mod _native {
         let logprobs = ListColumn::read("logprobs", logprobs)?;
         let token_ends = ListColumn::read("token_ends", token_ends)?;
         let sentence_ends = ListColumn::read("sentence_ends", sentence_ends)?;
-        let (logprobs, token_ends, sentence_ends) = (logprobs.rows(), token_ends.rows(), sentence_ends.rows());
+        let (logprobs, token_ends, sentence_ends) =
+            (logprobs.rows(), token_ends.rows(), sentence_ends.rows());
         run(py, |stop| logprob::sentence_probabilities(&logprobs, &token_ends, &sentence_ends, stop))
             .map(results::f32_lists)
     }
 
     #[pyfunction]
-    #[pyo3(signature = (teacher_probabilities, student_probabilities, beta=0.1))]
     fn divergence(
         py: Python<'_>,
         teacher_probabilities: &Bound<'_, PyAny>,
@@ -52,13 +57,82 @@ mod _native {
         let teacher = ListColumn::read("teacher_probabilities", teacher_probabilities)?;
         let student = ListColumn::read("student_probabilities", student_probabilities)?;
         let (teacher, student) = (teacher.rows(), student.rows());
-        run(py, |stop| core_divergence::divergence(&teacher, &student, beta, stop))
+        run(py, |stop| dasd_core::divergence::divergence(&teacher, &student, beta, stop))
             .map(|rows| results::divergences(&rows))
     }
 
     #[pyfunction]
-    fn pack(py: Python<'_>, lengths: &Bound<'_, PyAny>, capacity: u32) -> PyResult<Column> {
+    fn exact_duplicates(py: Python<'_>, tokens: &Bound<'_, PyAny>) -> PyResult<Column> {
+        let tokens = ListColumn::read("tokens", tokens)?;
+        let tokens = tokens.rows();
+        run(py, |stop| dedup::exact::exact_duplicates(&tokens, stop)).map(results::optional_numbers)
+    }
+
+    #[pyfunction]
+    fn near_duplicates(
+        py: Python<'_>,
+        tokens: &Bound<'_, PyAny>,
+        threshold: f64,
+        ngram: &Bound<'_, PyAny>,
+        num_hashes: &Bound<'_, PyAny>,
+        seed: &Bound<'_, PyAny>,
+    ) -> PyResult<Column> {
+        let tokens = ListColumn::read("tokens", tokens)?;
+        let tokens = tokens.rows();
+        let settings = NearSettings {
+            threshold,
+            ngram: whole("ngram", ngram)?,
+            num_hashes: whole("num_hashes", num_hashes)?,
+            seed: whole("seed", seed)?,
+        };
+        run(py, |stop| dedup::near_duplicates(&tokens, settings, stop)).map(results::optional_numbers)
+    }
+
+    #[pyfunction]
+    fn repetition(py: Python<'_>, tokens: &Bound<'_, PyAny>) -> PyResult<Column> {
+        let tokens = ListColumn::read("tokens", tokens)?;
+        let tokens = tokens.rows();
+        run(py, |stop| dasd_core::repetition::repetition(&tokens, stop))
+            .map(|rows| results::repetitions(&rows))
+    }
+
+    #[pyfunction]
+    fn overlap(
+        py: Python<'_>,
+        tokens: &Bound<'_, PyAny>,
+        reference: &Bound<'_, PyAny>,
+        ngram: &Bound<'_, PyAny>,
+    ) -> PyResult<Column> {
+        let tokens = ListColumn::read("tokens", tokens)?;
+        let reference = ListColumn::read("reference", reference)?;
+        let (tokens, reference) = (tokens.rows(), reference.rows());
+        let ngram = whole("ngram", ngram)?;
+        run(py, |stop| dasd_core::overlap::overlap(&tokens, &reference, ngram, stop)).map(results::shares)
+    }
+
+    #[pyfunction]
+    fn pack(py: Python<'_>, lengths: &Bound<'_, PyAny>, capacity: &Bound<'_, PyAny>) -> PyResult<Column> {
         let lengths = read_counts("lengths", lengths)?;
-        run(py, |stop| core_pack::pack(&lengths, capacity, stop)).map(results::numbers)
+        let capacity = whole("capacity", capacity)?;
+        run(py, |stop| dasd_core::pack::pack(&lengths, capacity, stop)).map(results::numbers)
+    }
+
+    /// Panics inside a kernel's wrapper; for the test that the interpreter outlives it.
+    #[pyfunction]
+    fn _panic_for_test(py: Python<'_>) -> PyResult<()> {
+        run(py, |_| panic!("asked for by a test"))
+    }
+
+    /// Works until stopped, at most for some seconds; for the test of Ctrl-C.
+    #[pyfunction]
+    fn _wait_for_test(py: Python<'_>, seconds: f64) -> PyResult<()> {
+        let until = Instant::now() + Duration::from_secs_f64(seconds);
+        run(py, |stop| {
+            while Instant::now() < until {
+                stop.check()?;
+                thread::yield_now();
+            }
+            Ok(())
+        })
     }
 }

@@ -8,6 +8,7 @@ use arrow_buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{Field, Fields};
 use dasd_core::Lists;
 use dasd_core::divergence::Divergence;
+use dasd_core::repetition::Repetition;
 
 use crate::capsule::Column;
 
@@ -31,14 +32,24 @@ pub(crate) fn f32_lists(rows: Lists<f32>) -> Column {
     lists::<Float32Type>(rows)
 }
 
+pub(crate) fn optional_numbers(rows: Vec<Option<u32>>) -> Column {
+    Column::new(UInt32Array::from(rows))
+}
+
+pub(crate) fn shares(rows: Vec<Option<f32>>) -> Column {
+    Column::new(Float32Array::from(rows))
+}
+
 pub(crate) fn numbers(rows: Vec<u32>) -> Column {
     Column::new(UInt32Array::from(rows))
 }
 
 /// A struct column: each field's name and values, null where the row is.
 fn structs(fields: Vec<(&str, ArrayRef)>, valid: Vec<bool>) -> Column {
-    let (fields, arrays): (Vec<Field>, Vec<ArrayRef>) =
-        fields.into_iter().map(|(name, array)| (Field::new(name, array.data_type().clone(), true), array)).unzip();
+    let (fields, arrays): (Vec<Field>, Vec<ArrayRef>) = fields
+        .into_iter()
+        .map(|(name, array)| (Field::new(name, array.data_type().clone(), true), array))
+        .unzip();
     Column::new(StructArray::new(Fields::from(fields), arrays, nulls(valid)))
 }
 
@@ -47,7 +58,8 @@ fn u32_field<R>(rows: &[Option<R>], field: impl Fn(&R) -> u32) -> ArrayRef {
 }
 
 pub(crate) fn divergences(rows: &[Option<Divergence>]) -> Column {
-    let mean_delta: Float32Array = rows.iter().map(|row| row.as_ref().and_then(|row| row.mean_delta)).collect();
+    let mean_delta: Float32Array =
+        rows.iter().map(|row| row.as_ref().and_then(|row| row.mean_delta)).collect();
     let fields = vec![
         ("teacher", u32_field(rows, |row| row.teacher)),
         ("student", u32_field(rows, |row| row.student)),
@@ -57,3 +69,13 @@ pub(crate) fn divergences(rows: &[Option<Divergence>]) -> Column {
     structs(fields, rows.iter().map(Option::is_some).collect())
 }
 
+pub(crate) fn repetitions(rows: &[Option<Repetition>]) -> Column {
+    let repeated_share: Float32Array =
+        rows.iter().map(|row| row.as_ref().map(|row| row.repeated_share)).collect();
+    let fields = vec![
+        ("longest_run", u32_field(rows, |row| row.longest_run)),
+        ("repeated_share", Arc::new(repeated_share) as ArrayRef),
+        ("loop_period", u32_field(rows, |row| row.loop_period)),
+    ];
+    structs(fields, rows.iter().map(Option::is_some).collect())
+}

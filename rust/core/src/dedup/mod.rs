@@ -11,9 +11,13 @@ use rayon::prelude::*;
 use crate::error::Error;
 use crate::rows::{Row, Stop, check_numbered};
 use cluster::Clusters;
-use lsh::{Banding, candidates};
-use shingle::{jaccard_reaches, shingle_count, shingles};
+use lsh::Banding;
+use shingle::{jaccard_reaches, shingles};
 use sketch::Sketcher;
+
+/// In a bucket, a row is compared with this many rows before it and with this many at the front: all
+/// of them in any ordinary bucket, and a bound where a template puts a whole corpus into one.
+const REACH: usize = 128;
 
 /// Settings of [`near_duplicates`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,13 +41,17 @@ impl Default for NearSettings {
 impl NearSettings {
     fn check(&self) -> Result<(), Error> {
         if !(self.threshold > 0.0 && self.threshold <= 1.0) {
-            return Err(Error::setting("threshold", "a Jaccard similarity above 0 and at most 1", self.threshold));
+            return Err(Error::setting(
+                "threshold",
+                "a Jaccard similarity above 0 and at most 1",
+                &self.threshold,
+            ));
         }
         if self.ngram == 0 {
-            return Err(Error::setting("ngram", "at least 1 token", self.ngram));
+            return Err(Error::setting("ngram", "at least 1 token", &self.ngram));
         }
-        if !(1..=65_536).contains(&self.num_hashes) {
-            return Err(Error::setting("num_hashes", "1 to 65536 hashes", self.num_hashes));
+        if !(1..=4096).contains(&self.num_hashes) {
+            return Err(Error::setting("num_hashes", "1 to 4096 hashes", &self.num_hashes));
         }
         Ok(())
     }
@@ -115,40 +123,45 @@ fn link_bucket(
     clusters: &Clusters,
     stop: &Stop,
 ) -> Result<(), Error> {
-    let mut kept: Vec<Option<Vec<u64>>> = vec![None; bucket.len()];
     let member = |rank: usize| bucket[rank].1;
-    // Members `linked_from..rank` are one cluster, so a link to the last of them is one to all.
+    let mut kept: Vec<Option<Vec<u64>>> = vec![None; bucket.len()];
+    let compare = |kept: &mut [Option<Vec<u64>>], rank: usize, other: usize| {
+        if clusters.linked(member(rank), member(other)) {
+            return;
+        }
+        for document in [rank, other] {
+            kept[document]
+                .get_or_insert_with(|| shingles(documents[member(document) as usize], settings.ngram));
+        }
+        if let (Some(a), Some(b)) = (&kept[rank], &kept[other])
+            && jaccard_reaches(a, b, settings.threshold)
+        {
+            clusters.link(member(rank), member(other));
+        }
+    };
+    // Members linked_from..rank are one cluster: a link to the last of them is one to all.
     let mut linked_from = 0;
     for rank in 1..bucket.len() {
         stop.check()?;
-        for other in candidates(rank) {
-            let (this, that) = (member(rank), member(other));
-            if (other < rank - 1 && other >= linked_from && clusters.linked(this, member(rank - 1)))
-                || clusters.linked(this, that)
-            {
-                continue;
-            }
-            let counts = [this, that].map(|document| shingle_count(documents[document as usize], settings.ngram));
-            if !lsh::sizes_allow(counts, settings.threshold) {
-                continue;
-            }
-            for document in [rank, other] {
-                if kept[document].is_none() {
-                    kept[document] = Some(shingles(documents[member(document) as usize], settings.ngram));
-                }
-            }
-            if let (Some(a), Some(b)) = (&kept[rank], &kept[other])
-                && jaccard_reaches(a, b, settings.threshold)
-            {
-                clusters.link(this, that);
+        let near = rank.saturating_sub(REACH);
+        let mut other = rank;
+        while other > near {
+            other -= 1;
+            compare(&mut kept, rank, other);
+            if other == rank - 1 && clusters.linked(member(rank), member(other)) {
+                other = linked_from.max(near);
             }
         }
-        // Shingles that no later member of the bucket is compared with are not kept.
-        if let Some(past) = lsh::out_of_reach(rank) {
-            kept[past] = None;
+        let one_cluster = linked_from == 0 && clusters.linked(member(rank), member(rank - 1));
+        if !one_cluster {
+            (0..near.min(REACH)).for_each(|other| compare(&mut kept, rank, other));
         }
         if !clusters.linked(member(rank), member(rank - 1)) {
             linked_from = rank;
+        }
+        // Out of reach of all that follow, unless it is at the front.
+        if rank >= 2 * REACH {
+            kept[rank - REACH] = None;
         }
     }
     Ok(())

@@ -43,14 +43,15 @@ pub(super) fn word_before(bytes: &[u8], end: usize) -> (Word, usize) {
 
 fn listed(word: &str) -> Word {
     match word {
-        "e.g" | "i.e" | "eg" | "ie" | "cf" | "vs" | "viz" | "dr" | "mr" | "mrs" | "ms" | "messrs" | "prof" | "st"
-        | "mt" | "rev" | "hon" | "gen" | "col" | "capt" | "lt" | "sgt" | "approx" | "resp" => Word::Never,
-        "no" | "nos" | "fig" | "figs" | "eq" | "eqs" | "eqn" | "eqns" | "ch" | "chap" | "sec" | "sect" | "vol"
-        | "p" | "pp" | "ex" | "thm" | "lem" | "prop" | "cor" | "def" | "ref" | "refs" | "art" | "tab" | "app"
-        | "ver" | "v" => Word::BeforeNumber,
-        "etc" | "al" | "jr" | "sr" | "inc" | "ltd" | "co" | "corp" | "dept" | "est" | "max" | "min" | "avg"
-        | "hr" | "hrs" | "ft" | "lb" | "lbs" | "oz" | "sq" | "cu" | "deg" | "jan" | "feb" | "apr" | "aug" | "sept"
-        | "oct" | "nov" | "dec" => Word::BeforeLower,
+        "e.g" | "i.e" | "eg" | "ie" | "cf" | "vs" | "viz" | "dr" | "mr" | "mrs" | "ms" | "messrs"
+        | "prof" | "st" | "mt" | "rev" | "hon" | "gen" | "col" | "capt" | "lt" | "sgt" | "approx"
+        | "resp" => Word::Never,
+        "no" | "nos" | "fig" | "figs" | "eq" | "eqs" | "eqn" | "eqns" | "ch" | "chap" | "sec" | "sect"
+        | "vol" | "p" | "pp" | "ex" | "thm" | "lem" | "prop" | "cor" | "def" | "ref" | "refs" | "art"
+        | "tab" | "app" | "ver" | "v" => Word::BeforeNumber,
+        "etc" | "al" | "jr" | "sr" | "inc" | "ltd" | "co" | "corp" | "dept" | "est" | "max" | "min"
+        | "avg" | "hr" | "hrs" | "ft" | "lb" | "lbs" | "oz" | "sq" | "cu" | "deg" | "jan" | "feb" | "apr"
+        | "aug" | "sept" | "oct" | "nov" | "dec" => Word::BeforeLower,
         _ if is_dotted(word) => Word::BeforeLower,
         _ => Word::Plain,
     }
@@ -59,14 +60,19 @@ fn listed(word: &str) -> Word {
 /// `u.s`, `a.m`, `ph.d`: short pieces of letters between dots.
 fn is_dotted(word: &str) -> bool {
     word.contains('.')
-        && word.split('.').all(|piece| {
-            matches!(piece.len(), 1 | 2) && piece.bytes().all(|b| b.is_ascii_alphabetic())
-        })
+        && word
+            .split('.')
+            .all(|piece| matches!(piece.len(), 1 | 2) && piece.bytes().all(|b| b.is_ascii_alphabetic()))
 }
 
-/// Whether a name stands before the initial at `start`: a capitalised word, another initial, or
-/// nothing at all since the sentence began.
-pub(super) fn follows_name(text: &str, sentence_start: usize, start: usize) -> bool {
+/// Whether the capital letter at `start` stands among names: behind a capitalised word, beside
+/// another initial, or at the beginning of the sentence.
+pub(super) fn is_among_names(text: &str, sentence_start: usize, start: usize) -> bool {
+    // The letter and its stop are two bytes; then `K.`, say.
+    let mut behind = text[start + 2..].trim_start_matches([' ', '\t']).chars();
+    if behind.next().is_some_and(char::is_uppercase) && behind.next() == Some('.') {
+        return true;
+    }
     let before = text[sentence_start..start].trim_end_matches([' ', '\t']);
     // A long stretch without white space is no name; looking at its tail only keeps this cheap.
     let tail_start = before.char_indices().rev().take(32).take_while(|(_, c)| !c.is_whitespace()).last();
@@ -81,7 +87,8 @@ pub(super) fn numbers_item(bytes: &[u8], line_start: usize, start: usize, end: u
     let word = &bytes[start..end];
     let is_number = word.len() <= 3 && word.iter().all(u8::is_ascii_digit);
     let is_letter = word.len() == 1 && word[0].is_ascii_alphabetic();
-    let is_roman = word.len() <= 4 && word.iter().all(|b| matches!(b.to_ascii_lowercase(), b'i' | b'v' | b'x'));
+    let is_roman =
+        word.len() <= 4 && word.iter().all(|b| matches!(b.to_ascii_lowercase(), b'i' | b'v' | b'x'));
     let before = &bytes[line_start.min(start)..start];
     (is_number || is_letter || is_roman)
         && !word.is_empty()

@@ -62,13 +62,11 @@ impl<'a> Spans<'a> {
             }
             (b'$', Some(next)) if !next.is_ascii_whitespace() => {
                 let limit = self.line_limit(open);
-                // Pandoc's rule, which leaves prices alone: a closing dollar follows no white space
-                // and comes before no digit.
-                let close = self.dollar.find(open + 2, limit, |p| {
-                    bytes[p] == b'$'
-                        && !bytes[p - 1].is_ascii_whitespace()
-                        && bytes[p - 1] != b'\\'
-                        && !bytes.get(p + 1).is_some_and(u8::is_ascii_digit)
+                // Prices are left alone by Pandoc's rule, made stricter: the next dollar closes, and
+                // does so only behind something that is not white space and not before a digit.
+                let next = self.dollar.find(open + 2, limit, |p| bytes[p] == b'$' && bytes[p - 1] != b'\\');
+                let close = next.filter(|&p| {
+                    !bytes[p - 1].is_ascii_whitespace() && !bytes.get(p + 1).is_some_and(u8::is_ascii_digit)
                 });
                 close.map(|p| p + 1).ok_or(open + 1)
             }

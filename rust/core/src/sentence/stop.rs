@@ -1,6 +1,6 @@
 //! Whether a run of stops ends a sentence.
 
-use super::abbreviation::{Word, follows_name, numbers_item, word_before};
+use super::abbreviation::{Word, is_among_names, numbers_item, word_before};
 
 /// Stops that need white space after them.
 pub(super) fn is_spaced_stop(c: char) -> bool {
@@ -35,13 +35,16 @@ pub(super) struct Run {
 /// that could open the next sentence is left to it.
 pub(super) fn read_run(text: &str, at: usize, cjk: bool) -> Run {
     let mut run = Run { end: at, closed: false, stops_end: at };
+    // Once a mark stands last, so do all behind it: looking once keeps long runs of them linear.
+    let mut last = !cjk;
     for c in text[at..].chars() {
         if is_spaced_stop(c) || is_cjk_stop(c) {
             run.end += c.len_utf8();
             if !run.closed {
                 run.stops_end = run.end;
             }
-        } else if is_closer(c) || (is_two_faced(c) && (!cjk || stands_last(&text[run.end..]))) {
+        } else if is_closer(c) || (is_two_faced(c) && (last || stands_last(&text[run.end..]))) {
+            last |= is_two_faced(c);
             run.end += c.len_utf8();
             run.closed = true;
         } else {
@@ -95,7 +98,7 @@ fn full_stop_ends(text: &str, sentence_start: usize, line_start: usize, at: usiz
         Word::Never => false,
         Word::BeforeNumber => !(next.is_numeric() || matches!(next, '(' | '[' | '$' | '\\' | '#')),
         Word::BeforeLower => !(next.is_lowercase() || next.is_numeric()),
-        Word::Initial => !(next.is_uppercase() && follows_name(text, sentence_start, start)),
+        Word::Initial => !(next.is_uppercase() && is_among_names(text, sentence_start, start)),
     }
 }
 

@@ -1,0 +1,78 @@
+"""The one place where errors become messages and exit codes.
+
+0 done, 1 a run that failed, 2 wrong use (recipe, plugin, arguments, input), 130 interrupted.
+``DASD_DEBUG=1`` shows tracebacks as well.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+
+import click
+
+from dasd.errors import DasdError
+
+INTERRUPTED = 130
+
+_ENVIRONMENT = {
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+}
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line and return the exit code. Errors are told on stderr, each once."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    debug = os.environ.get("DASD_DEBUG", "") not in ("", "0")
+    if not debug:
+        warnings.showwarning = _show_warning
+    from dasd.cli import cli
+
+    try:
+        result = cli.main(list(arguments), prog_name="dasd", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        _say("interrupted; nothing is lost: continue with the same command", debug)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough. Python flushes stdout at exit and would complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except DasdError as error:
+        _say(f"error: {error}", debug)
+        return error.exit_code
+    except OSError as error:
+        what = "the disk is full" if error.errno == errno.ENOSPC else "the system refused"
+        _say(f"error: {what}: {error}", debug)
+        return 1
+
+
+def _say(text: str, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    click.echo(text, err=True)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_where: object) -> None:
+    """dasd's own warnings as one line; those of libraries are for developers and need DASD_DEBUG."""
+    if category.__module__.split(".")[0] not in ("builtins", "torch", "transformers", "polars", "pydantic"):
+        click.echo(f"warning: {message}", err=True)

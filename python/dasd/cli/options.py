@@ -1,0 +1,67 @@
+"""Options that several commands share, and how results are written to stdout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def split_names(_context: click.Context, _parameter: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
+    """``--plugins a,b --plugins c`` -> ``("a", "b", "c")``."""
+    return tuple(name.strip() for value in values for name in value.split(",") if name.strip())
+
+
+def plugins_option(command: F) -> F:
+    """``--plugins a,b``."""
+    return click.option(
+        "--plugins",
+        multiple=True,
+        metavar="A,B",
+        callback=split_names,
+        help="Load exactly these plugins; what they bring becomes the recipe's default for its role.",
+    )(command)
+
+
+def override_option(command: F) -> F:
+    """``-o key=value``."""
+    return click.option(
+        "-o",
+        "--override",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Change a key of the recipe, e.g. -o stages.high.temperature=0.9. May be repeated.",
+    )(command)
+
+
+def json_option(command: F) -> F:
+    """``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)
+
+
+def quiet_option(command: F) -> F:
+    """``--quiet``."""
+    return click.option("--quiet", is_flag=True, help="No progress, only warnings and the result.")(command)
+
+
+def print_json(value: object) -> None:
+    """Indented JSON on stdout."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
+    """An aligned table on stdout; columns with an index in ``right`` are aligned to the right."""
+    if not rows:
+        return
+    widths = [max(len(str(row[i])) for row in [columns, *rows]) for i in range(len(columns))]
+    for row in [columns, ["-" * width for width in widths], *rows]:
+        cells = [
+            str(cell).rjust(width) if index in right else str(cell).ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        click.echo("  ".join(cells).rstrip())

@@ -1,0 +1,159 @@
+"""``dasd plugins``: what is installed, what it brings, and why something doesn't load."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dasd.cli.options import json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from dasd.plugins import PluginHost, PluginRecord
+    from dasd.registry import Component
+
+
+@click.group()
+def plugins() -> None:
+    """List plugins and what they bring.
+
+    \b
+    Example:
+      dasd plugins list
+      dasd plugins info echo
+    """
+
+
+@plugins.command("list")
+@json_option
+def list_(as_json: bool) -> None:
+    """List built-ins and installed plugins, the broken ones with their cause, and components by role.
+
+    \b
+    Example:
+      dasd plugins list --json
+    """
+    host = _load()
+    commands = _commands(host)
+    if as_json:
+        components: dict[str, list[dict[str, Any]]] = {}
+        for component in host.registry.components():
+            components.setdefault(component.role, []).append(_component(component))
+        print_json({"plugins": [_record(r, commands) for r in host.plugins], "components": components})
+        return
+    print_table(
+        ("plugin", "distribution", "version", "state", "brings"),
+        [
+            (r.name, r.distribution, r.version, "broken" if r.error else "loaded", _brings(r, commands))
+            for r in host.plugins
+        ],
+    )
+    for record in host.plugins:
+        if record.error:
+            click.echo(f"\n{record.name} is broken: {record.error}")
+
+
+@plugins.command()
+@click.argument("name")
+@json_option
+def info(name: str, as_json: bool) -> None:
+    """Show one plugin: its hooks, its components and their options.
+
+    NAME is a plugin's or its distribution's, or the name of a component.
+
+    \b
+    Example:
+      dasd plugins info echo
+    """
+    from dasd.errors import PluginError
+
+    host = _load()
+    commands = _commands(host)
+    wanted = name.lower().replace("_", "-").removeprefix("dasd-")
+    found = [r for r in host.plugins if wanted in (r.name.lower(), r.distribution.lower().removeprefix("dasd-"))]
+    found = found or [r for r in host.plugins if name in (c.name for c in r.components)]
+    if not found:
+        import difflib
+
+        known = sorted({r.name for r in host.plugins} | {c.name for c in host.registry.components()})
+        close = difflib.get_close_matches(name, known, n=1)
+        raise PluginError(
+            f"there is no plugin or component {name!r}"
+            + (f"; did you mean {close[0]!r}?" if close else f". Known: {', '.join(known)}.")
+        )
+    if as_json:
+        records = [_record(record, commands) for record in found]
+        print_json(records[0] if len(records) == 1 else records)
+        return
+    for record in found:
+        _show(record, commands)
+
+
+def _load() -> PluginHost:
+    from dasd.plugins import PluginHost
+
+    return PluginHost.load(warn=lambda _text: None)  # the listing itself tells of broken ones
+
+
+def _commands(host: PluginHost) -> dict[str, list[str]]:
+    """Names of the commands that each plugin adds."""
+    found = {}
+    for record in host.plugins:
+        if "dasd_commands" in record.hooks:
+            group = click.Group()
+            host.observe_one(record, "dasd_commands", cli=group)
+            found[record.name] = sorted(group.commands)
+    return found
+
+
+def _brings(record: PluginRecord, commands: dict[str, list[str]]) -> str:
+    roles = dict.fromkeys(component.role for component in record.components)
+    parts = [f"{role}: {', '.join(c.name for c in record.components if c.role == role)}" for role in roles]
+    if commands.get(record.name):
+        parts.append(f"command: {', '.join(commands[record.name])}")
+    watching = [hook for hook in record.hooks if hook.startswith("dasd_stage")]
+    return "; ".join(parts + (["watches stages"] if watching else []))
+
+
+def _component(component: Component) -> dict[str, Any]:
+    options = component.options
+    return {
+        "role": component.role,
+        "name": component.name,
+        "plugin": component.owner.plugin,
+        "doc": component.doc,
+        "options": {
+            name: {"required": field.is_required(), "description": field.description or ""}
+            for name, field in (options.model_fields if options else {}).items()
+        },
+    }
+
+
+def _record(record: PluginRecord, commands: dict[str, list[str]]) -> dict[str, Any]:
+    return {
+        "name": record.name,
+        "distribution": record.distribution,
+        "version": record.version,
+        "summary": record.summary,
+        "builtin": record.builtin,
+        "loaded": record.error is None,
+        "error": record.error,
+        "hooks": list(record.hooks),
+        "commands": commands.get(record.name, []),
+        "components": [_component(component) for component in record.components],
+    }
+
+
+def _show(record: PluginRecord, commands: dict[str, list[str]]) -> None:
+    click.echo(f"{record.name} ({record.distribution} {record.version}): {record.summary}".rstrip(": "))
+    if record.error:
+        click.echo(f"  broken: {record.error}")
+        return
+    click.echo(f"  hooks: {', '.join(record.hooks)}")
+    for name in commands.get(record.name, []):
+        click.echo(f"  command {name}")
+    for component in record.components:
+        click.echo(f"  {component.role} {component.name}: {component.doc}".rstrip(": "))
+        for name, field in (component.options.model_fields if component.options else {}).items():
+            needed = " (needed)" if field.is_required() else ""
+            click.echo(f"    options.{name}{needed}: {field.description or ''}".rstrip(": "))

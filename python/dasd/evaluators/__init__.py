@@ -1,0 +1,17 @@
+"""Built-in evaluators, registered through the same hook as any plugin's."""
+
+from __future__ import annotations
+
+from dasd.api import hookimpl
+from dasd.evaluators.verifier import VerifierEvaluator
+from dasd.registry import Registry
+
+__all__ = ["dasd_register"]
+
+
+@hookimpl
+def dasd_register(registry: Registry) -> None:
+    """Register ``verifier``."""
+    registry.evaluator(
+        "verifier", VerifierEvaluator, doc="Samples answers and grades each by its question's verifier."
+    )

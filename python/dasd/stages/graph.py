@@ -1,0 +1,164 @@
+"""The stages of a recipe, in the order in which they run."""
+
+from __future__ import annotations
+
+from dasd.errors import RecipeError
+from dasd.models import check_model
+from dasd.recipe import Recipe
+from dasd.registry import Registry
+from dasd.settings import OffPolicyStage
+from dasd.stages.base import Stage
+from dasd.stages.dedup import DedupStage
+from dasd.stages.evaluate import EvaluateStage
+from dasd.stages.filter import FilterStage
+from dasd.stages.mix import MixStage
+from dasd.stages.questions import QuestionsStage
+from dasd.stages.sample import SampleStage
+from dasd.stages.score import ScoreStage
+from dasd.stages.select import SelectStage
+from dasd.stages.train import TrainStage
+
+__all__ = ["build_graph"]
+
+HELDOUT = "sample-heldout"
+RESERVED = ("before", "heldout", "teacher")
+
+
+def build_graph(recipe: Recipe, registry: Registry) -> list[Stage]:
+    """Every stage that the recipe asks for; each comes after those that it needs.
+
+    All that needs the teacher alone comes first, then what needs the student before distillation, then the
+    trainings, so that engines change as seldom as they can. Without evaluation questions there is no
+    evaluation. Raises RecipeError for a stage's name that is taken, InputError for a model directory that
+    can't be used.
+    """
+    _check(recipe)
+    check_model(recipe.settings.teacher)
+    check_model(recipe.settings.student)
+    off_policy = [stage for stage in recipe.settings.stages if isinstance(stage, OffPolicyStage)]
+    heldout = HELDOUT if recipe.settings.questions.eval and recipe.settings.evaluation.heldout else None
+    stages: list[Stage] = [QuestionsStage(recipe, registry)]
+    stages += [_sample(recipe, registry, stage) for stage in off_policy]
+    if heldout:
+        stages.append(_heldout(recipe, registry))
+    stages += [
+        FilterStage(
+            recipe,
+            registry,
+            name=f"filter-{stage.name}",
+            samples=f"sample-{stage.name}",
+            max_length=recipe.settings.trainer_for(stage).max_length,
+        )
+        for stage in off_policy
+    ]
+    stages += [
+        DedupStage(
+            recipe,
+            registry,
+            name=f"dedup-{stage.name}",
+            samples=f"sample-{stage.name}",
+            filter=f"filter-{stage.name}",
+        )
+        for stage in off_policy
+    ]
+    stages += [
+        ScoreStage(
+            recipe,
+            registry,
+            name=f"score-{stage.name}",
+            samples=f"sample-{stage.name}",
+            dedup=f"dedup-{stage.name}",
+        )
+        for stage in off_policy
+    ]
+    stages += [
+        SelectStage(
+            recipe,
+            registry,
+            name=f"select-{stage.name}",
+            samples=f"sample-{stage.name}",
+            dedup=f"dedup-{stage.name}",
+            scores=f"score-{stage.name}",
+        )
+        for stage in off_policy
+    ]
+    if recipe.settings.questions.eval:
+        stages.append(EvaluateStage(recipe, registry, "before", train=None, heldout=heldout))
+    stages += _trainings(recipe, registry, heldout)
+    # The one stage that draws figures: its libraries are loaded when a graph is built, not before.
+    from dasd.stages.report import ReportStage
+
+    stages.append(ReportStage(recipe, registry, tuple(stage.name for stage in stages)))
+    return stages
+
+
+def _sample(recipe: Recipe, registry: Registry, stage: OffPolicyStage) -> SampleStage:
+    return SampleStage(
+        recipe,
+        registry,
+        name=f"sample-{stage.name}",
+        split="train",
+        temperature=stage.temperature,
+        top_p=recipe.settings.sampling.top_p,
+        candidates=recipe.settings.sampling.candidates,
+    )
+
+
+def _heldout(recipe: Recipe, registry: Registry) -> SampleStage:
+    """At temperature 1 without a nucleus, responses are draws from the teacher itself, as the KL wants."""
+    return SampleStage(
+        recipe,
+        registry,
+        name=HELDOUT,
+        split="eval",
+        temperature=1.0,
+        top_p=1.0,
+        candidates=1,
+        limit=recipe.settings.evaluation.heldout,
+    )
+
+
+def _trainings(recipe: Recipe, registry: Registry, heldout: str | None) -> list[Stage]:
+    stages: list[Stage] = []
+    previous: str | None = None
+    source = ""
+    for number, stage in enumerate(recipe.settings.stages, 1):
+        mix = None
+        if isinstance(stage, OffPolicyStage):
+            source = stage.name
+        else:
+            mixing = MixStage(
+                recipe,
+                registry,
+                stage,
+                samples=f"sample-{source}",
+                select=f"select-{source}",
+                scores=f"score-{source}",
+                previous=previous,
+            )
+            stages.append(mixing)
+            mix = mixing.name
+        training = TrainStage(
+            recipe,
+            registry,
+            stage,
+            number,
+            samples=f"sample-{source}",
+            select=f"select-{source}",
+            mix=mix,
+            previous=previous,
+        )
+        stages.append(training)
+        previous = training.name
+        if recipe.settings.questions.eval:
+            stages.append(EvaluateStage(recipe, registry, stage.name, train=training.name, heldout=heldout))
+    return stages
+
+
+def _check(recipe: Recipe) -> None:
+    """Names that mean something else in the stages and metrics of a run."""
+    for index, stage in enumerate(recipe.settings.stages):
+        if stage.name in RESERVED:
+            raise RecipeError(
+                f"stages.{index}.name: {stage.name!r} means something else in a run; wanted another name"
+            )

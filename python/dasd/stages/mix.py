@@ -1,0 +1,268 @@
+"""Stage ``mix``: the student begins, the teacher takes over where it drifts (arXiv 2601.09088).
+
+The student of the training before answers training questions; its answer is capped at a multiple of the
+teacher's response to the same question. An answer that hits the cap has drifted: it is cut at a random place
+in its later part, and the teacher goes on from there. Whole responses that pass the recipe's filters are
+trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from math import ceil
+
+import polars as pl
+from pydantic import JsonValue
+
+from dasd.chat import ChatTokenizer
+from dasd.recipe import Recipe
+from dasd.records import ContinueRequest, SamplingSpec
+from dasd.registry import Registry
+from dasd.schemas import VERDICTS
+from dasd.seeds import seed_of, uniform
+from dasd.settings import MixedPolicyStage
+from dasd.stages import fingerprints
+from dasd.stages.base import StageContext
+from dasd.stages.checkpoints import student_after, student_name
+from dasd.stages.cuts import cut_end
+from dasd.stages.requests import sample_id, sample_requests
+from dasd.stages.responses import Judge, reasons
+from dasd.stages.turns import adapt, opens_thinking, teacher_opens_thinking
+from dasd.stages.work import (
+    Unit,
+    count_rows,
+    finish_rows,
+    generate,
+    kept_ids,
+    messages_by_question,
+    share,
+    units,
+)
+
+__all__ = ["MixStage"]
+
+LENGTH_BINS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class MixStage:
+    """Writes SAMPLES and VERDICTS.
+
+    The student's answers have ``prefix_end`` 0 and, if they ended by themselves, the verdict ``not_drifted``;
+    whole responses that the teacher finished have the verdict of the filters.
+    """
+
+    recipe: Recipe
+    registry: Registry
+    stage: MixedPolicyStage
+    samples: str
+    """Stage of the off-policy samples before."""
+    select: str
+    """Stage whose verdicts name the teacher's response to each question."""
+    scores: str
+    """Stage of their scores, which hold their length in the student's tokens."""
+    previous: str | None
+    """The training before, whose checkpoint answers; None: the recipe's student does."""
+    kind: str = field(default="mix", init=False)
+
+    @property
+    def name(self) -> str:
+        """``mix-`` and the training's name."""
+        return f"mix-{self.stage.name}"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Questions, the off-policy responses, and the training before."""
+        named = ("questions", self.samples, self.select, self.scores, self.previous)
+        return tuple(name for name in named if name is not None)
+
+    def settings(self) -> Mapping[str, JsonValue]:
+        """This stage's section less what only its training needs, both models, filters, seed."""
+        settings = self.recipe.settings
+        return {
+            "stage": self.stage.model_dump(mode="json", exclude={"trainer", "balance", "train_prefix"}),
+            "max_length": settings.trainer_for(self.stage).max_length,
+            "top_p": settings.sampling.top_p,
+            "max_tokens": settings.sampling.max_tokens,
+            "chunk": settings.sampling.chunk,
+            "filters": fingerprints.filters_settings(settings.filters, self.registry),
+            "verifiers": fingerprints.verifier_versions(self.registry) if settings.filters.answer else {},
+            "teacher": fingerprints.engine_settings(settings.teacher, self.registry),
+            "student": fingerprints.engine_settings(settings.student, self.registry),
+            "seed": settings.seed,
+        }
+
+    def run(self, context: StageContext) -> None:
+        """Student's answers, then the teacher's continuations, then verdicts."""
+        asked = self._asked(context)
+        self._answer(context, asked)
+        drifted = self._drifted(context)
+        self._continue(context, drifted)
+        self._judge(context)
+        self._report(context, asked)
+
+    @property
+    def _student_stage(self) -> str:
+        return f"{self.name}-student"
+
+    def _asked(self, context: StageContext) -> pl.DataFrame:
+        """Questions with a selected response: question_id, messages, its length in the student's tokens."""
+        selected = kept_ids(context.inputs.frame(self.select, "verdicts"))
+        lengths = (
+            context.inputs.frame(self.scores, "scores")
+            .select("sample_id", tokens=pl.col("token_ids").list.len())
+            .filter(pl.col("sample_id").is_in(list(selected)))
+            .join(
+                context.inputs.frame(self.samples, "samples").select("sample_id", "question_id"),
+                on="sample_id",
+            )
+            .group_by("question_id")
+            .agg(pl.col("tokens").max())
+        )
+        questions = context.inputs.frame("questions", "questions").select("question_id", "messages")
+        rows = questions.join(lengths, on="question_id", maintain_order="left").collect()
+        if self.stage.questions is None or rows.height <= self.stage.questions:
+            return rows
+        seed = self.recipe.settings.seed
+        draws = pl.Series([uniform(self.name, seed, question) for question in rows.get_column("question_id")])
+        return rows.filter(draws.rank("ordinal") <= self.stage.questions)
+
+    def _answer(self, context: StageContext, asked: pl.DataFrame) -> None:
+        settings = self.recipe.settings
+        model = student_after(context, self.previous)
+        named = student_name(self.recipe, self.previous)
+        caps = [max(1, ceil(self.stage.cap * tokens)) for tokens in asked.get_column("tokens")]
+        requests = sample_requests(asked, named, self.stage.temperature, 1, settings.seed, caps)
+        sampling = settings.sampling
+        spec = SamplingSpec(self._student_stage, self.stage.temperature, sampling.top_p, sampling.max_tokens)
+        generate(
+            context,
+            f"{self.name}: student answers",
+            units(len(requests), sampling.chunk, "student-"),
+            lambda unit: (
+                rows.with_columns(stage=pl.lit(spec.stage), model=pl.lit(named))
+                for rows in context.models.open(model).sample(unit.of(requests), spec)
+            ),
+            lambda unit: [request.sample_id for request in unit.of(requests)],
+            "samples",
+        )
+
+    def _drifted(self, context: StageContext) -> pl.DataFrame:
+        return (
+            context.writer.read("samples")
+            .filter((pl.col("stage") == self._student_stage) & (pl.col("finish_reason") == "length"))
+            .select("sample_id", "question_id", "text", "token_ends")
+            .collect()
+        )
+
+    def _requests(self, context: StageContext, drifted: pl.DataFrame) -> list[ContinueRequest]:
+        settings = self.recipe.settings
+        messages = messages_by_question(context.inputs.frame("questions", "questions"))
+        student_opens = opens_thinking(ChatTokenizer.load(settings.student))
+        teacher_opens = teacher_opens_thinking(settings.teacher)
+        requests = []
+        for answer, question, text, token_ends in drifted.iter_rows():
+            draw = uniform("cut", settings.seed, answer)
+            end = cut_end(text, token_ends, self.stage.cut_from, draw)
+            named = f"{settings.teacher.model} after {answer}"
+            identity = sample_id(question, named, self.stage.temperature, 0, settings.seed)
+            requests.append(
+                ContinueRequest(
+                    sample_id=identity,
+                    question_id=question,
+                    messages=messages[question],
+                    candidate=0,
+                    seed=seed_of(identity, settings.seed),
+                    prefix=adapt(text.encode()[:end].decode(), student_opens, teacher_opens),
+                )
+            )
+        return requests
+
+    def _continue(self, context: StageContext, drifted: pl.DataFrame) -> None:
+        settings = self.recipe.settings
+        requests = self._requests(context, drifted)
+        sampling = settings.sampling
+        spec = SamplingSpec(self.name, self.stage.temperature, sampling.top_p, sampling.max_tokens)
+
+        def frames(part: Unit) -> Iterator[pl.DataFrame]:
+            return context.models.open(settings.teacher).continue_(part.of(requests), spec)
+
+        generate(
+            context,
+            f"{self.name}: teacher continues",
+            units(len(requests), sampling.chunk, "teacher-"),
+            frames,
+            lambda unit: [request.sample_id for request in unit.of(requests)],
+            "samples",
+        )
+
+    def _judge(self, context: StageContext) -> None:
+        samples = context.writer.read("samples")
+        ended = samples.filter(
+            (pl.col("stage") == self._student_stage) & (pl.col("finish_reason") != "length")
+        )
+        if "not-drifted" not in context.writer.done():
+            rows = ended.select(
+                "sample_id",
+                stage=pl.lit(self.name),
+                kept=pl.lit(value=False),
+                reason=pl.lit("not_drifted"),
+                detail=pl.lit("the student's answer ended by itself"),
+            ).collect()
+            finish_rows(
+                context, "verdicts", rows.select(list(VERDICTS.columns)), Unit("not-drifted", 0, rows.height)
+            )
+        whole = samples.filter(pl.col("stage") == self.name)
+        max_length = self.recipe.settings.trainer_for(self.stage).max_length
+        questions = context.inputs.frame("questions", "questions")
+        judge = Judge(self.recipe, self.registry, max_length, questions, self.name)
+        for unit in units(count_rows(whole), self.recipe.settings.sampling.chunk, "judge-"):
+            if unit.key not in context.writer.done():
+                finish_rows(context, "verdicts", judge.verdicts(unit.rows(whole)), unit)
+
+    def _report(self, context: StageContext, asked: pl.DataFrame) -> None:
+        answers = (
+            context.writer.read("samples")
+            .filter(pl.col("stage") == self._student_stage)
+            .select("question_id", drifted=pl.col("finish_reason") == "length")
+            .collect()
+            .join(asked.select("question_id", "tokens"), on="question_id")
+        )
+        drifted = int(answers.get_column("drifted").sum())
+        verdicts = context.writer.read("verdicts")
+        kept = count_rows(verdicts.filter(pl.col("kept")))
+        context.writer.summarise(
+            {
+                "answered": answers.height,
+                "drifted": drifted,
+                "drifted_share": share(drifted, answers.height),
+                "kept": kept,
+                "kept_share": share(kept, drifted),
+                "dropped": dict(reasons(verdicts)),
+                "drifted_by_length": [*drift_by_length(answers)],
+            }
+        )
+        if not kept:
+            why = (
+                "no answer of the student hit its cap"
+                if not drifted
+                else f"the filters dropped all {drifted}"
+            )
+            context.console.warn(f"{self.name}: {why}, so there is nothing mixed to train on")
+
+
+def drift_by_length(answers: pl.DataFrame) -> Iterator[JsonValue]:
+    """Share of drifted answers by the teacher's length in the student's tokens; bins of about equal size."""
+    ordered = answers.sort("tokens", "question_id")
+    size = ceil(ordered.height / LENGTH_BINS) or 1
+    for start in range(0, ordered.height, size):
+        part = ordered.slice(start, size)
+        lengths = part.get_column("tokens").to_list()
+        drifted = int(part.get_column("drifted").sum())
+        yield {
+            "tokens_from": lengths[0],
+            "tokens_to": lengths[-1],
+            "answered": part.height,
+            "drifted_share": share(drifted, part.height),
+        }

@@ -1,0 +1,116 @@
+"""Loading the model that training starts from, as float32 master weights on the device."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dasd.api import InputError, TrainSpec
+from dasd.trainers.torch import attention
+from dasd.trainers.torch.options import TorchOptions
+
+
+def device_of(name: str) -> torch.device:
+    """The device that ``trainer.device`` names; ``auto``: a CUDA device if there is one.
+
+    Raises InputError for a name that torch doesn't know or a device that isn't there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"trainer.device: {name!r} can't be used here ({error}); use auto, cpu, cuda or cuda:N"
+        ) from error
+    return device
+
+
+def attention_of(options: TorchOptions, spec: TrainSpec, device: torch.device) -> str:
+    """Name of the attention implementation for ``trainer.options.attention``."""
+    if options.attention == "auto":
+        flash = (
+            device.type == "cuda"
+            and spec.settings.precision == "bf16"
+            and find_spec("flash_attn") is not None
+        )
+        return "flash_attention_2" if flash else attention.NAME
+    return attention.NAME if options.attention == "segments" else options.attention
+
+
+def load_model(spec: TrainSpec, implementation: str, device: torch.device) -> tuple[Any, torch.dtype]:
+    """The causal language model in ``spec.model`` ready to train, and the data type it was stored in.
+
+    Raises InputError for a directory without such a model.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    attention.register()
+    arguments = {"trust_remote_code": spec.trust_remote_code, "local_files_only": True}
+    try:
+        config = AutoConfig.from_pretrained(spec.model, **arguments)
+        with no_bars():
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                spec.model,
+                dtype=torch.float32,
+                attn_implementation=implementation,
+                use_safetensors=True,
+                **arguments,
+            )
+    except (OSError, ValueError, ImportError) as error:
+        raise InputError(
+            f"{spec.model} can't be trained with attention {implementation!r}: wanted a directory with the "
+            f"config and safetensors of a causal language model; {error}"
+        ) from error
+    for parameter in model.parameters():
+        # Loaded weights may lie in a mapped file at any address; matrix products can depend on alignment.
+        parameter.data = parameter.data.clone()
+    model.to(device).train()
+    if spec.settings.gradient_checkpointing:
+        _checkpoint_layers(model)
+    return model, getattr(config, "dtype", None) or torch.float32
+
+
+def _checkpoint_layers(model: Any) -> None:
+    """Recompute activations layer by layer. InputError for an architecture that can't."""
+    # Later releases of transformers 5 renamed the method and warn at the old name.
+    newer = getattr(model, "activation_checkpointing_enable", None)
+    try:
+        if newer is not None:
+            newer({"use_reentrant": False})
+        else:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+    except ValueError as error:
+        raise InputError(f"trainer.gradient_checkpointing: {error} Set it to false.") from error
+
+
+def weights_fingerprint(directory: Path) -> str:
+    """Hash of config and weights in a model directory: a changed start model means another training."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted([directory / "config.json", *directory.glob("*.safetensors")]):
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            while block := file.read(1 << 24):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def no_bars() -> Iterator[None]:
+    """Without the loading bars of transformers, which would cut through dasd's own."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

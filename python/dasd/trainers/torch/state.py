@@ -1,0 +1,128 @@
+"""The state of a training on disk: one safetensors file, replaced whole, with all that exact resume needs.
+
+Master weights and optimiser state are tensors; the rest is JSON in the file's header. There is no state of
+random numbers: every step seeds from the training's seed and its own number.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.optim import Optimizer
+
+from dasd.api import TrainSpec
+from dasd.seeds import digest
+from dasd.store.files import canonical_json, disk_full, means_full, sync
+
+_FILE = "state.safetensors"
+_FORMAT = 1
+_logger = logging.getLogger("dasd.trainers.torch")
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a training has come."""
+
+    step: int
+    """Optimiser steps done."""
+    tokens: int
+    """Tokens seen, all starts together."""
+    seconds: float
+    """Time spent in steps, all starts together."""
+
+
+def training_key(spec: TrainSpec, rows: str, weights: str) -> str:
+    """Names a training by all that changes its result: a state of another key isn't resumed.
+
+    ``rows`` and ``weights``: fingerprints of the data and of the start model. When states are saved, and on
+    which device, may change between two starts.
+    """
+    settings = spec.settings.model_dump(mode="json", exclude={"save_every", "device"})
+    return digest(_FORMAT, canonical_json(settings).decode(), spec.seed, rows, weights)
+
+
+def save_state(
+    directory: Path, key: str, position: Position, model: Any, optimizers: list[Optimizer]
+) -> None:
+    """Replace the state in ``directory``; a kill leaves the one before. Raises DiskFullError."""
+    names = _names(model)
+    tensors = {f"model/{name}": parameter.detach() for name, parameter in model.named_parameters()}
+    for number, optimizer in enumerate(optimizers):
+        for parameter, values in optimizer.state.items():
+            for what, value in values.items():
+                tensors[f"optimizer/{number}/{what}/{names[id(parameter)]}"] = value
+    header = json.dumps({"format": _FORMAT, "key": key, **asdict(position)})
+    temporary = directory / f".{_FILE}.tmp"
+    try:
+        save_file(
+            {name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, {"dasd": header}
+        )
+        sync(temporary)
+    except (OSError, SafetensorError) as error:
+        full = means_full(error, directory)
+        temporary.unlink(missing_ok=True)
+        if full:
+            raise disk_full(directory, sum(t.nbytes for t in tensors.values())) from error
+        raise
+    temporary.replace(directory / _FILE)
+    sync(directory)
+
+
+def load_state(directory: Path, key: str, model: Any, optimizers: list[Optimizer]) -> Position | None:
+    """Put the state in ``directory`` into model and optimisers; ``None`` if there is none to go on from.
+
+    A state of another training (other settings, data, seed or start model) and one that can't be read are
+    left alone, with a warning in the log: training starts anew and its first state replaces them.
+    """
+    path = directory / _FILE
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})["dasd"])
+            if header["format"] != _FORMAT or header["key"] != key:
+                _logger.warning(
+                    "%s is the state of another training (settings, data, seed or start model differ); "
+                    "training starts anew and replaces it",
+                    path,
+                )
+                return None
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except (SafetensorError, KeyError, ValueError) as error:
+        _logger.warning("%s can't be read (%s); training starts anew and replaces it", path, error)
+        return None
+    _restore(tensors, model, optimizers)
+    return Position(step=header["step"], tokens=header["tokens"], seconds=header["seconds"])
+
+
+@torch.no_grad()
+def _restore(tensors: Mapping[str, Tensor], model: Any, optimizers: list[Optimizer]) -> None:
+    for name, parameter in model.named_parameters():
+        parameter.copy_(tensors[f"model/{name}"])
+    names = _names(model)
+    for number, optimizer in enumerate(optimizers):
+        # load_state_dict counts parameters through all groups and moves values to where they belong.
+        plain = optimizer.state_dict()
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        wanted = f"optimizer/{number}/"
+        kinds = {name.split("/")[2] for name in tensors if name.startswith(wanted)}
+        plain["state"] = {
+            # Cloned: tensors of a file may lie at any address, and matrix products can depend on alignment.
+            place: {kind: tensors[f"{wanted}{kind}/{names[id(p)]}"].clone() for kind in sorted(kinds)}
+            for place, p in enumerate(parameters)
+            if kinds and f"{wanted}{min(kinds)}/{names[id(p)]}" in tensors
+        }
+        optimizer.load_state_dict(plain)
+
+
+def _names(model: Any) -> dict[int, str]:
+    return {id(parameter): name for name, parameter in model.named_parameters()}

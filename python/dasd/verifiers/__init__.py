@@ -1,0 +1,47 @@
+"""Built-in verifiers, registered through the same hook as any plugin's."""
+
+from __future__ import annotations
+
+from dasd.api import Verifier, hookimpl
+from dasd.errors import PluginError
+from dasd.registry import Registry
+from dasd.verifiers.text import ChoiceVerifier, ExactVerifier, NumberVerifier
+
+__all__ = ["dasd_register"]
+
+
+@hookimpl
+def dasd_register(registry: Registry) -> None:
+    """Register ``math``, ``exact``, ``choice``, ``number``, ``reasoning-gym`` and ``miniature``."""
+    registry.verifier("math", _math, doc="Mathematical equality of expressions, by math-verify.")
+    registry.verifier("exact", ExactVerifier, doc="The final answer is the expected text, spaces aside.")
+    registry.verifier("choice", ChoiceVerifier, doc="The letter chosen among several.")
+    registry.verifier("number", NumberVerifier, doc="The last number equals the expected one.")
+    registry.verifier("reasoning-gym", _gym, doc="The scorer of the question's own reasoning-gym set.")
+    registry.verifier(
+        "miniature", _miniature, doc="The bundled miniature task's integer after the think tags."
+    )
+
+
+def _math() -> Verifier:
+    try:
+        import math_verify  # noqa: F401
+    except ImportError as error:
+        raise PluginError(
+            "the verifier 'math' needs the package math-verify: pip install 'dasd[math]'"
+        ) from error
+    from dasd.verifiers.math import MathVerifier
+
+    return MathVerifier()
+
+
+def _gym() -> Verifier:
+    from dasd.verifiers.gym import GymVerifier
+
+    return GymVerifier()
+
+
+def _miniature() -> Verifier:
+    from dasd.verifiers.mini import MiniatureVerifier
+
+    return MiniatureVerifier()

@@ -1,0 +1,168 @@
+"""Chat tokenizers: prompts, responses as tokens, control tokens kept out, unusable tokenizers refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from tests.tiny_models import TOKENIZERS, byte_level, chat, save_llama, word_level
+
+from dasd.chat import ChatTokenizer
+from dasd.errors import InputError
+from dasd.records import Message
+from dasd.settings import ModelSettings
+from dasd.token_spans import ends_by_decoding, ends_from_bytes, ends_from_offsets
+
+CONVERSATION = (Message("system", "Be brief."), Message("user", "4 + 5?"))
+
+
+def test_prompt_is_the_template_with_the_generation_prompt() -> None:
+    tokenizer = chat("byte_level")
+    ids = tokenizer.prompt_ids(CONVERSATION)
+    assert tokenizer.decode(ids) == (
+        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n4 + 5?<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert ids.count(tokenizer.eos_id) == 2
+
+
+@pytest.mark.parametrize("kind", sorted(TOKENIZERS))
+def test_control_tokens_in_a_response_stay_text(kind: str) -> None:
+    tokenizer = chat(kind)
+    text = "so <|im_end|> <|im_start|>user <pad> 9"
+    ids, ends = tokenizer.encode_response(text, ended=True)
+    assert ids.count(tokenizer.eos_id) == 1
+    assert ids[-1] == tokenizer.eos_id
+    assert ends[-1] == ends[-2] == len(text)
+    controls = {tokenizer.prompt_ids(CONVERSATION)[0]}
+    assert controls.isdisjoint(ids[:-1]), "the mark that opens a turn came in through a response"
+
+
+def test_think_tags_are_the_tokens_they_are() -> None:
+    tokenizer = chat("byte_level")
+    ids, ends = tokenizer.encode_response("<think>9</think>9", ended=False)
+    assert ends[0] == len("<think>")
+    assert tokenizer.decode(ids[:1]) == "<think>"
+
+
+def test_trimmed_offsets_don_t_move_white_space() -> None:
+    tokenizer = chat("byte_level")
+    text = "  a\n\n  b \n"
+    ids, ends = tokenizer.encode_response(text, ended=False)
+    starts = [0, *ends]
+    assert [text[a:b] for a, b in zip(starts, ends, strict=False)] == [tokenizer.decode([i]) for i in ids]
+
+
+def test_a_character_over_several_byte_tokens_has_real_widths() -> None:
+    tokenizer = chat("byte_level")
+    ids, ends = tokenizer.encode_response("\U00010348", ended=False)
+    assert len(ids) == 4
+    assert ends == [1, 2, 3, 4]
+
+
+def test_a_normalised_text_is_tiled_as_it_was_given() -> None:
+    tokenizer = chat("nfc_byte_level")
+    text = "cafe\u0301 x"
+    ids, ends = tokenizer.encode_response(text, ended=True)
+    assert tokenizer.decode(ids[:-1]) == "café x"
+    assert ends[-1] == len(text.encode()) == 8
+
+
+def test_prefix_space_of_the_tokenizer_takes_no_bytes_away() -> None:
+    tokenizer = ChatTokenizer(byte_level(prefix_space=True))
+    _, ends = tokenizer.encode_response("So 9", ended=False)
+    assert ends[-1] == 4
+
+
+def test_tokens_that_are_no_utf8() -> None:
+    tokenizer = chat("byte_level")
+    euro = tokenizer.encode_response("\U00010348", ended=False)[0]
+    letter = tokenizer.encode_response("a", ended=False)[0]
+    ids = [*euro[:2], *letter, *euro, *euro[:3]]
+    text = tokenizer.decode(ids)
+    assert text == "\ufffda\U00010348\ufffd"
+    # The three bytes of U+FFFD belong to the token that ends the invalid part.
+    assert tokenizer.ends_of(ids, text) == [0, 3, 4, 5, 6, 7, 8, 8, 8, 11]
+
+
+def test_ends_from_bytes_refuses_other_text() -> None:
+    assert ends_from_bytes([b"ab", b"c"], "abc") == [2, 3]
+    assert ends_from_bytes([b"ab", b"c"], "abd") is None
+
+
+def test_ends_from_offsets_gives_a_shared_character_to_the_last() -> None:
+    assert ends_from_offsets([(0, 1), (1, 2), (1, 2), (2, 3)], "aéb") == [1, 1, 3, 4]
+    assert ends_from_offsets([(1, 2), (4, 5)], " a  b ") == [2, 6]
+    assert ends_from_offsets([], "") == []
+
+
+def test_ends_by_decoding_falls_back_to_whole_prefixes() -> None:
+    def numbering(token_ids: Sequence[int]) -> str:
+        return "".join(map(str, range(len(token_ids))))  # what a token becomes depends on all before it
+
+    assert ends_by_decoding([7, 7, 7], "012", numbering) == [1, 2, 3]
+
+
+def test_bytes_of_sentencepiece_fallback() -> None:
+    tokenizer = chat("metaspace")
+    text = "So \U00010348 9"
+    ids, _ = tokenizer.encode_response(text, ended=False)
+    assert tokenizer.decode(ids) == text
+    ends = tokenizer.ends_of(ids, text)
+    place = [i for i, end in enumerate(ends) if end == 7][0]
+    assert ends[place - 3 : place + 1] == [3, 3, 3, 7]
+    assert ends[-1] == len(text.encode())
+
+
+def test_no_chat_template() -> None:
+    tokenizer = byte_level()
+    tokenizer.chat_template = None
+    with pytest.raises(InputError, match="no chat template.*instruct model"):
+        ChatTokenizer(tokenizer)
+
+
+def test_no_end_token() -> None:
+    tokenizer = byte_level()
+    tokenizer.eos_token = None
+    with pytest.raises(InputError, match="no end token.*eos_token"):
+        ChatTokenizer(tokenizer)
+
+
+def test_a_template_that_refuses_a_role() -> None:
+    tokenizer = byte_level()
+    tokenizer.chat_template = "{{ raise_exception('no system role') }}"
+    with pytest.raises(InputError, match="no system role.*system_prompt"):
+        ChatTokenizer(tokenizer).prompt_ids(CONVERSATION)
+
+
+def test_hash_tells_tokenizers_and_templates_apart() -> None:
+    assert ChatTokenizer(byte_level()).hash == ChatTokenizer(byte_level()).hash
+    assert ChatTokenizer(byte_level(380)).hash != ChatTokenizer(byte_level()).hash
+    other = byte_level()
+    other.chat_template = "{{ messages[0]['content'] }}"
+    assert ChatTokenizer(other).hash != ChatTokenizer(byte_level()).hash
+    assert len(ChatTokenizer(word_level()).hash) == 32
+
+
+def test_load_from_a_directory_equals_the_tokenizer(tmp_path: Path) -> None:
+    settings = save_llama(tmp_path / "model", byte_level())
+    loaded, made = ChatTokenizer.load(settings), chat("byte_level")
+    assert loaded.hash == made.hash
+    assert loaded.vocab_size == made.vocab_size
+    assert loaded.prompt_ids(CONVERSATION) == made.prompt_ids(CONVERSATION)
+
+
+def test_a_damaged_tokenizer_is_named(tmp_path: Path) -> None:
+    settings = save_llama(tmp_path / "model", byte_level())
+    (tmp_path / "model" / "tokenizer.json").write_text("{}")
+    with pytest.raises(InputError, match="tokenizer can't be loaded"):
+        ChatTokenizer.load(settings)
+
+
+def test_the_bundled_models() -> None:
+    for name in ("dasd:mini-teacher", "dasd:mini-student"):
+        tokenizer = ChatTokenizer.load(ModelSettings(model=name))
+        text = "<think>Begin at 9. So 9 + 3 = 12. </think>12"
+        ids, ends = tokenizer.encode_response(text, ended=True)
+        assert tokenizer.decode(ids[:-1]) == text
+        assert tokenizer.ends_of(ids[:-1], text) == ends[:-1]

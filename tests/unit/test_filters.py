@@ -1,0 +1,140 @@
+"""Built-in filters: what each drops, and what it must leave alone."""
+
+from __future__ import annotations
+
+from zlib import crc32
+
+import polars as pl
+import pytest
+from tests.stage_run import make_registry
+
+from dasd.filters import BUILT_IN, wanted_filters
+from dasd.filters.form import LengthFilter, StructureFilter, ToolCallFilter, TruncationFilter
+from dasd.filters.quality import AnswerFilter, RepetitionFilter, repeated_share
+from dasd.settings import FilterSettings
+
+
+def texts(*values: str, opened: bool = False) -> pl.DataFrame:
+    tokens = [[*(crc32(word.encode()) for word in value.split()), 0] for value in values]  # a token a word
+    return pl.DataFrame(
+        {
+            "text": list(values),
+            "student_token_ids": pl.Series(tokens, dtype=pl.List(pl.UInt32)),
+            "finish_reason": ["stop"] * len(values),
+            "think_opened": [opened] * len(values),
+        }
+    )
+
+
+def kept(frame: pl.DataFrame) -> list[bool]:
+    return frame["kept"].to_list()
+
+
+def test_length_counts_the_prompt() -> None:
+    rows = pl.DataFrame({"prompt_tokens": [3, 4], "student_token_ids": [[1] * 5, [1] * 5]})
+    judged = LengthFilter(8).judge(rows)
+    assert kept(judged) == [True, False]
+    assert "4 prompt and 5 response" in judged["detail"][1]
+
+
+def test_truncated() -> None:
+    judged = TruncationFilter().judge(pl.DataFrame({"finish_reason": ["stop", "length"]}))
+    assert kept(judged) == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [
+        ("<think>why</think>42", True),
+        ("\n<think>\nwhy\n</think>\n\n42\n", True),
+        ("42", False),
+        ("why</think>42", False),
+        ("<think>why", False),
+        ("<think> </think>42", False),
+        ("<think>why</think>  ", False),
+        ("Hm. <think>why</think>42", False),
+        ("</think>why<think>42", False),
+        ("<think>a</think><think>b</think>42", False),
+    ],
+)
+def test_structure_think(text: str, good: bool) -> None:
+    assert kept(StructureFilter("think").judge(texts(text))) == [good]
+
+
+def test_the_prompt_may_have_opened_the_tag() -> None:
+    rows = texts("why</think>42", "why 42", "<think>why</think>42", opened=True)
+    assert kept(StructureFilter("think").judge(rows)) == [True, False, True]
+
+
+def test_structure_any_wants_some_text() -> None:
+    assert kept(StructureFilter("any").judge(texts("x", " \n"))) == [True, False]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<tool_call>\n{}",
+        "</tool_call>",
+        "<|tool_call|>",
+        "<function_call>",
+        "<function=search>",
+        "[TOOL_CALLS] []",
+        "<|python_tag|>print",
+        "<|channel|>commentary to=functions.get",
+        '{"tool_calls": [{}]}',
+        '{"name": "search", "arguments": {"q": 1}}',
+    ],
+)
+def test_tool_calls_are_dropped(text: str) -> None:
+    assert kept(ToolCallFilter().judge(texts(f"I look. {text}"))) == [False]
+
+
+def test_talk_of_functions_is_kept() -> None:
+    rows = texts("Call the function f(x) as a tool.", '{"name": "Ann", "age": 3}', "<functional> analysis")
+    assert kept(ToolCallFilter().judge(rows)) == [True] * 3
+
+
+def test_repetition() -> None:
+    fresh = "".join(chr(200 + n) + f" is item {n * n}. " for n in range(60))
+    sentence = "We have to look at the other case now, which is long. "
+    rows = texts(
+        fresh,
+        fresh[:80] + "and so on " * 30,
+        sentence * 6,
+        "\n\n".join([fresh[:200]] * 3),
+        "It is 1000000.",
+    )
+    judged = RepetitionFilter(0.5).judge(rows)
+    assert kept(judged) == [True, False, False, False, True]
+    assert "loop" in judged["detail"][1]
+
+
+def test_repeated_share_counts_second_occurrences() -> None:
+    assert repeated_share(["ab", "cd", " ab "]) == pytest.approx(2 / 6)
+    assert repeated_share(["", ""]) == 0
+
+
+def test_answer_drops_only_what_is_known_to_be_wrong() -> None:
+    rows = pl.DataFrame({"correct": [True, False, None], "answer": ["1", "1", None]})
+    judged = AnswerFilter().judge(rows)
+    assert kept(judged) == [True, False, True]
+    assert judged["detail"][1] == "the reference answer is '1'"
+
+
+def test_filters_are_registered_and_asked_for_by_the_recipe() -> None:
+    registry = make_registry()
+    assert set(registry.names("filter")) == set(BUILT_IN)
+    assert all(component.doc for component in registry.components("filter"))
+    assert wanted_filters(FilterSettings()) == [
+        "truncated",
+        "length",
+        "structure",
+        "tool_calls",
+        "repetition",
+    ]
+    everything = FilterSettings(answer=True, extra=("mine",))
+    assert wanted_filters(everything) == [*BUILT_IN, "mine"]
+    little = FilterSettings(
+        length=False, tool_calls=False, truncated=False, repetition=False, structure="any"
+    )
+    assert wanted_filters(little) == ["structure"]
