@@ -27,7 +27,9 @@ METRICS = {
 
 def main() -> None:
     """Run the seeds and print a Markdown table: mean over the seeds and its standard error."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--recipe", default="demo")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--directory", type=Path, default=Path("runs/seeds"))
@@ -41,7 +43,9 @@ def main() -> None:
             arguments.directory / f"seed{seed}"
         )
         print(f"seed {seed}: {time.perf_counter() - begin:.0f} s")
-        frames.append(run.frame("metrics").filter(pl.col("group") == "all").with_columns(seed=pl.lit(seed)).collect())
+        frames.append(
+            run.frame("metrics").filter(pl.col("group") == "all").with_columns(seed=pl.lit(seed)).collect()
+        )
     metrics = pl.concat(frames)
     table = metrics.group_by("checkpoint", "metric", maintain_order=True).agg(
         mean=pl.col("value").mean(), spread=pl.col("value").std() / math.sqrt(len(arguments.seeds))

@@ -86,7 +86,9 @@ def timed(work: Callable[[], object]) -> float:
 
 def main() -> None:
     """Check that results agree, then print ratios: minimum, median, maximum."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
@@ -127,7 +129,9 @@ def main() -> None:
         for _ in range(arguments.rounds):
             mine = timed(our)
             ratios.append(timed(their) / mine)
-        print(f"{name:42s} min {min(ratios):8.1f}  median {statistics.median(ratios):8.1f}  max {max(ratios):8.1f}")
+        print(
+            f"{name:42s} min {min(ratios):8.1f}  median {statistics.median(ratios):8.1f}  max {max(ratios):8.1f}"
+        )
 
 
 if __name__ == "__main__":

@@ -22,7 +22,9 @@ def seconds(command: list[str]) -> float:
 
 def main() -> None:
     """Print both medians and the ratio of each pair of runs: minimum, median, maximum."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=15)
     runs = parser.parse_args().runs
     click = [sys.executable, "-c", "import click"]
@@ -32,7 +34,9 @@ def main() -> None:
     ratios = sorted(ours / base for ours, base in pairs)
     print(f"python -c 'import click'  median {statistics.median(base for _, base in pairs):.3f} s")
     print(f"dasd --help               median {statistics.median(ours for ours, _ in pairs):.3f} s")
-    print(f"ratio                     min {ratios[0]:.2f}  median {statistics.median(ratios):.2f}  max {ratios[-1]:.2f}")
+    print(
+        f"ratio                     min {ratios[0]:.2f}  median {statistics.median(ratios):.2f}  max {ratios[-1]:.2f}"
+    )
 
 
 if __name__ == "__main__":

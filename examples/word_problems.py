@@ -39,7 +39,9 @@ def problem(rng: random.Random) -> tuple[str, int]:
 
 def main() -> None:
     """Print one JSON object a line: question, answer."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -49,7 +51,11 @@ def main() -> None:
         text, answer = problem(rng)
         if text not in seen:
             seen.add(text)
-            print(json.dumps({"question": text, "answer": str(answer), "verifier": "number", "domain": "arithmetic"}))
+            print(
+                json.dumps(
+                    {"question": text, "answer": str(answer), "verifier": "number", "domain": "arithmetic"}
+                )
+            )
 
 
 if __name__ == "__main__":

@@ -28,8 +28,9 @@ CORPUS = [
     "def f(x):\n    return x ** 2\n\n\tif   spaced  out  ",
 ]
 TEMPLATE = (
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 SPECIAL = ["<pad>", "<|im_start|>", "<|im_end|>"]
 
@@ -49,7 +50,7 @@ def _wrapped(tokenizer: Tokenizer, **names: str) -> PreTrainedTokenizerFast:
 def byte_level(
     size: int = 400, *, normalizer: object = None, prefix_space: bool = False
 ) -> PreTrainedTokenizerFast:
-    """Byte-level BPE with trimmed offsets, as GPT-2 and its children have it, and think tags as added tokens."""
+    """Byte-level BPE with trimmed offsets, as GPT-2 has it, and think tags as added tokens."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
     tokenizer.decoder = decoders.ByteLevel()
@@ -75,7 +76,7 @@ def nfc_byte_level() -> PreTrainedTokenizerFast:
 
 
 def word_level() -> PreTrainedTokenizerFast:
-    """Words split at white space, which is dropped; unknown ones are one token. Control tokens are in its vocabulary."""
+    """Words split at white space, which is dropped; unknown ones are one token. Control tokens are words."""
     words = [*SPECIAL, "<unk>", "so", "9", "+", "3", "is", "12", "."]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -84,7 +85,7 @@ def word_level() -> PreTrainedTokenizerFast:
 
 
 def metaspace() -> PreTrainedTokenizerFast:
-    """Unigram with leading spaces as U+2581, as sentencepiece has it; unknown characters fall back to bytes."""
+    """Unigram with leading spaces as U+2581, as sentencepiece has it; other characters are bytes."""
     pieces = [("<unk>", 0.0), *((f"<0x{byte:02X}>", -20.0) for byte in range(256))]
     known = set()
     for text in CORPUS:
@@ -101,7 +102,7 @@ def metaspace() -> PreTrainedTokenizerFast:
 
 
 def characters() -> PreTrainedTokenizerFast:
-    """One token a character of the corpus; others are unknown. Nothing is lost of a text of known characters."""
+    """One token a character of the corpus; others are unknown. A text of known characters is kept whole."""
     alphabet = sorted({c for text in CORPUS for c in text})
     vocabulary = {token: i for i, token in enumerate([*SPECIAL, "<unk>", *alphabet])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))

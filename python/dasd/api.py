@@ -14,6 +14,7 @@ from typing import Protocol, runtime_checkable
 import pluggy
 import polars as pl
 
+from dasd.chat import ChatTokenizer
 from dasd.errors import (
     BackendError,
     DasdError,
@@ -183,6 +184,7 @@ __all__ = [
     "TRAIN",
     "VERDICTS",
     "BackendError",
+    "ChatTokenizer",
     "Checkpoint",
     "ContinueRequest",
     "DasdError",

@@ -53,8 +53,12 @@ class Component:
     options: type[BaseModel] | None
     runs_student: bool
     """Teachers only: whether the student can run on this backend too."""
+    continues: bool
+    """Teachers only: whether it can go on from a prefix, which mixed-policy stages need."""
     gives_logprobs: bool
-    """Teachers only: whether samples carry log-probabilities, which divergence-aware selection needs."""
+    """Teachers only: whether samples carry log-probabilities."""
+    needs_logprobs: bool
+    """Selectors only: whether the rank compares the teacher's log-probabilities with the student's."""
 
     @property
     def label(self) -> str:

@@ -97,9 +97,7 @@ def sentence_probabilities(logprobs: Arrow, token_ends: Arrow, sentence_ends: Ar
             token_ends, offsets out of order, tokens and sentences that end at different bytes,
             sentences without tokens, or a null inside a list.
     """
-    column = _native.sentence_probabilities(
-        _floats(logprobs), _lists(token_ends), _lists(sentence_ends)
-    )
+    column = _native.sentence_probabilities(_floats(logprobs), _lists(token_ends), _lists(sentence_ends))
     return _series("sentence_probabilities", column)
 
 

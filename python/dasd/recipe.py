@@ -177,6 +177,8 @@ class _Draft:
     def validate(self) -> RecipeSettings:
         """Settings, or one RecipeError with all problems."""
         refuse_secrets(self.data, self.where)
+        for name in [name for name, section in self.data.items() if section is None]:
+            del self.data[name]  # a section whose keys are all commented out
         stages = self.data.get("stages")
         for stage in stages if isinstance(stages, (list, tuple)) else ():
             if isinstance(stage, dict):

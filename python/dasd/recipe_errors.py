@@ -40,7 +40,8 @@ def describe(
     problems = error.errors(include_url=False)
     for problem in problems:
         if problem["type"] == "too_short" and any(
-            other is not problem and other["loc"][: len(problem["loc"])] == problem["loc"] for other in problems
+            other is not problem and other["loc"][: len(problem["loc"])] == problem["loc"]
+            for other in problems
         ):
             continue  # pydantic counts items that failed as absent
         inner = _without_tags(problem["loc"], model)

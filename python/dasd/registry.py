@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
-from dasd import checked
+from dasd import checked, compatibility
 from dasd.api import Evaluator, Filter, Questions, Selector, Teacher, Trainer, Verifier
 from dasd.components import (
     ROLES,
@@ -24,6 +24,7 @@ from dasd.components import (
     TrainerFactory,
     VerifierFactory,
 )
+from dasd.engine import ModelPool
 from dasd.errors import DasdError, PluginError, RecipeError
 from dasd.settings import FilterSettings, ModelSettings, RecipeSettings, SelectSettings, TrainerSettings
 
@@ -65,8 +66,11 @@ class Registry:
         factory: Callable[..., Any],
         options: type[BaseModel] | None,
         doc: str,
+        *,
         runs_student: bool = True,
+        continues: bool = True,
         gives_logprobs: bool = True,
+        needs_logprobs: bool = False,
     ) -> None:
         if not isinstance(name, str) or not name or name != name.strip():
             raise PluginError(
@@ -75,7 +79,18 @@ class Registry:
         if not callable(factory):
             raise PluginError(f"{self._owner} registers {role} {name!r} with {factory!r}; wanted a factory")
         doc = doc or _first_line(factory)
-        component = Component(role, name, factory, self._owner, doc, options, runs_student, gives_logprobs)
+        component = Component(
+            role,
+            name,
+            factory,
+            self._owner,
+            doc,
+            options,
+            runs_student,
+            continues,
+            gives_logprobs,
+            needs_logprobs,
+        )
         known = self._components.get((role, name))
         if known is not None:
             raise PluginError(_clash(known, component))
@@ -89,14 +104,25 @@ class Registry:
         options: type[BaseModel] | None = None,
         doc: str = "",
         runs_student: bool = True,
+        continues: bool = True,
         gives_logprobs: bool = True,
     ) -> None:
         """Register an inference backend. ``options`` checks ``teacher.options`` / ``student.options``.
 
-        ``runs_student``: it can answer and score as the student too; ``gives_logprobs``: its samples carry
-        log-probabilities. A recipe that needs either and doesn't get it is refused before anything runs.
+        ``runs_student``: it can answer and score as the student too; ``continues``: it can go on from a
+        prefix; ``gives_logprobs``: its samples carry log-probabilities. A recipe that needs one of these and
+        doesn't get it is refused before anything runs.
         """
-        self._add("teacher", name, factory, options, doc, runs_student, gives_logprobs)
+        self._add(
+            "teacher",
+            name,
+            factory,
+            options,
+            doc,
+            runs_student=runs_student,
+            continues=continues,
+            gives_logprobs=gives_logprobs,
+        )
 
     def trainer(
         self, name: str, factory: TrainerFactory, *, options: type[BaseModel] | None = None, doc: str = ""
@@ -111,10 +137,20 @@ class Registry:
         self._add("evaluator", name, factory, options, doc)
 
     def selector(
-        self, name: str, factory: SelectorFactory, *, options: type[BaseModel] | None = None, doc: str = ""
+        self,
+        name: str,
+        factory: SelectorFactory,
+        *,
+        options: type[BaseModel] | None = None,
+        doc: str = "",
+        needs_logprobs: bool = False,
     ) -> None:
-        """Register a selector; the factory takes section ``select`` and a seed."""
-        self._add("selector", name, factory, options, doc)
+        """Register a selector; the factory takes section ``select`` and a seed.
+
+        ``needs_logprobs``: its rank uses what is computed from the teacher's log-probabilities (``teacher``,
+        ``mean_delta`` ...), so a teacher without them is refused.
+        """
+        self._add("selector", name, factory, options, doc, needs_logprobs=needs_logprobs)
 
     def filter(
         self, name: str, factory: FilterFactory, *, options: type[BaseModel] | None = None, doc: str = ""
@@ -282,50 +318,7 @@ class Registry:
         Raises PluginError for a name that nobody registered, RecipeError for options and for roles that
         don't fit together.
         """
-        teacher = self.component("teacher", settings.teacher.backend)
-        self.checked_options("teacher", teacher.name, settings.teacher.options, "teacher.options")
-        student = self.component("teacher", settings.student.backend)
-        if not student.runs_student:
-            others = [c.name for c in self.components("teacher") if c.runs_student]
-            raise RecipeError(
-                f"student.backend: {student.label} can't run a student; use one of {', '.join(others)}"
-            )
-        self.checked_options("teacher", student.name, settings.student.options, "student.options")
-        for split in ("train", "eval"):
-            for index, source in enumerate(getattr(settings.questions, split)):
-                path = f"questions.{split}.{index}.options"
-                self.checked_options("questions", source.source, source.options, path)
-        self.checked_options("selector", settings.select.selector, settings.select.options, "select.options")
-        for stage in settings.stages:
-            trainer = settings.trainer_for(stage)
-            self.checked_options("trainer", trainer.trainer, trainer.options, "trainer.options")
-        self.component("evaluator", settings.evaluation.evaluator)
-        for name in settings.filters.extra:
-            self.component("filter", name)
-
-
-class ModelPool:
-    """Keeps one engine open at a time: two models rarely fit in memory together."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-        self._settings: ModelSettings | None = None
-        self._teacher: Teacher | None = None
-
-    def open(self, settings: ModelSettings) -> Teacher:
-        """The engine for ``settings``: the one that is open if it is the same, else it is closed first."""
-        if self._teacher is not None and self._settings == settings:
-            return self._teacher
-        self.close()
-        self._teacher = self._registry.make_teacher(settings)
-        self._settings = settings
-        return self._teacher
-
-    def close(self) -> None:
-        """Close the engine that is open, if one is."""
-        teacher, self._teacher, self._settings = self._teacher, None, None
-        if teacher is not None:
-            teacher.close()
+        compatibility.check(self, settings)
 
 
 def _first_line(factory: Callable[..., Any]) -> str:

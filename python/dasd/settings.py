@@ -29,9 +29,13 @@ class ModelSettings(Section):
     device: str = Field("auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
     batch_size: int = Field(32, ge=1, description="Responses decoded together.")
     token_budget: int = Field(
-        16384, ge=16, description="Tokens in one forward pass while scoring; longer texts are scored in chunks."
+        16384,
+        ge=16,
+        description="Tokens in one forward pass while scoring; longer texts are scored in chunks.",
     )
-    trust_remote_code: bool = Field(False, description="Run code that comes with the model. Off unless you trust it.")
+    trust_remote_code: bool = Field(
+        False, description="Run code that comes with the model. Off unless you trust it."
+    )
     options: dict[str, JsonValue] = Field(
         default_factory=dict, description="The backend's own options, checked by the backend."
     )
@@ -41,7 +45,9 @@ class QuestionSource(Section):
     """Where questions come from: a file of yours, a procedural set, or the bundled miniature task."""
 
     source: str = Field(description="`file`, `reasoning-gym`, `miniature`, or a plugin's source.")
-    count: int | None = Field(None, ge=1, description="Take at most this many; all when absent (procedural: 500).")
+    count: int | None = Field(
+        None, ge=1, description="Take at most this many; all when absent (procedural: 500)."
+    )
     domain: str | None = Field(None, description="Domain written on questions that carry none.")
     options: dict[str, JsonValue] = Field(
         default_factory=dict,
@@ -64,17 +70,25 @@ class SamplingSettings(Section):
     """How the teacher is sampled, at every temperature."""
 
     candidates: int = Field(4, ge=1, description="Responses sampled a question and temperature.")
-    top_p: float = Field(1.0, gt=0, le=1, description="Nucleus: smallest set of tokens with this much probability.")
-    max_tokens: int = Field(32768, ge=1, description="Cap on the new tokens of a response (teacher's tokens).")
+    top_p: float = Field(
+        1.0, gt=0, le=1, description="Nucleus: smallest set of tokens with this much probability."
+    )
+    max_tokens: int = Field(
+        32768, ge=1, description="Cap on the new tokens of a response (teacher's tokens)."
+    )
     chunk: int = Field(
-        256, ge=1, description="Requests written together; what a kill can cost. A whole number of batches is best."
+        256,
+        ge=1,
+        description="Requests written together; what a kill can cost. A whole number of batches is best.",
     )
 
 
 class FilterSettings(Section):
     """Which responses are kept. Every verdict is stored with its reason."""
 
-    length: bool = Field(True, description="Drop responses over the training context by the student's tokenizer.")
+    length: bool = Field(
+        True, description="Drop responses over the training context by the student's tokenizer."
+    )
     structure: Literal["think", "any"] = Field(
         "think", description="`think`: non-empty reasoning between think tags, then a non-empty answer."
     )
@@ -84,16 +98,22 @@ class FilterSettings(Section):
     repetition_share: float = Field(
         0.5, gt=0, le=1, description="Largest share of tokens that may lie in repeated n-grams."
     )
-    answer: bool = Field(False, description="Drop responses whose answer the question's verifier finds wrong.")
+    answer: bool = Field(
+        False, description="Drop responses whose answer the question's verifier finds wrong."
+    )
     extra: tuple[str, ...] = Field((), description="Filters of plugins to apply as well, by name.")
 
 
 class DedupSettings(Section):
     """Duplicates among kept responses, and overlap of questions with the evaluation set."""
 
-    exact: bool = Field(True, description="Drop exact duplicates of an earlier response to the same question.")
+    exact: bool = Field(
+        True, description="Drop exact duplicates of an earlier response to the same question."
+    )
     near: bool = Field(True, description="Drop near duplicates (Jaccard of token n-grams).")
-    threshold: float = Field(0.8, gt=0, le=1, description="Jaccard similarity from which two are near duplicates.")
+    threshold: float = Field(
+        0.8, gt=0, le=1, description="Jaccard similarity from which two are near duplicates."
+    )
     ngram: int = Field(5, ge=1, description="Tokens in an n-gram for near duplicates.")
     contamination: float | None = Field(
         0.5,
@@ -135,7 +155,9 @@ class TrainerSettings(Section):
     micro_batch_size: int = Field(1, ge=1, description="Packs in a forward pass; the rest is accumulated.")
     max_length: int = Field(65536, ge=8, description="Tokens in a pack; also the longest response kept.")
     packing: bool = Field(True, description="Fill packs with several responses, isolated from one another.")
-    precision: Literal["fp32", "bf16"] = Field("bf16", description="Data type of the forward and backward pass.")
+    precision: Literal["fp32", "bf16"] = Field(
+        "bf16", description="Data type of the forward and backward pass."
+    )
     gradient_checkpointing: bool = Field(False, description="Recompute activations: less memory, more time.")
     save_every: int = Field(100, ge=1, description="Optimiser steps between two saved states.")
     device: str = Field("auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
@@ -159,9 +181,15 @@ class MixedPolicyStage(Section):
     kind: Literal["mixed-policy"] = Field(description="Student starts, teacher continues.")
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Name of the stage, e.g. `mixed`.")
     temperature: float = Field(1.0, ge=0, le=5, description="Sampling temperature of both models.")
-    questions: int | None = Field(None, ge=1, description="Training questions that the student answers; all if absent.")
-    cap: float = Field(1.5, gt=0, description="Cap on the student's answer, times the teacher's response in tokens.")
-    cut_from: float = Field(0.5, ge=0, lt=1, description="Cut at a random place beyond this share of the answer.")
+    questions: int | None = Field(
+        None, ge=1, description="Training questions that the student answers; all if absent."
+    )
+    cap: float = Field(
+        1.5, gt=0, description="Cap on the student's answer, times the teacher's response in tokens."
+    )
+    cut_from: float = Field(
+        0.5, ge=0, lt=1, description="Cut at a random place beyond this share of the answer."
+    )
     balance: float = Field(
         2.0, ge=0, description="Off-policy responses added for each mixed one (the report: 20K to 7.7K)."
     )
@@ -202,10 +230,14 @@ class RecipeSettings(Section):
     sampling: SamplingSettings = Field(default_factory=SamplingSettings, description="Sampling the teacher.")
     filters: FilterSettings = Field(default_factory=FilterSettings, description="Which responses are kept.")
     dedup: DedupSettings = Field(default_factory=DedupSettings, description="Duplicates and contamination.")
-    select: SelectSettings = Field(default_factory=SelectSettings, description="Which candidate is trained on.")
+    select: SelectSettings = Field(
+        default_factory=SelectSettings, description="Which candidate is trained on."
+    )
     stages: tuple[TrainingStage, ...] = Field(min_length=1, description="The trainings, in order.")
     trainer: TrainerSettings = Field(default_factory=TrainerSettings, description="Hyper-parameters.")
-    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings, description="What is measured.")
+    evaluation: EvaluationSettings = Field(
+        default_factory=EvaluationSettings, description="What is measured."
+    )
 
     def trainer_for(self, stage: OffPolicyStage | MixedPolicyStage) -> TrainerSettings:
         """The trainer's settings with the stage's own changes applied, validated again."""

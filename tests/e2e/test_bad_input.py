@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from tests.e2e.conftest import command, dasd
 
 GOOD = {
     "name": "own",
     "teacher": {"model": "dasd:mini-teacher", "precision": "fp32"},
     "student": {"model": "dasd:mini-student", "precision": "fp32"},
-    "questions": {"train": [{"source": "miniature", "count": 8}], "eval": [{"source": "miniature", "count": 8}]},
+    "questions": {
+        "train": [{"source": "miniature", "count": 8}],
+        "eval": [{"source": "miniature", "count": 8}],
+    },
     "stages": [{"name": "low", "kind": "off-policy", "temperature": 0.6}],
     "sampling": {"max_tokens": 32, "candidates": 2},
     "trainer": {"max_length": 512},

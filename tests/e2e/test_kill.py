@@ -11,9 +11,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from tests.e2e.conftest import dasd, pipeline_command
 
 import dasd as package
-from tests.e2e.conftest import dasd, pipeline_command
 
 FRAMES = ("samples", "verdicts", "scores", "sentences", "train")
 

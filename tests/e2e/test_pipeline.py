@@ -8,9 +8,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from tests.e2e.conftest import dasd, pipeline_command
 
 import dasd as package
-from tests.e2e.conftest import dasd, pipeline_command
 
 STAGES = ["questions", "sample-low", "select-high", "train-low", "mix-mixed", "train-mixed", "report"]
 
@@ -27,7 +27,7 @@ def test_every_stage_leaves_its_manifest_and_the_report_opens_offline(small_run:
     assert set(STAGES) <= set(manifests(small_run))
     html = (small_run / "report.html").read_text()
     assert "<svg" in html
-    assert "src=\"http" not in html and "href=\"http" not in html
+    assert 'src="http' not in html and 'href="http' not in html
 
 
 def test_checkpoints_load_and_differ_from_the_student(small_run: Path) -> None:

@@ -26,7 +26,9 @@ def _arrow_type(dtype: Any, large: bool) -> pa.DataType:
 @st.composite
 def forms(draw: st.DrawFn, rows: list[Any], dtype: Any) -> Any:
     """A Series or an Arrow array of these rows: plain, chunked or sliced, with small or large offsets."""
-    form = draw(st.sampled_from(["series", "series chunks", "series slice", "array", "array slice", "chunks"]))
+    form = draw(
+        st.sampled_from(["series", "series chunks", "series slice", "array", "array slice", "chunks"])
+    )
     large = draw(st.booleans())
     cut = draw(st.integers(0, len(rows)))
     # Around a slice lies what the kernel must not see.

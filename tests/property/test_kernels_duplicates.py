@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.property.kernel_forms import TOKENS, forms, token_rows
 
 from dasd import kernels
-from tests.property.kernel_forms import TOKENS, forms, token_rows
 
 
 def reference_exact(rows: list[Any]) -> list[Any]:
@@ -60,7 +60,9 @@ def test_near_clusters_are_components_of_alike_rows(
 ) -> None:
     # With 2,048 hashes a pair at the threshold goes unproposed once in very many, so the outcome is exact.
     argument = data.draw(forms(rows, TOKENS))
-    got = kernels.near_duplicates(argument, threshold, ngram, num_hashes=2048, seed=data.draw(st.integers(0, 3)))
+    got = kernels.near_duplicates(
+        argument, threshold, ngram, num_hashes=2048, seed=data.draw(st.integers(0, 3))
+    )
     assert got.dtype == pl.UInt32
     assert got.to_list() == reference_near(rows, threshold, ngram)
 
@@ -79,7 +81,7 @@ def test_no_link_is_wrong_under_the_default_sketch(rows: list[Any], seed: int) -
 
 
 def test_recall_and_precision_at_the_default_settings() -> None:
-    generator = random.Random(0)  # noqa: S311 - seeded on purpose
+    generator = random.Random(0)
     rows, alike = [], []
     for _ in range(1500):
         length = generator.choice([30, 300, 1500])

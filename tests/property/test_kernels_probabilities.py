@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.property.kernel_forms import FLOATS, TOKENS, forms
 
 from dasd import kernels
-from tests.property.kernel_forms import FLOATS, TOKENS, forms
 
 INF = float("inf")
 LOGPROBS = st.one_of(
@@ -54,7 +54,7 @@ def response(draw: st.DrawFn) -> tuple[Any, Any, Any]:
 def same(got: Any, wanted: Any) -> bool:
     if got is None or wanted is None:
         return got is wanted
-    return math.isnan(got) and math.isnan(wanted) or math.isclose(got, wanted, rel_tol=1e-5, abs_tol=1e-37)
+    return (math.isnan(got) and math.isnan(wanted)) or math.isclose(got, wanted, rel_tol=1e-5, abs_tol=1e-37)
 
 
 @given(st.lists(response(), max_size=6), st.data())

@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.property.kernel_forms import forms
 
 from dasd import kernels
-from tests.property.kernel_forms import forms
 
 # Pieces that the rules speak of, thrown together in any order.
 PIECES = st.sampled_from(
@@ -52,7 +52,9 @@ def test_sentences_make_up_the_text(text: str) -> None:
 def test_rows_are_independent_and_forms_do_not_matter(rows: list[Any], data: st.DataObject) -> None:
     got = kernels.sentence_ends(data.draw(forms(rows, pl.String)))
     assert got.dtype == pl.List(pl.UInt32)
-    wanted = [None if text is None else kernels.sentence_ends(pl.Series([text]))[0].to_list() for text in rows]
+    wanted = [
+        None if text is None else kernels.sentence_ends(pl.Series([text]))[0].to_list() for text in rows
+    ]
     assert got.to_list() == wanted
 
 
@@ -99,7 +101,7 @@ def test_no_sentence_ends_inside_a_closed_formula(inside: str) -> None:
         "Wait... |Let us see, 1, 2, ... , 9. |Done",
         "5! = 120 and n! too. |Great! |yes",
         "1. First\n|2. Second. |More",
-        "He said \"Stop!\" and left. |(Fine.) |**Bold.** |End",
+        'He said "Stop!" and left. |(Fine.) |**Bold.** |End',
         "他说。|你好！|真的？！|是；|不是",
         "Cost $5. |Then $6. |Formula $a. B$ here. |End",
         "So\n|\\[ a = 1. \\\\\n b \\]\n|End",

@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.property.kernel_forms import TOKENS, forms, token_rows
 
 from dasd import kernels
-from tests.property.kernel_forms import TOKENS, forms, token_rows
 
 
 def reference_repetition(row: list[int]) -> tuple[int, float, int]:

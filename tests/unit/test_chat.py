@@ -109,7 +109,7 @@ def test_bytes_of_sentencepiece_fallback() -> None:
     ids, _ = tokenizer.encode_response(text, ended=False)
     assert tokenizer.decode(ids) == text
     ends = tokenizer.ends_of(ids, text)
-    place = [i for i, end in enumerate(ends) if end == 7][0]
+    place = next(i for i, end in enumerate(ends) if end == 7)
     assert ends[place - 3 : place + 1] == [3, 3, 3, 7]
     assert ends[-1] == len(text.encode())
 
@@ -117,21 +117,21 @@ def test_bytes_of_sentencepiece_fallback() -> None:
 def test_no_chat_template() -> None:
     tokenizer = byte_level()
     tokenizer.chat_template = None
-    with pytest.raises(InputError, match="no chat template.*instruct model"):
+    with pytest.raises(InputError, match=r"no chat template.*instruct model"):
         ChatTokenizer(tokenizer)
 
 
 def test_no_end_token() -> None:
     tokenizer = byte_level()
     tokenizer.eos_token = None
-    with pytest.raises(InputError, match="no end token.*eos_token"):
+    with pytest.raises(InputError, match=r"no end token.*eos_token"):
         ChatTokenizer(tokenizer)
 
 
 def test_a_template_that_refuses_a_role() -> None:
     tokenizer = byte_level()
     tokenizer.chat_template = "{{ raise_exception('no system role') }}"
-    with pytest.raises(InputError, match="no system role.*system_prompt"):
+    with pytest.raises(InputError, match=r"no system role.*system_prompt"):
         ChatTokenizer(tokenizer).prompt_ids(CONVERSATION)
 
 

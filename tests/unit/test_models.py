@@ -71,7 +71,7 @@ def test_missing_parts(directory: Path, remove: str, message: str) -> None:
 
 def test_pickle_weights_only(directory: Path) -> None:
     (directory / "model.safetensors").rename(directory / "pytorch_model.bin")
-    with pytest.raises(InputError, match="pickle weights only.*safetensors"):
+    with pytest.raises(InputError, match=r"pickle weights only.*safetensors"):
         check_model(of(directory))
 
 
@@ -79,7 +79,7 @@ def test_missing_shard(directory: Path) -> None:
     index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
     (directory / "model.safetensors.index.json").write_text(json.dumps(index))
     (directory / "model.safetensors").rename(directory / "model-00001-of-00002.safetensors")
-    with pytest.raises(InputError, match="1 of its 2 shards, e.g. model-00002"):
+    with pytest.raises(InputError, match=r"1 of its 2 shards, e.g. model-00002"):
         check_model(of(directory))
     (directory / "model.safetensors.index.json").write_text("{")
     with pytest.raises(InputError, match="damaged"):

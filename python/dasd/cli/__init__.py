@@ -27,7 +27,9 @@ _STAGES = "One stage of a run"
 _LOOK = "Look at things"
 
 COMMANDS = {
-    "pipeline": LazyCommand("dasd.cli.pipeline:pipeline", "The whole method", "Run a recipe from end to end."),
+    "pipeline": LazyCommand(
+        "dasd.cli.pipeline:pipeline", "The whole method", "Run a recipe from end to end."
+    ),
     "questions": LazyCommand("dasd.cli.stages:questions", _STAGES, "Collect the questions."),
     "sample": LazyCommand("dasd.cli.stages:sample", _STAGES, "Let the teacher answer them."),
     "filter": LazyCommand("dasd.cli.stages:filter_", _STAGES, "Judge the responses."),
@@ -94,7 +96,7 @@ class LazyGroup(click.Group):
             raise PluginError(f"command {name!r} is there already")
         super().add_command(cmd, name)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The commands under their headings, without importing any."""
         for heading in dict.fromkeys(command.heading for command in COMMANDS.values()):
             with formatter.section(heading):
@@ -112,7 +114,9 @@ def _installed() -> list[str]:
     return sorted({point.name for point in metadata.entry_points(group="dasd.plugins")})
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(__version__, prog_name="dasd", message="%(prog)s %(version)s")
 def cli() -> None:
     """Distill a teacher language model into a student by its own responses.

@@ -12,6 +12,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from typing import TextIO
 
 import click
 
@@ -38,7 +39,7 @@ def run(arguments: Sequence[str]) -> int:
         os.environ.setdefault(name, value)
     debug = os.environ.get("DASD_DEBUG", "") not in ("", "0")
     if not debug:
-        warnings.showwarning = _show_warning
+        warnings.showwarning = _show_warning  # type: ignore[assignment]  # names of arguments differ
     from dasd.cli import cli
 
     try:
@@ -72,7 +73,14 @@ def _say(text: str, debug: bool) -> None:
     click.echo(text, err=True)
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *_where: object) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    _filename: str,
+    _line: int,
+    _file: TextIO | None = None,
+    _text: str | None = None,
+) -> None:
     """dasd's own warnings as one line; those of libraries are for developers and need DASD_DEBUG."""
     if category.__module__.split(".")[0] not in ("builtins", "torch", "transformers", "polars", "pydantic"):
         click.echo(f"warning: {message}", err=True)

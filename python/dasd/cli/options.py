@@ -11,7 +11,9 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def split_names(_context: click.Context, _parameter: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
+def split_names(
+    _context: click.Context, _parameter: click.Parameter, values: Sequence[str]
+) -> tuple[str, ...]:
     """``--plugins a,b --plugins c`` -> ``("a", "b", "c")``."""
     return tuple(name.strip() for value in values for name in value.split(",") if name.strip())
 

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import click
 
-from dasd.cli.options import json_option, override_option, plugins_option, print_json, print_table, quiet_option
+from dasd.cli.options import (
+    json_option,
+    override_option,
+    plugins_option,
+    print_json,
+    print_table,
+    quiet_option,
+)
 
 
 @click.command()
@@ -55,7 +62,9 @@ def pipeline(
             print_json([stage._asdict() for stage in planned])
         else:
             print_table(
-                ("", "stage", "kind", "state"), [(str(s.number), s.name, s.kind, s.state) for s in planned], (0,)
+                ("", "stage", "kind", "state"),
+                [(str(s.number), s.name, s.kind, s.state) for s in planned],
+                (0,),
             )
             click.echo(f"\nrun: {made.directory(directory)}")
         return

@@ -70,7 +70,9 @@ def info(name: str, as_json: bool) -> None:
     host = _load()
     commands = _commands(host)
     wanted = name.lower().replace("_", "-").removeprefix("dasd-")
-    found = [r for r in host.plugins if wanted in (r.name.lower(), r.distribution.lower().removeprefix("dasd-"))]
+    found = [
+        r for r in host.plugins if wanted in (r.name.lower(), r.distribution.lower().removeprefix("dasd-"))
+    ]
     found = found or [r for r in host.plugins if name in (c.name for c in r.components)]
     if not found:
         import difflib

@@ -15,7 +15,9 @@ from dasd.cli.options import override_option, plugins_option, print_table, quiet
 def _stage_command(kind: str, short: str, text: str) -> click.Command:
     @click.command(kind, help=_help(kind, short, text))
     @click.argument("run", type=click.Path(path_type=Path, file_okay=False), metavar="RUN_DIR")
-    @click.option("--recipe", metavar="RECIPE", help="A recipe instead of the run's own; may start a new run.")
+    @click.option(
+        "--recipe", metavar="RECIPE", help="A recipe instead of the run's own; may start a new run."
+    )
     @plugins_option
     @override_option
     @quiet_option
@@ -32,7 +34,11 @@ def _stage_command(kind: str, short: str, text: str) -> click.Command:
         made = Pipeline.from_recipe(recipe or own, plugins, overrides, Console(quiet))
         result = made.run(run, only=kind)
         rows = [
-            (stage.name, ", ".join(f"{count} {frame}" for frame, count in stage.rows.items()), _words(stage.summary))
+            (
+                stage.name,
+                ", ".join(f"{count} {frame}" for frame, count in stage.rows.items()),
+                _words(stage.summary),
+            )
             for stage in result.stages()
             if stage.kind == kind
         ]
@@ -67,7 +73,9 @@ filter_ = _stage_command(
     "filter", "Judge the responses.", "Applies the recipe's filters; every verdict is kept with its reason."
 )
 dedup = _stage_command(
-    "dedup", "Find duplicates and contamination.", "Exact and near duplicates, overlap with the evaluation set."
+    "dedup",
+    "Find duplicates and contamination.",
+    "Exact and near duplicates, overlap with the evaluation set.",
 )
 score = _stage_command(
     "score", "Score the responses under the student.", "Only the responses that are still kept are scored."
@@ -76,7 +84,9 @@ select = _stage_command(
     "select", "Choose what to train on.", "Ranks each question's candidates and says what the choice did."
 )
 mix = _stage_command(
-    "mix", "Let the teacher go on where the student drifts.", "Student answers, cut, and continued by the teacher."
+    "mix",
+    "Let the teacher go on where the student drifts.",
+    "Student answers, cut, and continued by the teacher.",
 )
 train = _stage_command(
     "train", "Train the student.", "Runs those trainings whose data and starting checkpoint are there."

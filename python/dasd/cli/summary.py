@@ -35,7 +35,9 @@ def figures(run: Run) -> list[Figure]:
 
     rows = run.frame("metrics").filter(pl.col("group") == "all").collect()
     return [
-        Figure(row["checkpoint"], row["benchmark"], row["metric"], row["value"], row["standard_error"], row["n"])
+        Figure(
+            row["checkpoint"], row["benchmark"], row["metric"], row["value"], row["standard_error"], row["n"]
+        )
         for row in rows.iter_rows(named=True)
     ]
 

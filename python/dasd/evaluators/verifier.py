@@ -73,8 +73,8 @@ class VerifierEvaluator:
         if attempts:
             missing = next(iter(attempts.values()))
             raise BackendError(
-                f"benchmark {spec.benchmark}: the engine of {model.info.model} gave no answer "
-                f"to {len(attempts)} of {len(requests)} requests, e.g. to question {missing.question_id}; run it again"
+                f"benchmark {spec.benchmark}: the engine of {model.info.model} left out {len(attempts)} of "
+                f"{len(requests)} answers, e.g. to question {missing.question_id}; run it again"
             )
 
 

@@ -24,18 +24,21 @@ def dasd_register(registry: Registry) -> None:
         lambda settings, _: DivergenceSelector(DivergenceOptions.model_validate(settings.options)),
         options=DivergenceOptions,
         doc="Most Teacher sentences; with length_control, most beyond what the length predicts.",
+        needs_logprobs=True,
     )
     registry.selector(
         "ratio",
         lambda _, __: RatioSelector(),
         options=NoOptions,
         doc="Largest share of Teacher sentences.",
+        needs_logprobs=True,
     )
     registry.selector(
         "fewest",
         lambda _, __: FewestSelector(),
         options=NoOptions,
         doc="Fewest Teacher sentences (a control).",
+        needs_logprobs=True,
     )
     registry.selector(
         "longest", lambda _, __: LongestSelector(), options=NoOptions, doc="Most tokens of the student."
@@ -48,6 +51,7 @@ def dasd_register(registry: Registry) -> None:
         lambda _, seed: LengthMatchedSelector(seed),
         options=NoOptions,
         doc="Random, with the length ranks that divergence picks (a control).",
+        needs_logprobs=True,
     )
     registry.selector(
         "grape",

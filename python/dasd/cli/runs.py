@@ -1,0 +1,246 @@
+"""``dasd runs``: which runs there are, what one did, and how two differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dasd.cli.options import json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from dasd.cli.summary import Figure
+    from dasd.store import Run
+
+_RUN = click.Path(path_type=Path, file_okay=False)
+
+
+@click.group()
+def runs() -> None:
+    """List, show and compare runs.
+
+    \b
+    Example:
+      dasd runs list
+      dasd runs diff runs/demo runs/demo-1
+    """
+
+
+@runs.command("list")
+@click.argument("directory", type=_RUN, default=Path("runs"))
+@json_option
+def list_(directory: Path, as_json: bool) -> None:
+    """List the runs in DIRECTORY (runs/ when absent).
+
+    \b
+    Example:
+      dasd runs list
+    """
+    from dasd.errors import DasdError
+    from dasd.store import Run
+
+    rows = []
+    for path in sorted(directory.glob("*/run.json")):
+        row: dict[str, Any] = {"run": str(path.parent)}
+        try:
+            run = Run.open(path.parent)
+            stages = run.stages()
+            before, after = _accuracies(run)
+            row |= {
+                "name": run.settings.name,
+                "started": run.record.created,
+                "seed": run.settings.seed,
+                "stages_done": len(stages),
+                "last_stage": stages[-1].name if stages else None,
+                "finished": bool(stages) and stages[-1].kind == "report",
+                "accuracy_before": before,
+                "accuracy_after": after,
+                "error": None,
+            }
+        except DasdError as error:
+            row["error"] = str(error)
+        rows.append(row)
+    if as_json:
+        print_json(rows)
+        return
+    if not rows:
+        click.echo(f"no runs in {directory}", err=True)
+    print_table(
+        ("run", "seed", "stages", "last stage", "before", "after"),
+        [
+            (r["run"], "-", "-", f"damaged: {r['error']}", "-", "-")
+            if r["error"]
+            else (
+                r["run"],
+                str(r["seed"]),
+                str(r["stages_done"]),
+                (r["last_stage"] or "-") + ("" if r["finished"] else " (unfinished)"),
+                _number(r["accuracy_before"]),
+                _number(r["accuracy_after"]),
+            )
+            for r in rows
+        ],
+        (1, 2, 4, 5),
+    )
+
+
+@runs.command()
+@click.argument("run", type=_RUN)
+@json_option
+def show(run: Path, as_json: bool) -> None:
+    """Show the stages of a run and its figures.
+
+    \b
+    Example:
+      dasd runs show runs/demo
+    """
+    from dasd.cli.summary import figures, print_summary
+    from dasd.store import Run
+
+    opened = Run.open(run)
+    if as_json:
+        print_json(
+            {
+                "run": str(run),
+                "record": opened.record.model_dump(mode="json"),
+                "stages": [
+                    {
+                        "name": stage.name,
+                        "kind": stage.kind,
+                        "seconds": stage.seconds,
+                        "rows": stage.rows,
+                        "summary": stage.summary,
+                    }
+                    for stage in opened.stages()
+                ],
+                "metrics": [_figure(figure) for figure in figures(opened)],
+            }
+        )
+        return
+    print_table(
+        ("stage", "seconds", "rows"),
+        [
+            (s.name, f"{s.seconds:.1f}", ", ".join(f"{count} {frame}" for frame, count in s.rows.items()))
+            for s in opened.stages()
+        ],
+        (1,),
+    )
+    click.echo()
+    print_summary(opened)
+
+
+@runs.command()
+@click.argument("first", type=_RUN)
+@click.argument("second", type=_RUN)
+@json_option
+def diff(first: Path, second: Path, as_json: bool) -> None:
+    """Compare two runs: the recipe's keys that differ, and the figures of both.
+
+    \b
+    Example:
+      dasd runs diff runs/demo runs/demo-1
+    """
+    from dasd.cli.summary import MEASURES, figures
+    from dasd.store import Run
+
+    one, two = Run.open(first), Run.open(second)
+    keys = list(changed_keys(one.settings.model_dump(mode="json"), two.settings.model_dump(mode="json")))
+    pairs = _pairs(figures(one), figures(two))
+    if as_json:
+        print_json(
+            {
+                "recipe": [{"key": key, "first": a, "second": b} for key, a, b in keys],
+                "metrics": [
+                    {
+                        "checkpoint": key[0],
+                        "benchmark": key[1],
+                        "metric": key[2],
+                        "first": _figure(a) if a else None,
+                        "second": _figure(b) if b else None,
+                    }
+                    for key, (a, b) in pairs.items()
+                ],
+            }
+        )
+        return
+    if keys:
+        print_table(("recipe key", str(first), str(second)), [(k, _short(a), _short(b)) for k, a, b in keys])
+    else:
+        click.echo("the recipes are the same")
+    decimals = {metric: places for metric, _, places in MEASURES}
+    shown = [(key, pair) for key, pair in pairs.items() if key[2] in decimals]
+    if shown:
+        click.echo()
+        print_table(
+            ("after stage", "benchmark", "metric", str(first), str(second)),
+            [(*key, _cell(a, decimals[key[2]]), _cell(b, decimals[key[2]])) for key, (a, b) in shown],
+            (3, 4),
+        )
+
+
+_ABSENT = "(absent)"
+
+
+def changed_keys(first: object, second: object, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Key paths whose values differ, with both values; items of lists by ``name`` where all have one."""
+    first, second = _named(first), _named(second)
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        for key in dict.fromkeys([*first, *second]):
+            below = f"{path}.{key}" if path else str(key)
+            yield from changed_keys(first.get(key, _ABSENT), second.get(key, _ABSENT), below)
+    elif first != second:
+        yield path, first, second
+
+
+def _named(value: object) -> object:
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        return {item.get("name", index): item for index, item in enumerate(value)}
+    return value
+
+
+def _pairs(
+    first: list[Figure], second: list[Figure]
+) -> dict[tuple[str, str, str], tuple[Figure | None, Figure | None]]:
+    ones = {(f.checkpoint, f.benchmark, f.metric): f for f in first}
+    twos = {(f.checkpoint, f.benchmark, f.metric): f for f in second}
+    return {key: (ones.get(key), twos.get(key)) for key in dict.fromkeys([*ones, *twos])}
+
+
+def _accuracies(run: Run) -> tuple[float | None, float | None]:
+    """Accuracy of the first and of the last evaluation, of the first benchmark."""
+    from dasd.cli.summary import figures
+
+    found = [f for f in figures(run) if f.metric == "accuracy"]
+    found = [f for f in found if f.benchmark == found[0].benchmark]
+    if not found:
+        return None, None
+    return found[0].value, found[-1].value if len(found) > 1 else None
+
+
+def _figure(figure: Figure) -> dict[str, Any]:
+    return {
+        "checkpoint": figure.checkpoint,
+        "benchmark": figure.benchmark,
+        "metric": figure.metric,
+        "value": figure.value,
+        "standard_error": figure.standard_error,
+        "n": figure.n,
+    }
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _cell(figure: Figure | None, decimals: int) -> str:
+    if figure is None:
+        return "-"
+    error = "" if figure.standard_error is None else f" ± {figure.standard_error:.{decimals}f}"
+    return f"{figure.value:.{decimals}f}{error}"
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 50 else text[:47] + "..."
