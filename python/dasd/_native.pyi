@@ -2,6 +2,20 @@
 
 from typing import Any, final
 
+__all__ = [
+    "Column",
+    "_panic_for_test",
+    "_wait_for_test",
+    "divergence",
+    "exact_duplicates",
+    "near_duplicates",
+    "overlap",
+    "pack",
+    "repetition",
+    "sentence_ends",
+    "sentence_probabilities",
+]
+
 @final
 class Column:
     """One Arrow array, exported through the PyCapsule interface."""

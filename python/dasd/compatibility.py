@@ -46,6 +46,6 @@ def _models(registry: Registry, settings: RecipeSettings) -> None:
     if selector.needs_logprobs and not teacher.gives_logprobs:
         able = ", ".join(c.name for c in registry.components("selector") if not c.needs_logprobs)
         raise RecipeError(
-            f"select.selector: {selector.name!r} compares the teacher's log-probabilities with the student's, "
+            f"select.selector: {selector.name!r} compares both models' log-probabilities, "
             f"and {teacher.label} gives none; use one of {able}"
         )

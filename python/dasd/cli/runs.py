@@ -174,7 +174,7 @@ def diff(first: Path, second: Path, as_json: bool) -> None:
     if shown:
         click.echo()
         print_table(
-            ("after stage", "benchmark", "metric", str(first), str(second)),
+            ("checkpoint", "benchmark", "metric", str(first), str(second)),
             [(*key, _cell(a, decimals[key[2]]), _cell(b, decimals[key[2]])) for key, (a, b) in shown],
             (3, 4),
         )

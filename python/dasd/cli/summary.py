@@ -57,7 +57,7 @@ def table(found: list[Figure]) -> tuple[list[str], list[list[str]]]:
             )
             cells.append(_cell(figure, decimals))
         rows.append(cells)
-    headings = ["after stage"] if one_benchmark else ["after stage", "benchmark"]
+    headings = ["checkpoint"] if one_benchmark else ["checkpoint", "benchmark"]
     return [*headings, *(heading for _, heading, _ in MEASURES)], rows
 
 

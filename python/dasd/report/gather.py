@@ -78,7 +78,7 @@ def _models(run: Run) -> tuple[ModelFacts, ...]:
         row: Mapping[str, str] = rows.row(0, named=True) if rows.height else {}
         facts.append(
             ModelFacts(
-                role=role,  # type: ignore[arg-type]
+                role=role,
                 model=model.model,
                 backend=model.backend,
                 revision=row.get("model_revision", "") or revision,

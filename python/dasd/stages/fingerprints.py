@@ -40,12 +40,17 @@ def engine_settings(settings: ModelSettings, registry: Registry) -> Settings:
 
 def backend_settings(settings: ModelSettings, registry: Registry) -> Settings:
     """How a backend runs a model that another stage makes (a checkpoint)."""
-    return {
+    found: Settings = {
         "backend": settings.backend,
         "versions": registry.versions("teacher", settings.backend),
         "precision": settings.precision,
         "options": dict(settings.options),
     }
+    path = settings.options.get("path")
+    if isinstance(path, str):
+        # A backend that reads a file (recorded responses) answers as the file does.
+        found["content"] = _file_digest(Path(path), f"backend {settings.backend!r}")
+    return found
 
 
 def source_settings(source: QuestionSource, registry: Registry) -> Settings:
@@ -56,7 +61,7 @@ def source_settings(source: QuestionSource, registry: Registry) -> Settings:
     }
     path = source.options.get("path")
     if isinstance(path, str):
-        settings["content"] = _file_digest(Path(path), source.source)
+        settings["content"] = _file_digest(Path(path), f"questions from {source.source!r}")
     return settings
 
 
@@ -81,11 +86,9 @@ def verifier_versions(registry: Registry) -> Settings:
     return {name: registry.versions("verifier", name) for name in registry.names("verifier")}
 
 
-def _file_digest(path: Path, source: str) -> str:
+def _file_digest(path: Path, reader: str) -> str:
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "blake2b").hexdigest()
     except OSError as error:
-        raise InputError(
-            f"questions from {source!r}: {path} can't be read: {error.strerror}; wanted a file of questions"
-        ) from error
+        raise InputError(f"{reader}: {path} can't be read: {error.strerror}; wanted a file") from error

@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dasd import hooks
+from dasd.errors import PluginError, RecipeError
+from dasd.plugins import HOOKS, PluginHost
+from dasd.recipe import Recipe
+
+ROOT = Path(__file__).parents[2]
+_spec = importlib.util.spec_from_file_location("plugin_factory", Path(__file__).with_name("plugin_factory.py"))
+assert _spec is not None and _spec.loader is not None
+factory = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(factory)
+REGISTER = factory.REGISTER
+
+Install = Callable[..., None]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Installs a plugin for this test alone; modules that it imports leave with it."""
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.syspath_prepend(str(site))
+
+    def add(name: str, code: str, distribution: str | None = None) -> None:
+        factory.install(site, name, code, distribution)
+        monkeypatch.delitem(sys.modules, f"plugin_{name.replace('-', '_')}", raising=False)
+
+    return add
+
+
+def load(*requested: str) -> tuple[PluginHost, list[str]]:
+    warnings: list[str] = []
+    return PluginHost.load(requested or None, warnings.append), warnings
+
+
+def record(host: PluginHost, name: str):
+    return next(r for r in host.plugins if r.name == name)
+
+
+def test_builtins_are_loaded_through_the_hook() -> None:
+    host, warnings = load()
+    assert "transformers" in host.registry.names("teacher")
+    assert "divergence" in host.registry.names("selector")
+    assert record(host, "dasd.backends").hooks == ("dasd_register",)
+    assert not warnings
+
+
+def test_every_installed_plugin_is_loaded_when_none_is_requested(install: Install) -> None:
+    install("one", REGISTER + "registry.exporter('one-export', print)")
+    install("two", REGISTER + "registry.exporter('two-export', print)")
+    host, _ = load()
+    assert {"one-export", "two-export"} <= set(host.registry.names("exporter"))
+
+
+@pytest.mark.parametrize("name", ["one", "dasd-one", "ONE", "dasd_one"])
+def test_requested_are_loaded_exactly(install: Install, name: str) -> None:
+    install("one", REGISTER + "registry.exporter('one-export', print)")
+    install("two", "raise RuntimeError('never loaded')")
+    host, warnings = load(name)
+    assert host.registry.names("exporter") == ["one-export"]
+    assert [r.name for r in host.plugins if r.requested] == ["one"]
+    assert not warnings
+
+
+def test_a_distribution_name_of_another_kind(install: Install) -> None:
+    install("short", REGISTER + "registry.exporter('x', print)", distribution="acme-distillery")
+    host, _ = load("acme-distillery")
+    assert host.registry.component("exporter", "x").owner.distribution == "acme-distillery"
+
+
+def test_an_unrequested_broken_plugin_is_listed_and_ignored(install: Install) -> None:
+    install("broken", "import a_module_that_is_not_there")
+    install("leaving", "raise SystemExit('goodbye')")
+    install("good", REGISTER + "registry.exporter('good', print)")
+    host, warnings = load()
+    assert "a_module_that_is_not_there" in (record(host, "broken").error or "")
+    assert "goodbye" in (record(host, "leaving").error or "")
+    assert host.registry.names("exporter") == ["good"]
+    assert len(warnings) == 2 and "dasd-broken" in warnings[0]
+
+
+def test_a_requested_broken_plugin_ends_with_cause_and_command(install: Install) -> None:
+    install("broken", "import a_module_that_is_not_there")
+    with pytest.raises(PluginError, match=r"a_module_that_is_not_there.*pip install .*dasd-broken"):
+        load("broken")
+
+
+def test_a_missing_plugin_ends_with_the_install_command(install: Install) -> None:
+    install("shortest", REGISTER + "registry.exporter('x', print)")
+    with pytest.raises(PluginError, match=r"did you mean 'shortest'.*pip install dasd-shortes$") as error:
+        load("shortes")
+    assert error.value.exit_code == 2
+
+
+def test_a_plugin_that_fails_half_way_leaves_nothing(install: Install) -> None:
+    install("half", REGISTER + "registry.exporter('left', print); raise ValueError('half way')")
+    host, _ = load()
+    assert host.registry.names("exporter") == []
+    assert "half way" in (record(host, "half").error or "")
+
+
+def test_two_owners_of_a_name_are_both_named(install: Install) -> None:
+    install("one", REGISTER + "registry.exporter('same', print)")
+    install("two", REGISTER + "registry.exporter('same', print)")
+    with pytest.raises(PluginError, match=r"'same'.*dasd-one 1\.0.*dasd-two 1\.0"):
+        load("one", "two")
+    host, warnings = load()
+    assert len(warnings) == 1
+    with pytest.raises(PluginError, match=r"dasd-one.*dasd-two"):  # nobody is picked in silence
+        host.registry.component("exporter", "same")
+
+
+def test_a_builtin_name_cant_be_taken(install: Install) -> None:
+    install("thief", REGISTER + "registry.teacher('transformers', print)")
+    with pytest.raises(PluginError, match=r"'transformers'.*dasd\.backends.*dasd-thief"):
+        load("thief")
+    host, _ = load()
+    assert host.registry.component("teacher", "transformers").owner.distribution == "dasd"
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("from dasd.api import hookimpl\n@hookimpl\ndef dasd_regster(registry): ...", "did you mean 'dasd_register'"),
+        ("def dasd_register(registry): ...", "isn't marked with dasd.api.hookimpl"),
+        ("VALUE = 1", "implements no hook"),
+        ("from dasd.api import hookimpl\n@hookimpl\ndef dasd_register(regstry): ...", "regstry"),
+    ],
+    ids=["misspelt", "unmarked", "none", "argument"],
+)
+def test_hooks_that_would_never_be_called_are_refused(install: Install, code: str, words: str) -> None:
+    install("odd", code)
+    with pytest.raises(PluginError, match=words):
+        load("odd")
+
+
+def observed(kind: str) -> str:
+    return (
+        "from dasd.api import hookimpl\nseen = []\n@hookimpl\n"
+        f"def dasd_stage_{kind}(run, stage): seen.append((run, stage))\n"
+    )
+
+
+def test_dasd_register(install: Install) -> None:
+    install("one", REGISTER + "registry.verifier('always', print, doc='Says yes.')")
+    host, _ = load("one")
+    component = host.registry.component("verifier", "always")
+    assert (component.doc, component.owner.plugin) == ("Says yes.", "one")
+    assert host.registry.versions("verifier", "always") == {"plugin": "dasd-one", "version": "1.0"}
+
+
+def test_dasd_commands(install: Install) -> None:
+    import click
+
+    install(
+        "one",
+        "import click\nfrom dasd.api import hookimpl\n@hookimpl\ndef dasd_commands(cli):\n"
+        "    cli.add_command(click.Command('hello'))",
+    )
+    host, _ = load("one")
+    group = click.Group()
+    host.commands(group)
+    assert list(group.commands) == ["hello"]
+
+
+def test_dasd_stage_started(install: Install) -> None:
+    install("one", observed("started"))
+    host, _ = load("one")
+    host.observe("dasd_stage_started", run=Path("runs/x"), stage="sample-low")
+    assert sys.modules["plugin_one"].seen == [(Path("runs/x"), "sample-low")]
+
+
+def test_dasd_stage_finished_and_observers_are_called_one_by_one(install: Install) -> None:
+    failing = "from dasd.api import hookimpl\n@hookimpl\ndef dasd_stage_finished(stage): raise ValueError('oh')"
+    install("a-failing", failing)
+    install("b-good", observed("finished"))
+    host, warnings = load("a-failing", "b-good")
+    host.observe("dasd_stage_finished", run=Path("r"), stage="mix", seconds=1.0, summary={})
+    assert sys.modules["plugin_b_good"].seen == [(Path("r"), "mix")]
+    assert len(warnings) == 1 and "a-failing" in warnings[0] and "oh" in warnings[0]
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_every_hook_is_documented_and_tested(hook: str) -> None:
+    arguments = ", ".join(inspect.signature(getattr(hooks, hook)).parameters)
+    assert f"### {hook}({arguments})" in (ROOT / "docs/plugins.md").read_text()
+    assert (getattr(hooks, hook).__doc__ or "").strip()
+    assert any(name.startswith(f"test_{hook}") for name in globals())
+
+
+# -- requested plugins are the recipe's defaults ------------------------------------------------------
+
+ALL_ROLES = REGISTER + (
+    "registry.teacher('t', print)\n    registry.trainer('tr', print)\n    registry.evaluator('e', print)\n"
+    "    registry.selector('s', print)\n    registry.filter('f', print)"
+)
+
+
+def test_requested_plugins_become_defaults(install: Install) -> None:
+    install("all", ALL_ROLES)
+    settings = Recipe.load("demo", ["select={}"], ["all"]).settings
+    assert settings.plugins == ("all",)
+    assert (settings.teacher.backend, settings.student.backend) == ("t", "t")
+    assert (settings.trainer.trainer, settings.evaluation.evaluator) == ("tr", "e")
+    assert (settings.select.selector, settings.filters.extra) == ("s", ("f",))
+    # The demo recipe itself names its selector, and -o the backend: those stay.
+    kept = Recipe.load("demo", ["teacher.backend=transformers"], ["all"]).settings
+    assert (kept.select.selector, kept.teacher.backend) == ("divergence", "transformers")
+
+
+def test_an_unrequested_plugin_changes_no_default(install: Install) -> None:
+    install("all", ALL_ROLES)
+    assert Recipe.load("demo").settings.teacher.backend == "transformers"
+
+
+def test_a_teacher_that_runs_no_student_leaves_the_student(install: Install) -> None:
+    install("api", REGISTER + "registry.teacher('api', print, runs_student=False)")
+    settings = Recipe.load("demo", plugins=["api"]).settings
+    assert (settings.teacher.backend, settings.student.backend) == ("api", "transformers")
+
+
+def test_two_requested_plugins_for_one_key(install: Install) -> None:
+    install("one", REGISTER + "registry.teacher('x', print)")
+    install("two", REGISTER + "registry.teacher('y', print)")
+    with pytest.raises(PluginError, match=r"dasd-one.*dasd-two.*teacher\.backend"):
+        Recipe.load("demo", plugins=["one", "two"])
+
+
+CAPABILITIES = REGISTER + "registry.teacher('api', print, runs_student=False, {})"
+
+
+@pytest.mark.parametrize(
+    ("code", "overrides", "words"),
+    [
+        (CAPABILITIES.format(""), ["student.backend=api"], r"student\.backend.*can't run a student"),
+        (CAPABILITIES.format("continues=False"), [], r"stages\.mixed.*can't continue"),
+        (CAPABILITIES.format("gives_logprobs=False"), [], r"'divergence'.*gives none; use one of .*random"),
+    ],
+)
+def test_recipes_that_dont_fit_are_refused_early(
+    install: Install, code: str, overrides: list[str], words: str
+) -> None:
+    install("api", code)
+    recipe = Recipe.load("demo", overrides, ["api"])
+    host, _ = load("api")
+    with pytest.raises(RecipeError, match=words):
+        host.registry.check_recipe(recipe.settings)
