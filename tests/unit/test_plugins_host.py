@@ -1,12 +1,15 @@
+"""The plugin host: loading, isolation, errors, hooks, and what requested plugins change in a recipe."""
+
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.plugin_factory import REGISTER
+from tests.plugin_factory import install as install_plugin
 
 from dasd import hooks
 from dasd.errors import PluginError, RecipeError
@@ -14,12 +17,6 @@ from dasd.plugins import HOOKS, PluginHost
 from dasd.recipe import Recipe
 
 ROOT = Path(__file__).parents[2]
-_spec = importlib.util.spec_from_file_location("plugin_factory", Path(__file__).with_name("plugin_factory.py"))
-assert _spec is not None and _spec.loader is not None
-factory = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(factory)
-REGISTER = factory.REGISTER
-
 Install = Callable[..., None]
 
 
@@ -31,7 +28,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     monkeypatch.syspath_prepend(str(site))
 
     def add(name: str, code: str, distribution: str | None = None) -> None:
-        factory.install(site, name, code, distribution)
+        install_plugin(site, name, code, distribution)
         monkeypatch.delitem(sys.modules, f"plugin_{name.replace('-', '_')}", raising=False)
 
     return add
@@ -130,7 +127,10 @@ def test_a_builtin_name_cant_be_taken(install: Install) -> None:
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        ("from dasd.api import hookimpl\n@hookimpl\ndef dasd_regster(registry): ...", "did you mean 'dasd_register'"),
+        (
+            "from dasd.api import hookimpl\n@hookimpl\ndef dasd_regster(registry): ...",
+            "did you mean 'dasd_register'",
+        ),
         ("def dasd_register(registry): ...", "isn't marked with dasd.api.hookimpl"),
         ("VALUE = 1", "implements no hook"),
         ("from dasd.api import hookimpl\n@hookimpl\ndef dasd_register(regstry): ...", "regstry"),
@@ -180,7 +180,9 @@ def test_dasd_stage_started(install: Install) -> None:
 
 
 def test_dasd_stage_finished_and_observers_are_called_one_by_one(install: Install) -> None:
-    failing = "from dasd.api import hookimpl\n@hookimpl\ndef dasd_stage_finished(stage): raise ValueError('oh')"
+    failing = (
+        "from dasd.api import hookimpl\n@hookimpl\ndef dasd_stage_finished(stage): raise ValueError('oh')"
+    )
     install("a-failing", failing)
     install("b-good", observed("finished"))
     host, warnings = load("a-failing", "b-good")

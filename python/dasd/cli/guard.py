@@ -25,6 +25,8 @@ _ENVIRONMENT = {
     "TRANSFORMERS_VERBOSITY": "error",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    # Threads of torch that spin while they wait starve one another on a busy machine: a factor of ten on two cores.
+    "OMP_WAIT_POLICY": "PASSIVE",
 }
 
 

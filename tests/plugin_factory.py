@@ -15,5 +15,7 @@ def install(site: Path, name: str, code: str, distribution: str | None = None) -
     (site / f"{module}.py").write_text(code)
     info = site / f"{distribution.replace('-', '_')}-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\nSummary: A test\n")
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\nSummary: A test\n"
+    )
     (info / "entry_points.txt").write_text(f"[dasd.plugins]\n{name} = {module}\n")

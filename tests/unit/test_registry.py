@@ -1,0 +1,318 @@
+"""The registry: names, options, and checks of what components return."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from pydantic import BaseModel, ConfigDict, Field
+
+from dasd.errors import InputError, PluginError, RecipeError, SchemaError
+from dasd.records import (
+    ContinueRequest,
+    EvalSpec,
+    Message,
+    ModelInfo,
+    SampleRequest,
+    SamplingSpec,
+    ScoreRequest,
+    ScoringSpec,
+    TrainSpec,
+)
+from dasd.registry import ModelPool, Owner, Registry
+from dasd.schemas import EVAL, QUESTIONS, SAMPLES
+from dasd.settings import FilterSettings, ModelSettings, QuestionSource, SelectSettings, TrainerSettings
+
+OWNER = Owner("canned", "dasd-canned", "2.0")
+SPEC = SamplingSpec("low", 1.0, 1.0, 8)
+MESSAGES = (Message("user", "hello"),)
+
+
+def row(sample_id: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "sample_id": sample_id,
+        "question_id": "q",
+        "stage": "low",
+        "candidate": 0,
+        "text": "ab",
+        "token_ids": [1, 2],
+        "token_ends": [1, 2],
+        "logprobs": [-0.5, -0.1],
+        "logprobs_mode": "raw",
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "seed": 0,
+        "finish_reason": "length",
+        "prefix_end": 0,
+        "model": "m",
+        "model_revision": "r",
+        "tokenizer_hash": "t",
+        "engine": "canned",
+        "engine_version": "2.0",
+        **changes,
+    }
+
+
+def frame(*rows: dict[str, Any]) -> pl.DataFrame:
+    return pl.DataFrame(list(rows), schema=dict(SAMPLES.columns))
+
+
+class Canned:
+    """A teacher that returns the frames that it was given."""
+
+    def __init__(self, frames: Sequence[Any] = ()) -> None:
+        self.frames = frames
+        self.closed = 0
+        self.info = ModelInfo("m", "r", "t", "canned", "2.0", "raw", 99)
+
+    def sample(self, requests: Sequence[SampleRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
+        yield from self.frames
+
+    def continue_(self, requests: Sequence[ContinueRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
+        yield from self.frames
+
+    def score(self, requests: Sequence[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
+        yield from self.frames
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class Options(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    size: int = Field(3, ge=1, description="How many.")
+
+
+def registry() -> Registry:
+    return Registry(OWNER)
+
+
+def settings(**changes: Any) -> ModelSettings:
+    return ModelSettings.model_validate({"model": "m", "backend": "canned", **changes})
+
+
+def sampled(*frames: Any, ids: Sequence[str] = ("a", "b")) -> list[pl.DataFrame]:
+    made = registry()
+    made.teacher("canned", lambda _: Canned(frames))
+    requests = [SampleRequest(name, "q", MESSAGES, 0, 0) for name in ids]
+    return list(made.make_teacher(settings()).sample(requests, SPEC))
+
+
+def test_unknown_names_get_the_known_ones_and_a_suggestion() -> None:
+    made = registry()
+    made.teacher("canned", lambda _: Canned())
+    with pytest.raises(PluginError, match=r"no teacher 'caned'; did you mean 'canned'\? Known: canned"):
+        made.make_teacher(settings(backend="caned"))
+
+
+def test_two_registrations_of_a_name_name_both_owners() -> None:
+    made, other = registry(), Registry(Owner("other", "dasd-other", "1.0"))
+    made.verifier("v", lambda: None)  # type: ignore[arg-type, return-value]
+    other.verifier("v", lambda: None)  # type: ignore[arg-type, return-value]
+    other.verifier("w", lambda: None)  # type: ignore[arg-type, return-value]
+    with pytest.raises(PluginError, match=r"verifier 'v'.*dasd-canned 2\.0.*dasd-other 1\.0"):
+        made.merge(other)
+    assert made.names("verifier") == ["v"]  # all or nothing
+
+
+@pytest.mark.parametrize("name", ["", " x", 3])
+def test_a_name_must_be_one(name: Any) -> None:
+    with pytest.raises(PluginError, match="wanted a name"):
+        registry().trainer(name, lambda _: None)  # type: ignore[arg-type, return-value]
+
+
+def test_a_factory_must_be_callable() -> None:
+    with pytest.raises(PluginError, match="wanted a factory"):
+        registry().trainer("x", "not callable")  # type: ignore[arg-type]
+
+
+def test_good_frames_pass_in_the_schemas_order() -> None:
+    mixed = frame(row("b")).select(sorted(SAMPLES.columns))
+    found = sampled(mixed, frame(row("a")))
+    assert [f["sample_id"][0] for f in found] == ["b", "a"]
+    assert all(f.columns == list(SAMPLES.columns) for f in found)
+
+
+@pytest.mark.parametrize(
+    ("frames", "words"),
+    [
+        ([frame(row("a"), row("b")).drop("engine")], r"missing columns \['engine'\]"),
+        ([frame(row("a")).with_columns(extra=1)], r"unknown columns \['extra'\]"),
+        ([frame(row("a")).cast({"candidate": pl.Int64})], r"samples\.candidate as Int64; wanted UInt32"),
+        ([frame(row("a", text=None))], r"samples\.text with a null in row 0"),
+        ([frame(row("a"), row("a"))], r"row twice: sample_id a"),
+        ([frame(row("z"))], r"nobody asked for: sample_id z"),
+        ([frame(row("a"))], r"no samples row for 1 of 2 requests, e\.g\. sample_id b"),
+        ([frame(row("a", token_ends=[2]))], r"2 token_ids, 1 token_ends and 2 logprobs"),
+        ([frame(row("a", logprobs=[-1.0]))], r"2 token_ids, 2 token_ends and 1 logprobs"),
+        (["text"], r"returned a str; wanted a polars DataFrame"),
+    ],
+)
+def test_wrong_frames_are_refused_by_the_teachers_name(frames: list[Any], words: str) -> None:
+    with pytest.raises(SchemaError, match=r"teacher 'canned' \(plugin dasd-canned\).*" + words):
+        sampled(*frames)
+
+
+def test_no_logprobs_at_all_are_allowed() -> None:
+    assert sampled(frame(row("a", logprobs=None), row("b", logprobs=None)))[0]["logprobs"].null_count() == 2
+
+
+def test_a_continuation_must_start_with_its_prefix() -> None:
+    made = registry()
+    made.teacher("canned", lambda _: Canned([frame(row("a"))]))
+    teacher = made.make_teacher(settings())
+    good = [ContinueRequest("a", "q", MESSAGES, 0, 0, prefix="a")]
+    assert next(teacher.continue_(good, SPEC)).height == 1
+    bad = [ContinueRequest("a", "q", MESSAGES, 0, 0, prefix="x")]
+    with pytest.raises(SchemaError, match="doesn't start with its prefix"):
+        list(teacher.continue_(bad, SPEC))
+
+
+def test_options_are_checked_with_their_path_and_filled_in() -> None:
+    made = registry()
+    seen: list[ModelSettings] = []
+    made.teacher("canned", lambda s: seen.append(s) or Canned(), options=Options)  # type: ignore[func-returns-value]
+    made.make_teacher(settings())
+    assert seen[0].options == {"size": 3}
+    with pytest.raises(
+        RecipeError, match=r"teacher\.options\.sise: unknown key; did you mean 'size'"
+    ) as error:
+        made.checked_options("teacher", "canned", {"sise": 1, "size": 0}, "teacher.options")
+    assert "teacher.options.size: wanted at least 1, got 0" in str(error.value)
+
+
+def test_a_factory_that_lacks_a_package_says_what_to_install() -> None:
+    made = registry()
+
+    def factory(_: ModelSettings) -> Any:
+        raise ImportError("No module named 'engine'")
+
+    made.teacher("canned", factory)
+    with pytest.raises(PluginError, match=r"No module named 'engine'.*pip install --upgrade dasd-canned"):
+        made.make_teacher(settings())
+
+
+def test_a_component_without_its_roles_methods_is_refused() -> None:
+    made = registry()
+    made.teacher("canned", lambda _: object())  # type: ignore[arg-type, return-value]
+    with pytest.raises(PluginError, match=r"without sample, continue_, score, close"):
+        made.make_teacher(settings())
+
+
+def test_a_trainer_must_leave_a_checkpoint(tmp_path: Path) -> None:
+    class Lazy:
+        def train(self, shards: Sequence[Path], spec: TrainSpec, resume: bool) -> Any:
+            return None
+
+    made = registry()
+    made.trainer("lazy", lambda _: Lazy())
+    trainer = made.make_trainer(TrainerSettings(trainer="lazy"))
+    spec = TrainSpec("low", tmp_path, tmp_path, tmp_path, TrainerSettings(), 0, False, lambda _: None)
+    with pytest.raises(SchemaError, match=r"trainer 'lazy'.*wanted a Checkpoint"):
+        trainer.train([], spec, resume=False)
+
+
+def test_an_evaluators_rows_are_checked() -> None:
+    class Wrong:
+        def evaluate(self, model: Any, questions: pl.DataFrame, spec: EvalSpec) -> Iterator[pl.DataFrame]:
+            yield EVAL.empty().drop("correct")
+
+    made = registry()
+    made.evaluator("wrong", lambda _: Wrong())
+    spec = EvalSpec("b", 1, 1.0, 1.0, 8, 0, 1, lambda _: None)
+    with pytest.raises(SchemaError, match=r"evaluator 'wrong' \(plugin dasd-canned\).*correct"):
+        list(made.make_evaluator("wrong").evaluate(Canned(), QUESTIONS.empty(), spec))
+
+
+@pytest.mark.parametrize(
+    "ranks", [pl.Series([1.0]), pl.Series([1, 2]), [1.0, 2.0]], ids=["too few", "integers", "a list"]
+)
+def test_a_selectors_ranks_are_checked(ranks: Any) -> None:
+    class Wrong:
+        needs_student = False
+
+        def rank(self, candidates: pl.DataFrame, student: Any) -> Any:
+            return ranks
+
+    made = registry()
+    made.selector("wrong", lambda _, __: Wrong())
+    selector = made.make_selector(SelectSettings(selector="wrong"), 0)
+    with pytest.raises(SchemaError, match="wanted a series of 2 Float64"):
+        selector.rank(pl.DataFrame({"sample_id": ["a", "b"]}), None)
+
+
+def test_a_filter_judges_every_response() -> None:
+    class Wrong:
+        def judge(self, responses: pl.DataFrame) -> pl.DataFrame:
+            return pl.DataFrame({"kept": [True], "reason": [""], "detail": [""]})
+
+    made = registry()
+    made.filter("wrong", lambda _, __: Wrong())
+    judge = made.make_filter("wrong", FilterSettings(), 10).judge
+    assert judge(frame(row("a"))).height == 1
+    with pytest.raises(SchemaError, match="judged 1 of 2"):
+        judge(frame(row("a"), row("b")))
+
+
+def test_a_sources_options_and_split_are_checked() -> None:
+    class Wrong:
+        def load(self, source: QuestionSource, split: str, seed: int) -> pl.DataFrame:
+            assert source.options == {"size": 3}
+            values = {name: "x" for name in QUESTIONS.columns if name != "messages"}
+            return pl.DataFrame(
+                [{**values, "messages": [{"role": "user", "content": "hi"}], "split": "eval"}],
+                schema=dict(QUESTIONS.columns),
+            )
+
+    made = registry()
+    made.questions("wrong", Wrong, options=Options)
+    questions = made.make_questions("wrong")
+    assert questions.load(QuestionSource(source="wrong"), "eval", 0).height == 1
+    with pytest.raises(SchemaError, match="split 'eval'; wanted 'train'"):
+        questions.load(QuestionSource(source="wrong"), "train", 0)
+    with pytest.raises(RecipeError, match="did you mean 'size'"):
+        questions.load(QuestionSource(source="wrong", options={"siez": 1}), "eval", 0)
+
+
+def test_a_verifier_returns_a_grade() -> None:
+    class Wrong:
+        def grade(self, response: str, answer: str, argument: str) -> Any:
+            return True
+
+    made = registry()
+    made.verifier("wrong", Wrong)
+    with pytest.raises(SchemaError, match="returned a bool; wanted a Grade"):
+        made.make_verifier("wrong").grade("1", "1", "")
+
+
+def test_the_pool_keeps_one_engine_open() -> None:
+    opened: list[Canned] = []
+
+    def factory(_: ModelSettings) -> Canned:
+        opened.append(Canned())
+        return opened[-1]
+
+    made = registry()
+    made.teacher("canned", factory)
+    pool = ModelPool(made)
+    first = pool.open(settings())
+    assert pool.open(settings()) is first
+    pool.open(settings(model="other"))
+    assert [engine.closed for engine in opened] == [1, 0]
+    pool.close()
+    pool.close()
+    assert [engine.closed for engine in opened] == [1, 1]
+
+
+def test_errors_of_dasd_pass_through_a_factory() -> None:
+    made = registry()
+
+    def factory(_: ModelSettings) -> Any:
+        raise InputError("no tokenizer")
+
+    made.teacher("canned", factory)
+    with pytest.raises(InputError, match="^no tokenizer$"):
+        made.make_teacher(settings())
