@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= runs/demo
+# Waiting threads of torch that spin starve the others on a busy machine.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 # Under another HOME (sudo, a container, an empty one) rustup looks for its toolchains in the wrong place;
 # they lie beside the .cargo that its own programs are in.

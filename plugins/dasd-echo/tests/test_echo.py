@@ -76,7 +76,9 @@ def test_fewer_responses_than_candidates(tmp_path: Path) -> None:
 
 def test_the_cap_cuts_between_characters(tmp_path: Path) -> None:
     path = recorded(tmp_path, {"question": QUESTION, "response": "so é and é"})
-    for cap in range(1, 12):
+    whole = len(sample(path)["token_ids"][0])
+    assert whole > 3
+    for cap in range(1, whole):
         row = sample(path, cap=cap).row(0, named=True)
         assert "so é and é".startswith(row["text"])
         assert len(row["token_ids"]) <= cap
@@ -128,9 +130,9 @@ def test_what_a_recording_cant_do(tmp_path: Path) -> None:
         registry.check_recipe(off_policy.model_copy(update={"select": divergence}))
     teacher = registry.make_teacher(loaded.teacher)
     with pytest.raises(BackendError, match="can't continue"):
-        teacher.continue_([], None)  # type: ignore[arg-type]
+        list(teacher.continue_([], None))  # type: ignore[arg-type]
     with pytest.raises(BackendError, match="can't score"):
-        teacher.score([], None)  # type: ignore[arg-type]
+        list(teacher.score([], None))  # type: ignore[arg-type]
     with pytest.raises(RecipeError, match="did you mean 'repeat'"):
         registry.check_recipe(settings(path, repaet=True))
 

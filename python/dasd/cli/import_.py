@@ -10,7 +10,13 @@ import click
 @click.command("import")
 @click.argument("source")
 @click.argument("output", type=click.Path(path_type=Path), required=False)
-@click.option("--precision", type=click.Choice(["bf16", "fp32"]), default="bf16", show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(["bf16", "fp32"]),
+    default="bf16",
+    show_default=True,
+    help="Data type of the weights that are written.",
+)
 def import_(source: str, output: Path | None, precision: str) -> None:
     """Convert SOURCE into a model directory OUTPUT (safetensors, tokenizer, chat template).
 

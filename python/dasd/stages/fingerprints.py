@@ -49,7 +49,7 @@ def backend_settings(settings: ModelSettings, registry: Registry) -> Settings:
     path = settings.options.get("path")
     if isinstance(path, str):
         # A backend that reads a file (recorded responses) answers as the file does.
-        found["content"] = _file_digest(Path(path), f"backend {settings.backend!r}")
+        found["file"] = _file_digest(Path(path), f"backend {settings.backend!r}")
     return found
 
 
