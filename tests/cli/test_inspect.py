@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import polars as pl
 import pytest
 from click.testing import CliRunner, Result
+from tests import report_run as made
 
 from dasd.cli.inspect import inspect
 from dasd.errors import InputError
 from dasd.report.inspect_text import listing_table, printable, show_coloured
 from dasd.report.inspection import listing, sample
 from dasd.store import Run
-
-
-def _load(name: str) -> ModuleType:
-    """A module that lies beside the test directories."""
-    path = Path(__file__).parents[1] / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-made = _load("report_run")
 
 
 @pytest.fixture(scope="module")

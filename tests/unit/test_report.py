@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
-from types import ModuleType
 
 import polars as pl
 import pytest
+from tests import report_run as made
 
 from dasd.report.data import ReportData
 from dasd.report.terminal import as_report, show_summary, summary_table, summary_text
 from dasd.store import Run
-
-
-def _load(name: str) -> ModuleType:
-    """A module that lies beside the test directories."""
-    path = Path(__file__).parents[1] / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-made = _load("report_run")
 
 
 @pytest.fixture(scope="module")

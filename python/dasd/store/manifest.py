@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -16,7 +15,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
 from dasd.errors import StoreError
-from dasd.store.files import canonical_json, write_whole
+from dasd.store.files import canonical_json, checksum, write_whole
 
 FORMAT = 1
 """Version of the layout of a run directory."""
@@ -167,7 +166,7 @@ RecordT = TypeVar("RecordT", bound=Record)
 
 def digest(value: object) -> str:
     """blake2b of a JSON value in canonical form, 32 hexadecimal digits."""
-    return blake2b(canonical_json(value), digest_size=16).hexdigest()
+    return checksum(canonical_json(value))
 
 
 def fingerprint(kind: str, name: str, settings: Mapping[str, JsonValue], needs: Mapping[str, str]) -> str:
