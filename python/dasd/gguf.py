@@ -43,8 +43,9 @@ def convert(source: Path, output: Path, precision: str = "bf16") -> Path:
         raise InputError(f"{source}: not a GGUF file: it starts with {magic!r} where b'GGUF' was wanted")
     if output.exists():
         raise InputError(f"{output}: exists already; name another directory or remove it")
-    if importlib.util.find_spec("gguf") is None:
-        raise InputError("reading GGUF files needs the package gguf: pip install 'dasd[gguf]'")
+    missing = [name for name in ("gguf", "accelerate") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(f"reading GGUF files needs {' and '.join(missing)}: pip install 'dasd[gguf]'")
 
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig

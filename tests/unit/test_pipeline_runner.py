@@ -1,15 +1,14 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 import pytest
 from pydantic import JsonValue
+from tests.small_disk import fill, small_disk
 
 from dasd.errors import DiskFullError, InputError, LockError, StoreError
 from dasd.pipeline import Pipeline
@@ -292,29 +291,22 @@ def test_directory_defaults_to_the_name(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system on which a run may start, and that a few MiB fill."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=70m", "none", str(place)], capture_output=True)
-    if made.returncode != 0:
-        pytest.skip("no right to mount a small file system")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with small_disk(tmp_path / "disk", 70) as place:
+        yield place
 
 
 @pytest.mark.parametrize("library", [False, True])
 def test_a_disk_that_fills_up(disk: Path, library: bool) -> None:
     graph = Graph(disk / "run")
 
-    def fill(unit: int) -> None:
+    def other_program(unit: int) -> None:
         if unit == 1:
-            with (disk / "other").open("wb", buffering=0) as file, suppress(OSError):
-                while file.write(bytes(2**16)) == 2**16:
-                    pass
+            fill(disk / "other")
             if library:
                 raise RuntimeError("unexpected pos 64 vs 128")  # what a library may make of it
 
     with pytest.raises(DiskFullError, match=r"the disk is full: .* free for .*same command") as caught:
-        graph.pipeline(hook=fill).run(graph.path)
+        graph.pipeline(hook=other_program).run(graph.path)
     assert caught.value.exit_code == 1
     assert graph.states() == ["partial", "new", "new"]
     with pytest.raises(DiskFullError, match=r"64\.0 MiB needed"):  # told before anything starts

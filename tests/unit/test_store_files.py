@@ -3,13 +3,13 @@ from __future__ import annotations
 import errno
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.small_disk import small_disk
 
 from dasd.errors import DasdError, DiskFullError, StoreError
 from dasd.store.files import (
@@ -29,15 +29,10 @@ from dasd.store.files import (
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of one MiB."""
-    place = tmp_path / "small"
-    place.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(place)], capture_output=True)
-    if made.returncode != 0:
-        pytest.skip("no right to mount a small file system")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with small_disk(tmp_path / "disk", 1) as place:
+        yield place
 
 
 needs_dev_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
@@ -72,8 +67,8 @@ def test_full_disk_while_appending(tmp_path: Path) -> None:
         append_line(tmp_path / "log", b"{}", durable=True)
 
 
-def test_a_line_that_does_not_fit_is_cut_off_again(small_disk: Path) -> None:
-    path = small_disk / "log"
+def test_a_line_that_does_not_fit_is_cut_off_again(disk: Path) -> None:
+    path = disk / "log"
     line = json.dumps({"x": "y" * 3000}).encode()
     with pytest.raises(DiskFullError):
         for _ in range(10_000):
@@ -82,10 +77,10 @@ def test_a_line_that_does_not_fit_is_cut_off_again(small_disk: Path) -> None:
     assert path.stat().st_size == len(read_lines(path)) * (len(line) + 1)
 
 
-def test_a_file_that_does_not_fit(small_disk: Path) -> None:
+def test_a_file_that_does_not_fit(disk: Path) -> None:
     with pytest.raises(DiskFullError, match=r"2\.0 MiB needed"):
-        write_whole(small_disk / "a", bytes(2 * 2**20))
-    assert [item.name for item in small_disk.iterdir()] == []
+        write_whole(disk / "a", bytes(2 * 2**20))
+    assert [item.name for item in disk.iterdir()] == []
 
 
 def test_check_free_before_anything_is_written(tmp_path: Path) -> None:

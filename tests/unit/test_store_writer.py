@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from pydantic import JsonValue
+from tests.small_disk import small_disk
 
 from dasd.errors import DiskFullError, SchemaError, StoreError
 from dasd.store import DirectoryWriter, StageDirectory
@@ -222,19 +223,14 @@ def test_an_artifact_that_was_claimed_must_be_there(place: Place) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of one MiB."""
-    place = tmp_path / "small"
-    place.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(place)], capture_output=True)
-    if made.returncode != 0:
-        pytest.skip("no right to mount a small file system")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with small_disk(tmp_path / "disk", 1) as place:
+        yield place
 
 
-def test_a_full_disk_loses_nothing_that_was_finished(small_disk: Path) -> None:
-    place = Place(small_disk)
+def test_a_full_disk_loses_nothing_that_was_finished(disk: Path) -> None:
+    place = Place(disk)
     writer = place.writer()
     text = "".join(chr(33 + (i * i * 7919 + i) % 90) for i in range(40_000))
     units = 0
@@ -247,7 +243,7 @@ def test_a_full_disk_loses_nothing_that_was_finished(small_disk: Path) -> None:
             writer.finish_unit(str(units))
     assert units > 3
     assert not [name for name in place.names() if name.endswith(".tmp")]
-    subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
+    subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
     again = place.writer()
     assert again.done() == {str(unit) for unit in range(units)}
     assert again.read("verdicts").collect()["sample_id"].to_list() == [f"id{unit}" for unit in range(units)]
