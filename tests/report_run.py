@@ -280,13 +280,20 @@ def graph(until: str = "", mark_all: bool = False, verifier: str = "number") -> 
     """The stages of the recipe in order, up to the one named ``until``."""
     every = questions(mark_all, verifier)
     asked, held = every.filter(pl.col("split") == "train"), every.filter(pl.col("split") == "eval")
-    answers = samples(asked, "mix-mixed", 1.0, 1)
+    answers = samples(asked, "mix-mixed-student", 1.0, 1)
     drift = random.Random("drift")
     answers = answers.with_columns(
-        stage=pl.lit("mix-mixed-student"),
         finish_reason=pl.Series([drift.choice(["stop", "stop", "length"]) for _ in range(answers.height)]),
     )
-    mixed = verdicts(answers, "mix-mixed", lambda index: "" if index % 3 == 0 else "not_drifted")
+    ended = answers.filter(pl.col("finish_reason") == "stop")
+    continued = samples(asked, "mix-mixed", 1.0, 1).join(ended, on="question_id", how="anti")
+    continued = continued.with_columns(prefix_end=pl.lit(9, pl.UInt32))
+    mixed = pl.concat(
+        [
+            verdicts(ended, "mix-mixed", lambda _: "not_drifted"),
+            verdicts(continued, "mix-mixed", lambda index: "answer" if index % 4 == 0 else ""),
+        ]
+    )
     stages = [
         WrittenStage("questions", "questions", (), {"questions": every}),
         *off_policy("low", 0.6, asked),
@@ -297,7 +304,12 @@ def graph(until: str = "", mark_all: bool = False, verifier: str = "number") -> 
         WrittenStage("evaluate-before", "evaluate", ("questions",), {"metrics": metrics("before", 0)}),
         *trained("low", 1, 25),
         *trained("high", 2, 24),
-        WrittenStage("mix-mixed", "mix", ("train-high",), {"samples": answers, "verdicts": mixed}),
+        WrittenStage(
+            "mix-mixed",
+            "mix",
+            ("train-high",),
+            {"samples": pl.concat([answers, continued]), "verdicts": mixed},
+        ),
         *trained("mixed", 3, 30),
     ]
     names = [stage.name for stage in stages]

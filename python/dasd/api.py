@@ -25,12 +25,14 @@ from dasd.errors import (
     TrainingError,
 )
 from dasd.records import (
+    BadRow,
     Checkpoint,
     ContinueRequest,
     EvalSpec,
     Grade,
     Message,
     ModelInfo,
+    RowsSetAside,
     SampleRequest,
     SamplingSpec,
     ScoreRequest,
@@ -89,8 +91,9 @@ class Trainer(Protocol):
     def train(self, shards: Sequence[Path], spec: TrainSpec, resume: bool) -> Checkpoint:
         """Train on the TRAIN rows in the Parquet files ``shards``; leave a model directory in ``spec.output``.
 
+        The rows have passed the host's pre-flight: prompts are masked, end tokens trained, lengths kept.
         With ``resume``, go on from the state in ``spec.state`` if there is one: same losses as without the
-        interruption. Raises TrainingError on a loss that is not finite or on labels that are wrong.
+        interruption. Raises TrainingError on a loss that is not finite.
         """
         ...
 
@@ -162,7 +165,10 @@ class Questions(Protocol):
     """A source of questions."""
 
     def load(self, source: QuestionSource, split: str, seed: int) -> pl.DataFrame:
-        """QUESTIONS rows of one split ("train" or "eval"), without the recipe's system prompt."""
+        """QUESTIONS rows of one split ("train" or "eval"), without the recipe's system prompt.
+
+        A row that can't be used is left out and told of: ``warnings.warn(RowsSetAside(path, bad_rows))``.
+        """
         ...
 
 
@@ -184,6 +190,7 @@ __all__ = [
     "TRAIN",
     "VERDICTS",
     "BackendError",
+    "BadRow",
     "ChatTokenizer",
     "Checkpoint",
     "ContinueRequest",
@@ -200,6 +207,7 @@ __all__ = [
     "QuestionSource",
     "Questions",
     "RecipeError",
+    "RowsSetAside",
     "SampleRequest",
     "SamplingSpec",
     "Schema",

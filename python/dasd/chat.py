@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
+from dasd.checksums import checksum
 from dasd.errors import InputError
 from dasd.models import check_model, resolve_model
+from dasd.progress import no_bars
 from dasd.records import Message
 from dasd.settings import ModelSettings
 from dasd.token_spans import ends_by_decoding, ends_from_bytes, ends_from_offsets, token_bytes
@@ -74,7 +75,7 @@ class ChatTokenizer:
         self._control_ids = (control - {tokenizer.unk_token_id}) | {self.eos_id}
         self._pieces = self._byte_pieces()
         parts = (self._prompt_backend, json.dumps(tokenizer.chat_template, sort_keys=True), str(self.eos_id))
-        self.hash = hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+        self.hash = checksum("\0".join(parts).encode())
 
     @classmethod
     def load(cls, settings: ModelSettings) -> ChatTokenizer:
@@ -84,9 +85,10 @@ class ChatTokenizer:
         check_model(settings)
         path = resolve_model(settings.model)
         try:
-            tokenizer: Any = AutoTokenizer.from_pretrained(
-                path, revision=settings.revision, trust_remote_code=settings.trust_remote_code
-            )
+            with no_bars():  # a named model's files may be fetched
+                tokenizer: Any = AutoTokenizer.from_pretrained(
+                    path, revision=settings.revision, trust_remote_code=settings.trust_remote_code
+                )
         except (OSError, ValueError, KeyError, ImportError) as error:
             raise InputError(f"model {settings.model}: its tokenizer can't be loaded: {error}") from error
         return cls(tokenizer, f"model {settings.model}")
@@ -134,6 +136,10 @@ class ChatTokenizer:
             if ends is not None:
                 return ends
         return ends_by_decoding(token_ids, text, self.decode)
+
+    def is_control(self, token_id: int) -> bool:
+        """Whether this is a control token, such as one that ends the turn, and no part of a text."""
+        return token_id in self._control_ids
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of tokens, special ones written out; bytes that are no UTF-8 become U+FFFD."""

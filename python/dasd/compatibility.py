@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dasd.errors import RecipeError
-from dasd.settings import MixedPolicyStage, RecipeSettings
+from dasd.settings import MixedPolicyStage, OffPolicyStage, RecipeSettings
 
 if TYPE_CHECKING:
     from dasd.registry import Registry
@@ -43,7 +43,9 @@ def _models(registry: Registry, settings: RecipeSettings) -> None:
             "stage out, or use another teacher.backend"
         )
     selector = registry.component("selector", settings.select.selector)
-    if selector.needs_logprobs and not teacher.gives_logprobs:
+    # Responses from a file bring their own; the sample stage refuses those that don't.
+    samples = any(isinstance(stage, OffPolicyStage) and not stage.samples for stage in settings.stages)
+    if samples and selector.needs_logprobs and not teacher.gives_logprobs:
         able = ", ".join(c.name for c in registry.components("selector") if not c.needs_logprobs)
         raise RecipeError(
             f"select.selector: {selector.name!r} compares both models' log-probabilities, "

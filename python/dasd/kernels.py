@@ -183,7 +183,10 @@ def repetition(tokens: Arrow) -> pl.Series:
           began earlier in the row. 0 in rows shorter than 9 tokens.
         - loop_period (u32, tokens): the smallest p such that the row ends in at least three repeats
           of a block of p tokens (the last 3 p tokens have period p); 0 without such an ending.
-          Three equal tokens at the end already are a loop of period 1: join it with longest_run.
+          Three equal tokens at the end (dots, zeros) already are a loop of period 1.
+        - loop_tokens (u32, tokens): the length of that ending, its first block included: 3 in
+          ``a b b b``, 7 in ``b a b a b a b``; 0 where loop_period is 0. How long a loop is too long
+          is the caller's to say (the filter ``repetition`` has ``filters.loop_tokens``).
     """
     return _series("repetition", _native.repetition(_lists(tokens)))
 

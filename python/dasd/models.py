@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from functools import lru_cache
@@ -11,6 +10,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from dasd.checksums import checksum, file_checksum
 from dasd.errors import InputError
 from dasd.settings import ModelSettings
 
@@ -34,7 +34,6 @@ _CONTENT = (
     "*.py",
 )
 _PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth")
-_CHUNK = 1 << 22
 
 
 def resolve_model(ref: str) -> str:
@@ -119,17 +118,13 @@ def context_length(config: Any) -> int:
 
 def _directory_digest(path: Path) -> str:
     files = sorted({file for pattern in _CONTENT for file in path.glob(pattern) if file.is_file()})
-    total = hashlib.blake2b(digest_size=16)
+    lines = []
     for file in files:
         stat = file.stat()
-        total.update(f"{file.name}\0{_file_digest(file, stat.st_size, stat.st_mtime_ns)}\n".encode())
-    return total.hexdigest()
+        lines.append(f"{file.name}\0{_file_digest(file, stat.st_size, stat.st_mtime_ns)}\n")
+    return checksum("".join(lines).encode())
 
 
 @lru_cache(maxsize=4096)
 def _file_digest(file: Path, size: int, mtime_ns: int) -> str:  # noqa: ARG001 - size and time are the cache's key
-    digest = hashlib.blake2b(digest_size=16)
-    with file.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return file_checksum(file)

@@ -31,6 +31,20 @@ def human_figure(value: Figure) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+@contextmanager
+def no_bars() -> Iterator[None]:
+    """Without the bars of transformers while it loads or writes a model: progress is told here alone."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
 class Task(Protocol):
     """One long step that is under way."""
 

@@ -207,8 +207,6 @@ class _Draft:
         def problem(path: KeyPath, text: str) -> None:
             problems.append(f"  {self.where(path)}{dotted(path)}: {text}")
 
-        if settings.trainer.min_learning_rate > settings.trainer.learning_rate:
-            problem(("trainer", "min_learning_rate"), _too_low(settings.trainer))
         seen: dict[str, int] = {}
         off_policy = False
         for index, stage in enumerate(settings.stages):
@@ -220,20 +218,10 @@ class _Draft:
                 problem(at, "a mixed-policy stage needs an off-policy stage before it, to cap and balance it")
             off_policy = off_policy or not isinstance(stage, MixedPolicyStage)
             try:
-                trainer = settings.trainer_for(stage)
+                settings.trainer_for(stage)
             except ValidationError as error:
                 problems += describe(error, TrainerSettings, (*at, "trainer"), self.where, RecipeSettings)
-                continue
-            if stage.trainer and trainer.min_learning_rate > trainer.learning_rate:
-                problem((*at, "trainer"), _too_low(trainer))
         return problems
-
-
-def _too_low(trainer: TrainerSettings) -> str:
-    return (
-        f"the cosine ends at min_learning_rate {trainer.min_learning_rate}, above learning_rate "
-        f"{trainer.learning_rate}; set both"
-    )
 
 
 def _step(here: Any, part: str, text: str) -> str | int:

@@ -5,7 +5,7 @@ Rows of data travel as polars frames (``dasd.schemas``); these records say what 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -115,7 +115,7 @@ class TrainSpec:
 
     stage: str
     model: Path
-    """Directory of the weights to start from."""
+    """Directory of the weights to start from; of a named model the snapshot of its revision."""
     output: Path
     """Directory to leave the trained model in (written whole or not at all)."""
     state: Path
@@ -168,3 +168,28 @@ class Grade:
 
     correct: bool
     extracted: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row of a source of questions that was set aside."""
+
+    row: int
+    """Its number from 1: the line of a JSONL file, the row of a table."""
+    reason: str
+
+
+class RowsSetAside(UserWarning):
+    """Warning of a source of questions that some of its rows can't be used; carries them.
+
+    The questions stage catches it, tells the user, and lists every row in ``set-aside-questions.jsonl``.
+    """
+
+    def __init__(self, path: Path | str, rows: Sequence[BadRow]) -> None:
+        """``path``: the file, or what else the rows came from; ``rows``: at least one."""
+        self.path = path
+        self.rows = tuple(rows)
+        first = self.rows[0]
+        super().__init__(
+            f"{path}: {len(self.rows)} rows set aside, the first is row {first.row} ({first.reason})"
+        )

@@ -5,25 +5,25 @@ A draw depends on its own parts alone, so a resumed, reordered or extended run m
 
 from __future__ import annotations
 
-import hashlib
+from dasd.checksums import checksum
 
 __all__ = ["digest", "seed_of", "uniform"]
 
 
 def digest(*parts: object) -> str:
     """32 hexadecimal digits (16 bytes of blake2b) of the parts' texts, kept apart by a separator."""
-    return _hash(parts, 16).hex()
+    return _hash(parts, 16)
 
 
 def seed_of(*parts: object) -> int:
     """A seed of 63 bits, so that it also fits signed integers, from the parts' texts."""
-    return int.from_bytes(_hash(parts, 8), "big") >> 1
+    return int(_hash(parts, 8), 16) >> 1
 
 
 def uniform(*parts: object) -> float:
     """A number in [0, 1) from the parts' texts: 53 bits, as many as a double holds."""
-    return (int.from_bytes(_hash(parts, 8), "big") >> 11) / 2**53
+    return (int(_hash(parts, 8), 16) >> 11) / 2**53
 
 
-def _hash(parts: tuple[object, ...], size: int) -> bytes:
-    return hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=size).digest()
+def _hash(parts: tuple[object, ...], size: int) -> str:
+    return checksum("\x1f".join(map(str, parts)).encode(), size)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationInfo, field_validator
 
 
 class Section(BaseModel):
@@ -98,6 +98,12 @@ class FilterSettings(Section):
     repetition_share: float = Field(
         0.5, gt=0, le=1, description="Largest share of tokens that may lie in repeated n-grams."
     )
+    loop_tokens: int = Field(
+        48,
+        ge=3,
+        description="Tokens of a loop at the end of a response (a block three times or more) from which "
+        "`repetition` drops it; a shorter one (dots, zeros, a rule) is no loop.",
+    )
     answer: bool = Field(
         False, description="Drop responses whose answer the question's verifier finds wrong."
     )
@@ -146,7 +152,9 @@ class TrainerSettings(Section):
     max_steps: int | None = Field(None, ge=1, description="Stop after this many optimiser steps.")
     optimizer: Literal["adamw", "muon"] = Field("adamw", description="torch's AdamW, or Muon for matrices.")
     learning_rate: float = Field(5e-5, gt=0, description="Peak learning rate.")
-    min_learning_rate: float = Field(1e-5, ge=0, description="Where the cosine ends.")
+    min_learning_rate: float = Field(
+        1e-5, ge=0, validate_default=True, description="Where the cosine ends; at most the peak."
+    )
     warmup_ratio: float = Field(0.1, ge=0, lt=1, description="Share of the steps with a linear warm-up.")
     betas: tuple[float, float] = Field((0.9, 0.95), description="AdamW's betas.")
     weight_decay: float = Field(0.1, ge=0, description="Decoupled weight decay.")
@@ -163,6 +171,17 @@ class TrainerSettings(Section):
     device: str = Field("auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
     options: dict[str, JsonValue] = Field(default_factory=dict, description="The trainer's own options.")
 
+    @field_validator("min_learning_rate")
+    @classmethod
+    def _below_the_peak(cls, minimum: float, info: ValidationInfo) -> float:
+        peak = info.data.get("learning_rate")  # absent where it is wrong itself
+        if peak is not None and minimum > peak:
+            raise ValueError(
+                f"wanted at most learning_rate = {peak:g}, as the cosine goes down to it; got {minimum:g}: "
+                "set both"
+            )
+        return minimum
+
 
 class OffPolicyStage(Section):
     """One training on responses that the teacher sampled at one temperature."""
@@ -170,9 +189,19 @@ class OffPolicyStage(Section):
     kind: Literal["off-policy"] = Field("off-policy", description="Teacher responses.")
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Name of the stage, e.g. `low`.")
     temperature: float = Field(ge=0, le=5, description="Sampling temperature of the teacher.")
+    samples: tuple[str, ...] = Field(
+        (),
+        description="Parquet or JSON lines files that hold the teacher's responses, one path or a list; the "
+        "teacher is not sampled then.",
+    )
     trainer: dict[str, JsonValue] = Field(
         default_factory=dict, description="Keys of section `trainer` to change for this stage."
     )
+
+    @field_validator("samples", mode="before")
+    @classmethod
+    def _one_path_is_a_list(cls, samples: object) -> object:
+        return (samples,) if isinstance(samples, str) else samples
 
 
 class MixedPolicyStage(Section):

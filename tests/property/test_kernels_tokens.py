@@ -14,7 +14,7 @@ from tests.property.kernel_forms import TOKENS, forms, token_rows
 from dasd import kernels
 
 
-def reference_repetition(row: list[int]) -> tuple[int, float, int]:
+def reference_repetition(row: list[int]) -> tuple[int, float, int, int]:
     longest = 0
     for period in range(1, len(row)):
         length = 0
@@ -25,7 +25,10 @@ def reference_repetition(row: list[int]) -> tuple[int, float, int]:
     inside = {i + j for i, gram in enumerate(grams) if gram in grams[:i] for j in range(8)}
     periods = range(1, len(row) // 3 + 1)
     loop = next((p for p in periods if row[-3 * p : -p] == row[-2 * p :]), 0)
-    return longest, len(inside) / len(row) if row else 0.0, loop
+    ending = loop
+    while loop and ending < len(row) and row[-1 - ending] == row[-1 - ending + loop]:
+        ending += 1
+    return longest, len(inside) / len(row) if row else 0.0, loop, ending
 
 
 # Blocks said several times, with something in between.
@@ -36,14 +39,21 @@ LOOPS = BLOCKS.map(lambda blocks: [token for block, times in blocks for token in
 @given(st.lists(st.one_of(st.none(), LOOPS, LOOPS, LOOPS), max_size=6), st.data())
 def test_repetition_is_its_definition(rows: list[Any], data: st.DataObject) -> None:
     got = kernels.repetition(data.draw(forms(rows, TOKENS)))
-    fields = {"longest_run": pl.UInt32, "repeated_share": pl.Float32, "loop_period": pl.UInt32}
-    assert got.dtype == pl.Struct(fields)
+    whole = ("longest_run", "loop_period", "loop_tokens")
+    assert got.dtype == pl.Struct(
+        {
+            "longest_run": pl.UInt32,
+            "repeated_share": pl.Float32,
+            "loop_period": pl.UInt32,
+            "loop_tokens": pl.UInt32,
+        }
+    )
     for row, measured in zip(rows, got.to_list(), strict=True):
         if row is None:
             assert measured is None
             continue
-        longest, share, loop = reference_repetition(row)
-        assert (measured["longest_run"], measured["loop_period"]) == (longest, loop)
+        longest, share, loop, ending = reference_repetition(row)
+        assert tuple(measured[name] for name in whole) == (longest, loop, ending)
         assert math.isclose(measured["repeated_share"], share, rel_tol=1e-6)
 
 
@@ -51,6 +61,7 @@ def test_repetition_of_long_loops() -> None:
     rows = pl.Series([[5] * 65_536, list(range(100)) * 650, list(range(65_536))], dtype=TOKENS)
     assert kernels.repetition(rows).struct.field("longest_run").to_list() == [65_535, 64_900, 0]
     assert kernels.repetition(rows).struct.field("loop_period").to_list() == [1, 100, 0]
+    assert kernels.repetition(rows).struct.field("loop_tokens").to_list() == [65_536, 65_000, 0]
 
 
 def reference_overlap(row: list[int], reference: list[Any], ngram: int) -> float:

@@ -76,18 +76,19 @@ def test_uniforms_are_a_row_s_own() -> None:
         assert both.step(step, rows)[-1] == second.step(step, [0])[0]
 
 
+SMALL: dict[str, int] = {
+    "vocab_size": 50,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
+
+
 def _llama() -> LlamaForCausalLM:
     torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=50,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        initializer_range=0.3,
-    )
-    return LlamaForCausalLM(config).eval()
+    return LlamaForCausalLM(LlamaConfig(**SMALL, initializer_range=0.3)).eval()
 
 
 def test_the_growing_cache_is_transformers_cache() -> None:
@@ -111,12 +112,7 @@ def _gemma() -> Gemma2ForCausalLM:
     """Soft-capped logits between head and result, and layers with a sliding window."""
     torch.manual_seed(0)
     config = Gemma2Config(
-        vocab_size=50,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        **SMALL,
         head_dim=8,
         initializer_range=0.5,
         sliding_window=8,

@@ -104,9 +104,25 @@ def test_repetition() -> None:
         "\n\n".join([fresh[:200]] * 3),
         "It is 1000000.",
     )
-    judged = RepetitionFilter(0.5).judge(rows)
+    judged = RepetitionFilter(0.5, 48).judge(rows)
     assert kept(judged) == [True, False, False, False, True]
-    assert "loop" in judged["detail"][1]
+    assert judged["detail"][1] == "ends in a loop of 90 tokens, period 3 tokens"
+
+
+def test_a_loop_needs_its_tokens_at_the_end() -> None:
+    fresh = " ".join(f"w{n}" for n in range(200))
+    rows = texts(
+        f"{fresh} . . .",
+        f"{fresh} 0 0 0 0 0 0 0 0",
+        f"{fresh} a b a b a b",
+        "a b " * 23 + f"a b {fresh} . . .",  # 48 tokens that loop, but not at the end
+        f"{fresh} " + "a b " * 23 + "a",
+        f"{fresh} " + "a b " * 24,
+        fresh.replace("w0 ", "", 1),
+    )
+    assert kept(RepetitionFilter(0.5, 48).judge(rows)) == [True, True, True, True, True, False, True]
+    assert kept(RepetitionFilter(0.5, 6).judge(rows)) == [True, False, False, True, False, False, True]
+    assert FilterSettings().loop_tokens == 48
 
 
 def test_repeated_share_counts_second_occurrences() -> None:

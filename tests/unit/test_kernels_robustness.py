@@ -26,13 +26,14 @@ def python(script: str) -> subprocess.Popen[str]:
     )
 
 
-def test_a_panic_is_an_exception_and_the_next_call_works() -> None:
-    script = """
+@pytest.mark.parametrize("in_kernel", [True, False], ids=["in the kernel", "before it"])
+def test_a_panic_is_an_exception_and_the_next_call_works(in_kernel: bool) -> None:
+    script = f"""
 from dasd import _native, kernels
 import polars as pl
 for _ in range(3):
     try:
-        _native._panic_for_test()
+        _native._panic_for_test({in_kernel})
     except RuntimeError as error:
         print(error)
 print(kernels.pack(pl.Series([1, 1]), 2).to_list())
@@ -185,6 +186,16 @@ def test_what_a_null_row_hides_is_not_read() -> None:
         pa.array([0, 1, 3, 4], pa.int32()), values, mask=pa.array([False, True, False])
     )
     assert kernels.exact_duplicates(hidden).to_list() == [0, None, 2]
+
+
+@pytest.mark.parametrize("offsets", [[0, 5, 2], [2, 1, 3]], ids=["too far", "backwards"])
+def test_lists_whose_offsets_are_wrong_are_a_value_error(offsets: list[int]) -> None:
+    places = pa.array(offsets, pa.int32()).buffers()[1]
+    broken = pa.Array.from_buffers(
+        pa.list_(pa.uint32()), 2, [None, places], children=[pa.array([1, 2, 3], pa.uint32())]
+    )
+    with pytest.raises(ValueError, match="tokens: row 0: wanted offsets that increase, up to 3, got"):
+        kernels.exact_duplicates(broken)
 
 
 def test_input_is_read_in_place() -> None:

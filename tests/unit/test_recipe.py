@@ -162,10 +162,19 @@ def test_every_problem_is_listed_with_its_line(tmp_path: Path) -> None:
         ({"stages": [{"name": "a", "temperature": 1}] * 2}, "stages.1.name: 'a' is the name of stage 0"),
         ({"stages": [{"name": "m", "kind": "mixed-policy"}]}, "needs an off-policy stage before it"),
         ({"stages": [{"name": "A b", "temperature": 1}]}, "stages.0.name: wanted text that matches"),
-        ({"trainer": {"learning_rate": 1e-6}}, "min_learning_rate"),
+        (
+            {"trainer": {"learning_rate": 1e-6}},
+            "trainer.min_learning_rate: wanted at most learning_rate = 1e-06",
+        ),
+        ({"trainer": {"learning_rate": 1e-6}}, "got 1e-05: set both"),
+        ({"trainer": {"min_learning_rate": 0.1}}, "got 0.1: set both"),
+        (
+            {"trainer": {"learning_rate": "x"}},
+            "one problem in recipe:\n  recipe: trainer.learning_rate: wanted",
+        ),
         (
             {"stages": [{"name": "a", "temperature": 1, "trainer": {"learning_rate": 1e-6}}]},
-            "stages.0.trainer: the cosine ends at min_learning_rate",
+            "stages.0.trainer.min_learning_rate: wanted at most learning_rate = 1e-06",
         ),
         ({"trainer": {"betas": [1, 2, 3]}}, "trainer.betas: wanted at most 2 items"),
     ],

@@ -117,7 +117,8 @@ def test_tables_hold_the_measured_figures(page: str) -> None:
     assert "before training 20.0 ± 3.1 40.0 ± 2.5 30.0 ± 2.0 60.0 ± 1.9" in rows
     assert "after mixed 80.0 ± 3.1 73.0 ± 2.5 3.0 ± 2.0 9.0 ± 1.9" in rows
     assert "teacher (reference) 90.0 ± 5.0 33.0 ± 1.5 – 0" in rows
-    assert "own canonical tokenization" in page
+    assert "its own tokenization of the same text" in page
+    assert any(row.startswith("mixed 30 8 6 (−2) 30 ") for row in rows), rows
 
 
 def test_numbers_agree_with_the_frames(run: Run, data: ReportData) -> None:
@@ -131,6 +132,12 @@ def test_numbers_agree_with_the_frames(run: Run, data: ReportData) -> None:
     assert low.after_dedup is not None and low.after_dedup < low.after_filter
     assert low.selected == data.selections[0].selected
     assert (low.trained_rows, low.trained_tokens) == (25, 500)
+    mixed = data.flow[2]
+    written = run.frame("samples", "mix-mixed").collect()
+    assert mixed.sampled == written.filter(pl.col("prefix_end") == 0).height == mixed.questions
+    assert mixed.continued == written.filter(pl.col("prefix_end") > 0).height > 0
+    assert set(mixed.dropped_by_filter) == {"answer"}
+    assert mixed.after_filter == mixed.continued - mixed.dropped_by_filter["answer"]
     sentences = run.frame("sentences", "select-low").collect()
     share = (sentences["kind"] == "teacher").mean()
     assert data.selections[0].teacher_share == pytest.approx(share)
@@ -146,6 +153,11 @@ def test_the_third_probability_is_appended(run: Run, data: ReportData) -> None:
     assert rows["p_distilled"].null_count() == 0
     chosen = run.frame("verdicts", "select-high").filter(pl.col("kept")).collect()["sample_id"]
     assert set(rows["sample_id"]) == set(chosen)
+    every = run.frame("sentences", with_stage=True).collect()
+    assert every.select("sample_id", "sentence").is_duplicated().sum() == 0
+    written = pl.concat([run.frame("sentences", f"select-{name}").collect() for name in ("low", "high")])
+    assert set(every["sample_id"]) == set(written["sample_id"])
+    assert every.filter(pl.col("run_stage") == "report").drop("run_stage").equals(rows)
     assert data.distilled is not None
     assert (data.distilled.stage, data.distilled.checkpoint) == ("high", "mixed")
     assert sum(data.distilled.sentences.values()) == rows.height

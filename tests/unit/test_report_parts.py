@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from dasd.report import gather, numbers, series
 from dasd.report.cutoffs import cut_off_bins
-from dasd.report.data import CheckpointFigures, Metric
+from dasd.report.data import CheckpointFigures, FlowRow, Metric, ReportData
 from dasd.report.distilled import distilled_sentences, kind_of
 from dasd.report.response import illustrative, sentence_views
 from dasd.schemas import SCORES, SENTENCES, check
@@ -213,3 +215,29 @@ def test_a_student_that_did_not_improve_is_said_aloud() -> None:
     assert len(found) == 2
     assert "did not clearly grow" in found[0] and "KL to the teacher grew" in found[1]
     assert "the accuracy fell" in gather.changes((before, _checkpoint("low", 0.1, 0.05, 9.0)))[0]
+
+
+def _words(svg: str) -> list[str]:
+    return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+
+
+def test_a_wide_spread_gets_a_logarithmic_axis_that_says_so() -> None:
+    from dasd.report.figures_training import checkpoints_figure, losses_figure
+
+    before, low = _checkpoint("before", 0.01, 0.005, 200.0), _checkpoint("low", 0.9, 0.05, 1.5)
+    words = _words(checkpoints_figure([before, low], "eval").svg)
+    assert "KL to the teacher (nats a response, log scale)" in words
+    assert "Accuracy (%)" in words  # a share keeps its zero
+    assert {"1", "10", "100"} <= set(words)
+    narrow = _words(checkpoints_figure([before, _checkpoint("low", 0.9, 0.05, 150.0)], "eval").svg)
+    assert "KL to the teacher (nats a response)" in narrow
+    for last, label in ((0.1, "loss (nats a token, log scale)"), (0.0, "loss (nats a token)")):
+        rows = [("train-low", 1, 5.0), ("train-low", 2, last)]
+        schema = {"stage": pl.String, "step": pl.UInt32, "loss": pl.Float64}
+        assert label in _words(losses_figure(pl.DataFrame(rows, schema=schema, orient="row")).svg)
+
+
+def test_every_key_of_the_numbers_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="utf-8")
+    for key in [*ReportData.model_fields, *FlowRow.model_fields, *Metric.model_fields]:
+        assert re.search(rf"`{key}\b", page) or key == "stage", key

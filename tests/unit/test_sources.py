@@ -13,10 +13,10 @@ import pytest
 
 from dasd.errors import InputError
 from dasd.miniature import world
+from dasd.records import BadRow, RowsSetAside
 from dasd.settings import QuestionSource
 from dasd.sources.file import FileQuestions
 from dasd.sources.mini import MiniatureQuestions
-from dasd.sources.rows import BadRow, RowsSetAside
 
 
 def write(path: Path, rows: Sequence[object]) -> Path:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from tests.stage_run import ListConsole, run_recipe
+from tests.stage_run import ListConsole, make_recipe, make_registry, run_recipe
 
+from dasd.api import QUESTIONS, BadRow, QuestionSource, RowsSetAside
 from dasd.errors import InputError, PluginError
+from dasd.pipeline import Pipeline
 from dasd.settings import QuestionsSettings
 
 
@@ -65,6 +68,28 @@ def test_bad_rows_are_listed_in_a_file_and_counted_once(tmp_path: Path) -> None:
     assert len([text for text in console.warned if "q.jsonl" in text and "41" in text]) == 1
     listed = (tmp_path / "run" / "set-aside-questions.jsonl").read_text().splitlines()
     assert [json.loads(line)["row"] for line in listed] == [41]
+
+
+class HalfBad:
+    """A plugin's source: it uses what dasd.api gives, and its rows come from no file."""
+
+    def load(self, source: QuestionSource, split: str, seed: int) -> pl.DataFrame:
+        warnings.warn(RowsSetAside("my table", [BadRow(2, "it has no question")]), stacklevel=2)
+        messages = [{"role": "user", "content": "a"}]
+        row = ("1", messages, "general", None, None, "my table", split)
+        return pl.DataFrame([row], schema=dict(QUESTIONS.columns), orient="row")
+
+
+def test_a_plugin_sets_rows_aside(tmp_path: Path) -> None:
+    registry = make_registry()
+    registry.questions("half-bad", HalfBad)
+    recipe = make_recipe(questions={"train": [{"source": "half-bad"}], "eval": []})
+    console = ListConsole()
+    run = Pipeline(recipe, registry, console=console).run(tmp_path / "run", until="questions")
+    assert run.frame("questions").collect().height == 1
+    assert [text for text in console.warned if "my table: 1 rows set aside" in text]
+    listed = json.loads((tmp_path / "run" / "set-aside-questions.jsonl").read_text())
+    assert listed == {"file": "my table", "row": 2, "reason": "it has no question"}
 
 
 def test_refusals(tmp_path: Path) -> None:

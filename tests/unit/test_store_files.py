@@ -11,13 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.small_disk import small_disk
 
+from dasd.checksums import checksum, feed_file, file_checksum, hasher
 from dasd.errors import DasdError, DiskFullError, StoreError
 from dasd.store.files import (
     append_line,
     canonical_json,
     check_free,
-    checksum,
-    file_checksum,
     free_bytes,
     human_bytes,
     means_full,
@@ -139,6 +138,13 @@ def test_checksums_and_canonical_json(tmp_path: Path) -> None:
     path.write_bytes(b"x" * 3_000_000)
     assert file_checksum(path) == checksum(path.read_bytes()) != checksum(b"")
     assert len(checksum(b"")) == 32
+    parts = hasher()
+    parts.update(b"name")
+    feed_file(parts, path)
+    assert parts.hexdigest() == checksum(b"name" + path.read_bytes())
+    # Ids and fingerprints of runs that exist are made of this: it never changes.
+    assert checksum(b"abc") == "cf4ab791c62b8d2b2109c90275287816"
+    assert checksum(b"abc", 8) == "d8bb14d833d59559"
     assert canonical_json({"b": [1.0, None], "a": "é"}) == '{"a":"é","b":[1.0,null]}'.encode()
 
 

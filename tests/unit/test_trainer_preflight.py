@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from tests.stage_run import ListConsole, run_recipe
 from tests.trainer_run import END, VOCABULARY, make_model, make_rows, spec, write_shards
 
 from dasd.api import InputError, SchemaError, TrainingError
@@ -112,3 +113,22 @@ def test_a_model_without_config_is_refused(root: Path, tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     with pytest.raises(InputError, match="config and tokenizer"):
         preflight(write_shards(root / "some", make_rows(2)), spec(tmp_path))
+
+
+def test_no_trainer_gets_rows_with_wrong_labels(tmp_path: Path) -> None:
+    """Responses that were cut off have no end to train; the trainer, a plugin's for all that, isn't called."""
+    cut = {
+        "filters": {"truncated": False, "structure": "any", "answer": False},
+        "sampling": {"max_tokens": 9},
+    }
+    with pytest.raises(TrainingError, match="don't end with the end token"):
+        run_recipe(tmp_path, until="train-low", **cut)
+    assert not list(tmp_path.rglob("model.safetensors"))
+
+
+def test_labels_are_shown_once_a_training(tmp_path: Path) -> None:
+    console = ListConsole()
+    run_recipe(tmp_path, until="train-low", console=console)
+    assert [text.splitlines()[0] for text in console.said if "labels of" in text] == [
+        "train-low: labels of one example"
+    ]

@@ -73,6 +73,17 @@ def test_leaves_a_directory_that_loads_and_a_whole_curve(root: Path, shards: lis
     assert [path.name for path in root.iterdir() if path.name.startswith(".")] == []
 
 
+def test_loading_and_writing_a_model_draws_no_bars(
+    root: Path, shards: list[Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    from transformers.utils import logging
+
+    assert logging.is_progress_bar_enabled()
+    train(shards, spec(root, max_steps=1))
+    assert capfd.readouterr() == ("", "")
+    assert logging.is_progress_bar_enabled()  # as the caller had it
+
+
 def test_same_seed_same_weights_other_seed_other_weights(
     root: Path, shards: list[Path], tmp_path: Path
 ) -> None:
@@ -289,8 +300,8 @@ def test_global_random_numbers_and_threads_are_left_alone(root: Path, shards: li
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [
-        ({"min_learning_rate": 0.5}, InputError, "min_learning_rate = 0.5 is above"),
-        ({"device": "toaster"}, InputError, "toaster"),
+        ({"device": "toaster"}, InputError, "trainer.device 'toaster': wanted auto, cpu, cuda or cuda:N"),
+        ({"device": "cuda:99"}, InputError, "trainer.device 'cuda:99': torch sees"),
         ({"options": {"attention": "x"}}, RecipeError, "trainer.options"),
     ],
 )

@@ -142,7 +142,7 @@ def diff(first: Path, second: Path, as_json: bool) -> None:
     Example:
       dasd runs diff runs/demo runs/demo-1
     """
-    from dasd.cli.summary import MEASURES, figures
+    from dasd.cli.summary import MEASURES, cell, figures
     from dasd.store import Run
 
     one, two = Run.open(first), Run.open(second)
@@ -175,7 +175,7 @@ def diff(first: Path, second: Path, as_json: bool) -> None:
         click.echo()
         print_table(
             ("checkpoint", "benchmark", "metric", str(first), str(second)),
-            [(*key, _cell(a, decimals[key[2]]), _cell(b, decimals[key[2]])) for key, (a, b) in shown],
+            [(*key, cell(a, decimals[key[2]]), cell(b, decimals[key[2]])) for key, (a, b) in shown],
             (3, 4),
         )
 
@@ -232,13 +232,6 @@ def _figure(figure: Figure) -> dict[str, Any]:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def _cell(figure: Figure | None, decimals: int) -> str:
-    if figure is None:
-        return "-"
-    error = "" if figure.standard_error is None else f" ± {figure.standard_error:.{decimals}f}"
-    return f"{figure.value:.{decimals}f}{error}"
 
 
 def _short(value: object) -> str:

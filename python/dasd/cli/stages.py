@@ -1,56 +1,146 @@
-"""``dasd questions``, ``dasd sample`` ...: one kind of stage alone, on a run directory.
+"""``dasd questions``, ``dasd sample`` ...: one kind of stage alone, on a run directory or on files of responses.
 
 They differ in nothing but the kind and its words, so one function makes all of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from dasd.cli.options import override_option, plugins_option, print_table, quiet_option
+from dasd.cli.options import F, override_option, plugins_option, print_table, quiet_option
+
+if TYPE_CHECKING:
+    from dasd.store import Run
+
+ON_FILES = ("sample", "filter", "dedup", "score", "select")
+"""Kinds that need nothing but responses."""
+SUFFIXES = (".parquet", ".jsonl")
+_OR_FILES = ", or files of responses (.parquet, .jsonl), for which --run is"
 
 
 def _stage_command(kind: str, short: str, text: str) -> click.Command:
     @click.command(kind, help=_help(kind, short, text))
-    @click.argument("run", type=click.Path(path_type=Path, file_okay=False), metavar="RUN_DIR")
+    @click.argument(
+        "targets",
+        type=click.Path(path_type=Path),
+        metavar="RUN_DIR|FILE..." if kind in ON_FILES else "RUN_DIR",
+        nargs=-1,
+        required=True,
+    )
     @click.option(
         "--recipe", metavar="RECIPE", help="A recipe instead of the run's own; may start a new run."
     )
+    @_run_option(kind)
     @plugins_option
     @override_option
     @quiet_option
     def command(
-        run: Path, recipe: str | None, plugins: tuple[str, ...], overrides: tuple[str, ...], quiet: bool
+        targets: tuple[Path, ...],
+        recipe: str | None,
+        plugins: tuple[str, ...],
+        overrides: tuple[str, ...],
+        quiet: bool,
+        directory: Path | None = None,
     ) -> None:
-        from dasd.errors import InputError
-        from dasd.pipeline import Pipeline
-        from dasd.progress import Console
-
-        own = run / "recipe.yaml"
-        if recipe is None and not own.is_file():
-            raise InputError(f"{run} is not a run directory (no recipe.yaml); start one with --recipe RECIPE")
-        made = Pipeline.from_recipe(recipe or own, plugins, overrides, Console(quiet))
-        result = made.run(run, only=kind)
-        rows = [
-            (
-                stage.name,
-                ", ".join(f"{count} {frame}" for frame, count in stage.rows.items()),
-                _words(stage.summary),
-            )
-            for stage in result.stages()
-            if stage.kind == kind
-        ]
-        print_table(("stage", "rows", "figures"), rows)
+        if kind in ON_FILES and any(path.suffix in SUFFIXES and not path.is_dir() for path in targets):
+            _on_files(kind, targets, recipe, plugins, overrides, quiet, directory)
+        elif len(targets) > 1 or directory is not None:
+            raise click.UsageError(f"wanted one run directory{_OR_FILES if kind in ON_FILES else ''}")
+        else:
+            _on_run(kind, targets[0], recipe, plugins, overrides, quiet)
 
     return command
 
 
+def _run_option(kind: str) -> Callable[[F], F]:
+    """``--run DIR``, for those that take files."""
+    if kind not in ON_FILES:
+        return lambda command: command
+    return click.option(
+        "--run",
+        "directory",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+        help="Run directory for FILE; runs/ and the names of recipe and file when absent.",
+    )
+
+
+def _on_run(
+    kind: str,
+    run: Path,
+    recipe: str | None,
+    plugins: tuple[str, ...],
+    overrides: tuple[str, ...],
+    quiet: bool,
+) -> None:
+    from dasd.errors import InputError
+    from dasd.pipeline import Pipeline
+    from dasd.progress import Console
+
+    own = run / "recipe.yaml"
+    if recipe is None and not own.is_file():
+        raise InputError(f"{run} is not a run directory (no recipe.yaml); start one with --recipe RECIPE")
+    made = Pipeline.from_recipe(recipe or own, plugins, overrides, Console(quiet))
+    _print(made.run(run, only=kind), kind)
+
+
+def _on_files(
+    kind: str,
+    files: tuple[Path, ...],
+    recipe: str | None,
+    plugins: tuple[str, ...],
+    overrides: tuple[str, ...],
+    quiet: bool,
+    directory: Path | None,
+) -> None:
+    from dasd.cli.files import narrowed
+    from dasd.pipeline import RUNS, Pipeline
+    from dasd.progress import Console
+    from dasd.recipe import Recipe
+
+    if recipe is None:
+        raise click.UsageError(
+            f"--recipe RECIPE is needed with files: it says how to {kind} and which models"
+        )
+    made = Pipeline.from_recipe(
+        narrowed(Recipe.load(recipe, overrides, plugins), files), console=Console(quiet)
+    )
+    settings = made.recipe.settings
+    run = made.run(directory or RUNS / f"{settings.name}-{files[0].stem}", until=kind)
+    _print(run, kind)
+    click.echo(f"\nrows: {run.stage_directory(f'{kind}-{settings.stages[0].name}')}")
+
+
+def _print(run: Run, kind: str) -> None:
+    rows = [
+        (
+            stage.name,
+            ", ".join(f"{count} {frame}" for frame, count in stage.rows.items()),
+            _words(stage.summary),
+        )
+        for stage in run.stages()
+        if stage.kind == kind
+    ]
+    print_table(("stage", "rows", "figures"), rows)
+
+
 def _help(kind: str, short: str, text: str) -> str:
-    return (
+    on_run = (
         f"{short}\n\n{text} Stages that it reads must be done; a stage whose result stands is skipped.\n\n"
-        f"\b\nExample:\n  dasd {kind} runs/demo"
+    )
+    example = f"\b\nExample:\n  dasd {kind} runs/demo"
+    if kind not in ON_FILES:
+        return on_run + example
+    return (
+        f"{on_run}With FILE, Parquet or JSON lines of responses, the recipe's first off-policy stage takes them "
+        f"instead of the teacher's, and what comes before `{kind}` runs as well. A row has a `text`, a question "
+        "(`messages`, `question`, or a `question_id` of the recipe's questions) and where it is known "
+        f"`token_ids` and `logprobs`.\n\n{example}\n"
+        f"  dasd {kind} responses.jsonl --recipe my.yaml --run runs/mine"
     )
 
 

@@ -55,13 +55,14 @@ def table(found: list[Figure]) -> tuple[list[str], list[list[str]]]:
             figure = by_key.get((checkpoint, benchmark, metric)) or next(
                 (f for f in found if (f.checkpoint, f.metric) == (checkpoint, metric)), None
             )
-            cells.append(_cell(figure, decimals))
+            cells.append(cell(figure, decimals))
         rows.append(cells)
     headings = ["checkpoint"] if one_benchmark else ["checkpoint", "benchmark"]
     return [*headings, *(heading for _, heading, _ in MEASURES)], rows
 
 
-def _cell(figure: Figure | None, decimals: int) -> str:
+def cell(figure: Figure | None, decimals: int) -> str:
+    """``1.23 ± 0.04``, or ``-`` for no figure."""
     if figure is None:
         return "-"
     error = "" if figure.standard_error is None else f" ± {figure.standard_error:.{decimals}f}"

@@ -33,7 +33,7 @@ def dasd_register(registry: Registry) -> None:
     registry.filter("tool_calls", lambda _, __: ToolCallFilter(), doc="Drops tool and function calls.")
     registry.filter(
         "repetition",
-        lambda settings, _: RepetitionFilter(settings.repetition_share),
+        lambda settings, _: RepetitionFilter(settings.repetition_share, settings.loop_tokens),
         doc="Drops responses that loop, repeat paragraphs or sentences, or consist of repeated n-grams.",
     )
     registry.filter(

@@ -12,20 +12,19 @@ from dasd.records import Verdict
 
 __all__ = ["AnswerFilter", "RepetitionFilter", "repeated_share"]
 
-LOOP_TOKENS = 48
-"""A response that ends in a loop is dropped from this length of the loop on. Three equal tokens at the end
-(dots, zeros) are a loop by definition; this many aren't an accident."""
-
 
 class RepetitionFilter:
     """Drops responses that end in a loop, or of which too much was said before.
 
-    ``largest_share`` bounds three shares of a response: its tokens inside n-grams that began earlier
-    (phrases), its characters in sentences and in paragraphs that stood there before.
+    A block three times or more at the end is a loop once it has ``loop_tokens`` tokens: three equal tokens
+    (dots, zeros) are none, and what repeats before the end is judged by its share alone. ``largest_share``
+    bounds three shares of a response: its tokens inside n-grams that began earlier (phrases), its characters
+    in sentences and in paragraphs that stood there before.
     """
 
-    def __init__(self, largest_share: float) -> None:
+    def __init__(self, largest_share: float, loop_tokens: int) -> None:
         self._largest_share = largest_share
+        self._loop_tokens = loop_tokens
 
     def judge(self, responses: pl.DataFrame) -> pl.DataFrame:
         """By columns ``student_token_ids`` (less the end token), ``text`` and ``finish_reason``."""
@@ -43,8 +42,9 @@ class RepetitionFilter:
         )
 
     def _verdict(self, found: dict[str, float], text: str, sentence_ends: Sequence[int]) -> Verdict:
-        if found["loop_period"] and found["longest_run"] >= LOOP_TOKENS:
-            return dropped("repetition", f"ends in a loop of period {found['loop_period']} tokens")
+        if found["loop_tokens"] >= self._loop_tokens:
+            period = f"period {found['loop_period']} tokens"
+            return dropped("repetition", f"ends in a loop of {found['loop_tokens']} tokens, {period}")
         encoded = text.encode()
         starts = [0, *sentence_ends][:-1]
         sentences = [encoded[a:b].decode() for a, b in zip(starts, sentence_ends, strict=True)]

@@ -30,6 +30,7 @@ from dasd.miniature.world import (
     solve,
     split_of,
 )
+from dasd.progress import no_bars
 
 IGNORED = -100
 
@@ -83,7 +84,8 @@ def make(role: Role, plan: Plan, directory: Path, seed: int, steps: int) -> Llam
     started = time.perf_counter()
     tokens = train(model, tokenizer, plan, random.Random(f"{role}/{seed}"), steps)
     seconds = time.perf_counter() - started
-    model.save_pretrained(directory)
+    with no_bars():
+        model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     training = Training(role, seed, steps, plan.batch, tokens, plan.lr, plan.threads, round(seconds))
     write_json(directory / TRAINING_FILE, training)

@@ -20,6 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from dasd.miniature import ROLES, model_path
 from dasd.miniature.cards import FIGURES_FILE, Accuracy, Figures, write_card, write_json
 from dasd.miniature.world import STUDENT_HABITS, STYLES, Question, questions, style_of, style_prefix, verify
+from dasd.progress import no_bars
 
 EVALUATION_SEED = 1_000
 MAX_NEW_TOKENS = 128
@@ -52,7 +53,8 @@ def main() -> None:
 
 def measure(directory: Path, count: int, seeds: int, temperatures: Sequence[float]) -> Figures:
     """Measure the model in `directory` on `count` evaluation questions for each of `seeds` sampling seeds."""
-    model = AutoModelForCausalLM.from_pretrained(directory).train(False)
+    with no_bars():
+        model = AutoModelForCausalLM.from_pretrained(directory).train(False)
     tokenizer = AutoTokenizer.from_pretrained(directory)
     asked = questions(count, EVALUATION_SEED, "eval")
     accuracies: list[Accuracy] = []

@@ -20,12 +20,13 @@ intermediate result lies between 0 and 19. This module is pure Python and needs 
 
 from __future__ import annotations
 
-import hashlib
 import random
 import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
+
+from dasd.checksums import checksum
 
 Split = Literal["train", "eval"]
 
@@ -104,8 +105,7 @@ STUDENT_HABITS = Habits(
 
 def split_of(question: str) -> Split:
     """Return the split that owns `question`: decided by a hash of its text, so the two never share one."""
-    digest = hashlib.blake2b(question.encode(), digest_size=4).digest()
-    return "eval" if int.from_bytes(digest, "big") < EVAL_SHARE * 2**32 else "train"
+    return "eval" if int(checksum(question.encode(), 4), 16) < EVAL_SHARE * 2**32 else "train"
 
 
 def questions(count: int, seed: int, split: Split = "train") -> list[Question]:

@@ -14,6 +14,7 @@ from dasd.report.data import CheckpointFigures, FigureNote, ReportData
 from dasd.report.distilled import distilled_figures
 from dasd.report.page import Example, render
 from dasd.report.response import illustrative, sentence_views
+from dasd.schemas import SENTENCES
 from dasd.settings import OffPolicyStage
 from dasd.store import Run
 
@@ -32,10 +33,11 @@ EXAMPLE_SENTENCES = 80
 
 KL_NOTE = (
     "KL: mean over held-out teacher responses of log p_teacher − log p_student of the whole response, in "
-    "nats a response: the objective of sequence-level distillation itself, so lower is better. Each model "
-    "scores its own canonical tokenization of the same text. The true probability of a text sums over all "
-    "its tokenizations, so with two tokenizers the estimate carries that bias for both models. The bias of "
-    "the teacher's side is the same in every row: differences between rows are cleaner than the level."
+    "nats a response: the objective of sequence-level distillation itself, so lower is better. The teacher "
+    "counts with the tokens that it sampled, the student with its own tokenization of the same text. The true "
+    "probability of a text sums over all its tokenizations, so both are too small: the teacher's part lowers "
+    "the estimate, the student's raises it. The teacher's is the same in every row: differences between rows "
+    "are cleaner than the level."
 )
 
 
@@ -144,9 +146,7 @@ def _draw_sentences(
     why_not = "" if enough else "the teacher's responses carry no raw log-probabilities."
     gallery.add("density", "Response probability by temperature", why_not, density)
 
-    selects = series.stage_names(run, "select")
-    frames = [run.frame("sentences", name) for name in selects]
-    every = pl.concat(frames) if frames else run.frame("sentences")
+    every = series.selected_sentences(run)
     ids = series.sampled_ids(every, POSITION_RESPONSES, seed, "positions")
     sentences = series.rows_of(every, ids)
     _draw_positions(
@@ -278,4 +278,4 @@ def _example_sentences(run: Run, distilled: Distilled | None) -> tuple[pl.DataFr
         chosen = run.frame("verdicts", name).filter(pl.col("kept"))
         ids = series.sampled_ids(chosen, 64, run.record.seed, "example")
         return series.rows_of(run.frame("sentences", name), ids), name.removeprefix("select-")
-    return run.frame("sentences").head(0).collect(), ""
+    return SENTENCES.empty(), ""

@@ -131,8 +131,15 @@ class FlowRow(Part):
     kind: Literal["off-policy", "mixed-policy"]
     temperature: float
     questions: int | None
-    sampled: int | None
-    dropped_by_filter: dict[str, int] = Field(description="Responses dropped, by the filter's reason.")
+    sampled: int | None = Field(
+        description="Responses of the teacher; of a mixed-policy stage the student's own answers."
+    )
+    continued: int | None = Field(
+        None, description="Mixed-policy: answers that drifted, from which the teacher went on."
+    )
+    dropped_by_filter: dict[str, int] = Field(
+        description="Responses dropped, by the filter's reason; of a mixed-policy stage, continued ones."
+    )
     after_filter: int | None
     dropped_by_dedup: dict[str, int]
     after_dedup: int | None

@@ -18,6 +18,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 __all__ = [
     "COLOURS",
@@ -28,6 +29,7 @@ __all__ = [
     "RULE",
     "Drawing",
     "axes_row",
+    "spread_wide",
     "styled",
     "to_svg",
 ]
@@ -123,6 +125,20 @@ def axes_row(
         shared = axes[0] if share_y and axes else None
         axes.append(figure.add_subplot(grid[0, column], sharey=shared))
     return figure, axes
+
+
+def spread_wide(axes: Axes, values: Sequence[float], ratio: float = 20.0) -> bool:
+    """Make the y axis logarithmic where ``values`` spread so far that a linear one would hide the small ones.
+
+    Call it before limits are set. Returns whether it did; the words at the axis must then say so.
+    """
+    if min(values) <= 0 or max(values) < ratio * min(values):
+        return False
+    axes.set_yscale("log", subs=(1, 2, 5))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(values) < 200 * min(values) else (1,)))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.yaxis.set_minor_locator(NullLocator())
+    return True
 
 
 def to_svg(figure: Figure, name: str, description: str) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 
 import polars as pl
 from matplotlib.ticker import MaxNLocator
 
 from dasd.report.data import CheckpointFigures
-from dasd.report.drawing import COLOURS, INK, MUTED, Drawing, axes_row, styled, to_svg
+from dasd.report.drawing import COLOURS, INK, MUTED, Drawing, axes_row, spread_wide, styled, to_svg
 from dasd.report.numbers import count, plus_minus
 
 __all__ = ["checkpoints_figure", "losses_figure"]
@@ -30,15 +31,17 @@ def losses_figure(losses: pl.DataFrame) -> Drawing:
             group["loss"].to_numpy(),
             color=COLOURS[index % len(COLOURS)],
         )
-        axes.set_title(stage)
+        # About twelve bold letters an inch; a long name takes a second line.
+        axes.set_title(fill(stage, max(6, round(85 * widths[index] / sum(widths)))))
         axes.set_xlim(0, max(steps[index], 1))
         axes.xaxis.set_major_locator(
             MaxNLocator(nbins=max(2, round(6 * widths[index] / max(widths))), integer=True)
         )
         parts.append(f"{count(steps[index])} steps of {stage}")
-        if index:
-            axes.tick_params(labelleft=False)
-    all_axes[0].set_ylabel("loss (nats a token)")
+    wide = spread_wide(all_axes[0], losses["loss"].to_list())
+    for axes in all_axes[1:]:
+        axes.tick_params(labelleft=False)
+    all_axes[0].set_ylabel("loss (nats a token" + (", log scale)" if wide else ")"))
     figure.supxlabel("optimiser step", fontsize=9)
     n = "n = " + ", ".join(parts)
     title = "Training loss"
@@ -75,14 +78,17 @@ def checkpoints_figure(checkpoints: Sequence[CheckpointFigures], benchmark: str 
                 values.append(scale * found[0])
                 errors.append(scale * found[1])
         axes.errorbar(places, values, yerr=errors, fmt="o-", capsize=3, elinewidth=1.0, color=COLOURS[index])
+        logarithmic = name != "accuracy" and spread_wide(axes, values)
         following = [*values[1:], values[-1]]
         for place, value, error, after in zip(places, values, errors, following, strict=True):
-            # Beside the point, on the side that the line to the next one leaves free.
+            # Beside the point, on the side that the line to the next one leaves free, but not on the axis.
             rises = after > value
+            low = not logarithmic and value < 0.1 * max(values)
             axes.annotate(
                 plus_minus(value, error).partition(" ")[0],
                 (place, value),
-                xytext=(6, -11 if rises else 6),
+                xytext=(-3 if rises and low else 6, 8 if low else -11 if rises else 6),
+                horizontalalignment="right" if rises and low else "left",
                 textcoords="offset points",
                 fontsize=8,
                 color=INK,
@@ -100,11 +106,17 @@ def checkpoints_figure(checkpoints: Sequence[CheckpointFigures], benchmark: str 
                 color=MUTED,
                 va="top",
             )
-        axes.set_title(words)
-        axes.set_ylim(bottom=0 if min(values) >= 0 else None)
+        axes.set_title(words.replace(")", ", log scale)") if logarithmic else words)
+        if not logarithmic:
+            axes.set_ylim(bottom=0 if min(values) >= 0 else None)
         axes.margins(y=0.18)
         axes.set_xlim(-0.3, len(students) - 0.5)
-        axes.set_xticks(range(len(students)), [checkpoint.name for checkpoint in students])
+        names = [checkpoint.name for checkpoint in students]
+        # About eighty letters of ticks fit side by side in the whole figure.
+        axes.set_xticks(range(len(names)), names)
+        if max(map(len, names)) * len(names) * len(panels) > 80:
+            for label in axes.get_xticklabels():
+                label.set(rotation=20, horizontalalignment="right", rotation_mode="anchor")
     sizes = sorted(
         {
             f"{count(metric.n)} {'held-out responses' if name.startswith('kl') else 'questions'}"

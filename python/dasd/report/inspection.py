@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from dasd.errors import InputError
 from dasd.report.numbers import finite
 from dasd.report.response import SentenceView, sentence_views
-from dasd.report.series import rows_of
+from dasd.report.series import rows_of, selected_sentences
 from dasd.store import Run
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
 Grade = Callable[[pl.DataFrame], pl.Series]
 """Rows with question_id and text to nullable Booleans."""
 
-REPORT = "report"
 CANDIDATES_SHOWN = 8
 
 
@@ -224,20 +223,15 @@ def sample(run: Run, sample_id: str, grade: Grade) -> Sample:
 
 def _sentences(run: Run, sample_id: str, text: str) -> list[SentenceView]:
     """Its sentences; those with the third probability, where the report has scored it."""
-    rows = run.frame("sentences", with_stage=True).filter(pl.col("sample_id") == sample_id)
-    found = rows.collect(engine="streaming")
-    if not found.height:
-        return []
-    owners = found["run_stage"].unique(maintain_order=True).to_list()
-    owner = REPORT if REPORT in owners else owners[0]
-    return sentence_views(text, found.filter(pl.col("run_stage") == owner))
+    rows = run.frame("sentences").filter(pl.col("sample_id") == sample_id)
+    return sentence_views(text, rows.collect(engine="streaming"))
 
 
 def _kinds(run: Run, sample_ids: Sequence[str]) -> dict[str, dict[str, int]]:
     """Sentences by kind of each sample that has any, under teacher and student."""
-    owned = run.frame("sentences", with_stage=True).filter(pl.col("run_stage") != REPORT)
     counts = (
-        owned.filter(pl.col("sample_id").is_in(list(sample_ids)))
+        selected_sentences(run)
+        .filter(pl.col("sample_id").is_in(list(sample_ids)))
         .group_by("sample_id", "kind")
         .len()
         .collect(engine="streaming")

@@ -122,7 +122,7 @@ def render(data: ReportData, drawings: Mapping[str, Drawing], example: Example |
             domains=tables.domain_tables(data),
             selection=tables.selection_table(data),
             distilled=tables.distilled_table(data),
-            flow=tables.flow_table(data),
+            flows=tables.flow_tables(data),
             dropped=tables.dropped_table(data),
             training=tables.training_table(data),
             times=tables.time_table(data),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import polars as pl
 
+from dasd.schemas import SENTENCES
 from dasd.seeds import uniform
 from dasd.store import Run
 
@@ -20,6 +21,7 @@ __all__ = [
     "rows_of",
     "sampled_ids",
     "selected_ids",
+    "selected_sentences",
     "stage_names",
 ]
 
@@ -57,6 +59,12 @@ def selected_ids(run: Run, stage: str) -> list[str]:
     """The samples that a select stage kept, in its order."""
     verdicts = run.frame("verdicts", stage).filter(pl.col("kept")).select("sample_id")
     return verdicts.collect().to_series().to_list()
+
+
+def selected_sentences(run: Run) -> pl.LazyFrame:
+    """SENTENCES rows of every select stage: all scored candidates, kinds by teacher and student alone."""
+    frames = [run.frame("sentences", stage) for stage in stage_names(run, "select")]
+    return pl.concat(frames) if frames else SENTENCES.empty().lazy()
 
 
 def response_probabilities(run: Run, stages: Sequence[str], limit: int, seed: int) -> pl.DataFrame:

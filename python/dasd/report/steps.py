@@ -33,12 +33,15 @@ def flow(run: Run) -> tuple[FlowRow, ...]:
             filtered = _judged(run, f"filter-{stage.name}", done)
             deduplicated = _judged(run, f"dedup-{stage.name}", done)
             selected = _judged(run, f"select-{stage.name}", done).kept
-            source = own = f"sample-{stage.name}"
+            questions, sampled = _sampled(run, f"sample-{stage.name}", done)
+            continued = None
         else:
             filtered = _judged(run, f"mix-{stage.name}", done)
+            # An answer that didn't drift met no filter.
+            filtered.dropped.pop("not_drifted", None)
             deduplicated, selected = _Step(None, {}), None
-            source, own = f"mix-{stage.name}", f"mix-{stage.name}-student"
-        questions, sampled = _sampled(run, source, done, own)
+            questions, sampled = _sampled(run, f"mix-{stage.name}", done, author=f"mix-{stage.name}-student")
+            _, continued = _sampled(run, f"mix-{stage.name}", done)
         count, tokens = trained.get(stage.name, (None, None))
         rows.append(
             FlowRow(
@@ -47,6 +50,7 @@ def flow(run: Run) -> tuple[FlowRow, ...]:
                 temperature=stage.temperature,
                 questions=questions,
                 sampled=sampled,
+                continued=continued,
                 dropped_by_filter=filtered.dropped,
                 after_filter=filtered.kept,
                 dropped_by_dedup=deduplicated.dropped,
@@ -59,12 +63,16 @@ def flow(run: Run) -> tuple[FlowRow, ...]:
     return tuple(rows)
 
 
-def _sampled(run: Run, stage: str, done: set[str], own: str) -> tuple[int | None, int | None]:
-    """Questions asked and responses drawn by a stage: rows of SAMPLES whose own ``stage`` is ``own``."""
+def _sampled(run: Run, stage: str, done: set[str], author: str = "") -> tuple[int | None, int | None]:
+    """Questions and responses among the SAMPLES that a stage wrote as ``author``, in its own name if empty.
+
+    A mix stage writes the student's answers as ``mix-NAME-student``, what the teacher continued as
+    ``mix-NAME``.
+    """
     if stage not in done:
         return None, None
-    drawn = run.frame("samples", stage).filter(pl.col("stage") == own)
-    rows = drawn.select(pl.col("question_id").n_unique(), pl.len().alias("responses"))
+    own = run.frame("samples", stage).filter(pl.col("stage") == (author or stage))
+    rows = own.select(pl.col("question_id").n_unique(), pl.len().alias("responses"))
     questions, responses = rows.collect(engine="streaming").row(0)
     return int(questions), int(responses)
 

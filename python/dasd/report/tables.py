@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dasd.progress import human_seconds
-from dasd.report.data import CheckpointFigures, FlowRow, Metric, ReportData
+from dasd.report.data import CheckpointFigures, FlowRow, Metric, ReportData, SelectionFigures
 from dasd.report.numbers import MISSING, count, decimal, number, percent, plus_minus, short
 
 __all__ = [
@@ -15,7 +15,7 @@ __all__ = [
     "distilled_table",
     "domain_tables",
     "dropped_table",
-    "flow_table",
+    "flow_tables",
     "headline_tables",
     "selection_table",
     "time_table",
@@ -131,68 +131,47 @@ def domain_tables(data: ReportData) -> list[TextTable]:
 
 
 def selection_table(data: ReportData) -> TextTable | None:
-    """What selection did at each temperature."""
+    """What selection did, a column a temperature."""
     if not data.selections:
         return None
-    rows = [
-        (
-            f"{item.stage}, T = {item.temperature:g}",
-            f"{count(item.selected)} of {count(item.candidates)}",
-            _percent(item.teacher_share),
-            _percent(item.student_share),
-            _percent(item.common_share),
-            decimal(item.score_length_correlation),
-            f"{number(item.tokens_mean_before)} → {number(item.tokens_mean_after)}",
-            _percent(item.agreement_longest),
-            _percent(item.agreement_random),
-            MISSING
-            if item.wrong_before is None and item.wrong_after is None
-            else f"{_percent(item.wrong_before)} → {_percent(item.wrong_after)}",
-        )
-        for item in data.selections
+    figures: list[tuple[str, Callable[[SelectionFigures], str]]] = [
+        ("candidates", lambda item: count(item.candidates)),
+        ("selected", lambda item: count(item.selected)),
+        ("sentences of the candidates", lambda item: count(item.sentences)),
+        ("Teacher sentences, %", lambda item: _percent(item.teacher_share)),
+        ("Student sentences, %", lambda item: _percent(item.student_share)),
+        ("Common sentences, %", lambda item: _percent(item.common_share)),
+        ("length, tokens", lambda item: _change(item.tokens_mean_before, item.tokens_mean_after, number)),
+        ("wrong answers, %", lambda item: _change(item.wrong_before, item.wrong_after, _percent)),
+        ("correlation of score and length", lambda item: decimal(item.score_length_correlation)),
+        ("same as the longest, %", lambda item: _percent(item.agreement_longest)),
+        ("same as a random one, %", lambda item: _percent(item.agreement_random)),
     ]
     first = data.selections[0]
-    sentences = ", ".join(count(item.sentences) for item in data.selections)
     return TextTable(
         caption="Selection by temperature",
-        head=(
-            "stage",
-            "selected",
-            "Teacher,\u00a0%",
-            "Student,\u00a0%",
-            "Common,\u00a0%",
-            "score ~ length",
-            "length",
-            "as longest,\u00a0%",
-            "as random,\u00a0%",
-            "wrong,\u00a0%",
-        ),
-        rows=tuple(rows),
-        note=f"Selector {first.selector}, β = {first.beta:g}. Teacher, Student, Common: shares of the "
-        f"candidates' sentences (n = {sentences}). score ~ length: rank correlation of the selector's score "
-        "with the response's length in tokens. Length and wrong answers: among the candidates → among the "
-        "selected. As longest, as random: share of the questions with a choice where these would select the "
-        "same.",
+        head=("stage", *(f"{item.stage}, T\u00a0=\u00a0{item.temperature:g}" for item in data.selections)),
+        rows=tuple((what, *(show(item) for item in data.selections)) for what, show in figures),
+        note=f"Selector {first.selector}, β = {first.beta:g}. Teacher, Student and Common sentences: shares of "
+        "the candidates' sentences. Length (mean, in the student's tokens) and wrong answers: among the "
+        "candidates → among the selected. Correlation: of ranks, between the selector's score and the "
+        "response's length. Same as: share of the questions with a choice where that would be selected too.",
     )
 
 
-def flow_table(data: ReportData) -> TextTable | None:
-    """From samples to trained tokens, a row a training stage."""
-    if not data.flow:
-        return None
-    rows = [
-        (
-            row.stage,
-            count(row.questions),
-            count(row.sampled),
-            _left(row.after_filter, row.dropped_by_filter),
-            _left(row.after_dedup, row.dropped_by_dedup),
-            count(row.selected),
-            count(row.trained_rows),
-            short(row.trained_tokens),
-        )
-        for row in data.flow
-    ]
+def flow_tables(data: ReportData) -> list[TextTable]:
+    """From samples to trained tokens: one table of the off-policy stages, one of the mixed-policy ones."""
+    off_policy = [row for row in data.flow if row.kind == "off-policy"]
+    mixed = [row for row in data.flow if row.kind == "mixed-policy"]
+    tables = []
+    if off_policy:
+        tables.append(_off_policy_table(off_policy))
+    if mixed:
+        tables.append(_mixed_table(mixed))
+    return tables
+
+
+def _off_policy_table(flow: Sequence[FlowRow]) -> TextTable:
     return TextTable(
         caption="From samples to training rows",
         head=(
@@ -205,10 +184,47 @@ def flow_table(data: ReportData) -> TextTable | None:
             "trained rows",
             "trained tokens",
         ),
-        rows=tuple(rows),
-        note="Counts of responses. Trained tokens: tokens with loss, once through the data. Of a "
-        "mixed-policy stage, sampled are the student's answers, after filters those that drifted, were "
-        "finished by the teacher and passed; its trained rows hold off-policy responses for balance too.",
+        rows=tuple(
+            (
+                row.stage,
+                count(row.questions),
+                count(row.sampled),
+                _left(row.after_filter, row.dropped_by_filter),
+                _left(row.after_dedup, row.dropped_by_dedup),
+                count(row.selected),
+                count(row.trained_rows),
+                short(row.trained_tokens),
+            )
+            for row in flow
+        ),
+        note="Counts of the teacher's responses. Trained tokens: tokens with loss, once through the data.",
+    )
+
+
+def _mixed_table(flow: Sequence[FlowRow]) -> TextTable:
+    return TextTable(
+        caption="From the student's answers to training rows",
+        head=(
+            "stage",
+            "student's answers",
+            "continued by the teacher",
+            "after filters",
+            "trained rows",
+            "trained tokens",
+        ),
+        rows=tuple(
+            (
+                row.stage,
+                count(row.sampled),
+                count(row.continued),
+                _left(row.after_filter, row.dropped_by_filter),
+                count(row.trained_rows),
+                short(row.trained_tokens),
+            )
+            for row in flow
+        ),
+        note="One answer a question. The teacher goes on from those that drifted, which is to say hit their "
+        "cap. Trained rows: what passed the filters, and off-policy responses for balance.",
     )
 
 
@@ -232,10 +248,8 @@ def dropped_table(data: ReportData) -> TextTable | None:
         caption="Dropped responses by reason",
         head=("reason", *(row.stage for row in data.flow)),
         rows=tuple(rows),
-        note="The first filter that drops a response names the reason. Not drifted: the student's answer "
-        "ended by itself, so the teacher has nothing to take over."
-        if ("filters", "not_drifted") in reasons
-        else "The first filter that drops a response names the reason.",
+        note="The first filter that drops a response names the reason. Of a mixed-policy stage, responses "
+        "that the teacher continued.",
     )
 
 
@@ -314,6 +328,10 @@ def _with_error(metric: Metric | None, *, as_percent: bool = False) -> str:
 def _left(kept: int | None, dropped: dict[str, int]) -> str:
     lost = sum(dropped.values())
     return count(kept) + (f" (−{count(lost)})" if kept is not None and lost else "")
+
+
+def _change(before: float | None, after: float | None, show: Callable[[float | None], str]) -> str:
+    return MISSING if before is None and after is None else f"{show(before)} → {show(after)}"
 
 
 def _dropped(row: FlowRow, step: str) -> dict[str, int]:

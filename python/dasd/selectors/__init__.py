@@ -6,7 +6,12 @@ time.
 
 from __future__ import annotations
 
-from dasd.api import hookimpl
+from collections.abc import Callable
+from typing import NamedTuple
+
+from pydantic import BaseModel
+
+from dasd.api import Selector, SelectSettings, hookimpl
 from dasd.registry import Registry
 from dasd.selectors.counts import DivergenceOptions, DivergenceSelector, FewestSelector, RatioSelector
 from dasd.selectors.lengths import LengthMatchedSelector, LongestSelector, RandomSelector
@@ -16,52 +21,62 @@ from dasd.selectors.options import NoOptions
 __all__ = ["dasd_register"]
 
 
-@hookimpl
-def dasd_register(registry: Registry) -> None:
-    """Register the eight built-in selectors."""
-    registry.selector(
+class _BuiltIn(NamedTuple):
+    """What ``registry.selector`` is told."""
+
+    name: str
+    make: Callable[[SelectSettings, int], Selector]
+    doc: str
+    needs_logprobs: bool = False
+    options: type[BaseModel] = NoOptions
+
+
+def _divergence(settings: SelectSettings, _: int) -> Selector:
+    return DivergenceSelector(DivergenceOptions.model_validate(settings.options))
+
+
+def _naturalness(settings: SelectSettings, _: int) -> Selector:
+    return NaturalnessSelector(NaturalnessOptions.model_validate(settings.options))
+
+
+_BUILT_IN = (
+    _BuiltIn(
         "divergence",
-        lambda settings, _: DivergenceSelector(DivergenceOptions.model_validate(settings.options)),
+        _divergence,
+        "Most Teacher sentences; with length_control, most beyond what the length predicts.",
+        needs_logprobs=True,
         options=DivergenceOptions,
-        doc="Most Teacher sentences; with length_control, most beyond what the length predicts.",
-        needs_logprobs=True,
-    )
-    registry.selector(
-        "ratio",
-        lambda _, __: RatioSelector(),
-        options=NoOptions,
-        doc="Largest share of Teacher sentences.",
-        needs_logprobs=True,
-    )
-    registry.selector(
-        "fewest",
-        lambda _, __: FewestSelector(),
-        options=NoOptions,
-        doc="Fewest Teacher sentences (a control).",
-        needs_logprobs=True,
-    )
-    registry.selector(
-        "longest", lambda _, __: LongestSelector(), options=NoOptions, doc="Most tokens of the student."
-    )
-    registry.selector(
-        "random", lambda _, seed: RandomSelector(seed), options=NoOptions, doc="A seeded draw (a control)."
-    )
-    registry.selector(
+    ),
+    _BuiltIn("ratio", lambda *_: RatioSelector(), "Largest share of Teacher sentences.", needs_logprobs=True),
+    _BuiltIn(
+        "fewest", lambda *_: FewestSelector(), "Fewest Teacher sentences (a control).", needs_logprobs=True
+    ),
+    _BuiltIn("longest", lambda *_: LongestSelector(), "Most tokens of the student."),
+    _BuiltIn("random", lambda _, seed: RandomSelector(seed), "A seeded draw (a control)."),
+    _BuiltIn(
         "length-matched",
         lambda _, seed: LengthMatchedSelector(seed),
-        options=NoOptions,
-        doc="Random, with the length ranks that divergence picks (a control).",
+        "Random, with the length ranks that divergence picks (a control).",
         needs_logprobs=True,
-    )
-    registry.selector(
+    ),
+    _BuiltIn(
         "grape",
-        lambda _, __: GrapeSelector(),
-        options=NoOptions,
-        doc="Closest to the student: highest mean log-probability under it.",
-    )
-    registry.selector(
+        lambda *_: GrapeSelector(),
+        "Closest to the student: highest mean log-probability under it.",
+    ),
+    _BuiltIn(
         "naturalness",
-        lambda settings, _: NaturalnessSelector(NaturalnessOptions.model_validate(settings.options)),
+        _naturalness,
+        "Local naturalness: the student's log-probability of each sentence given only the few before it.",
         options=NaturalnessOptions,
-        doc="Local naturalness: the student's log-probability of each sentence given only the few before it.",
-    )
+    ),
+)
+
+
+@hookimpl
+def dasd_register(registry: Registry) -> None:
+    """Register the built-in selectors."""
+    for one in _BUILT_IN:
+        registry.selector(
+            one.name, one.make, options=one.options, doc=one.doc, needs_logprobs=one.needs_logprobs
+        )

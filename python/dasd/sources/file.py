@@ -7,29 +7,30 @@ file isn't what the recipe takes it for.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from dasd.errors import InputError
+from dasd.records import BadRow
 from dasd.seeds import uniform
 from dasd.settings import QuestionSource
 from dasd.sources.rows import (
-    BadRow,
+    QUESTION_COLUMNS,
     messages_of,
     question_id,
+    question_of,
     question_row,
     questions_frame,
     text_of,
     warn_set_aside,
 )
+from dasd.sources.values import ValueFile
 
 __all__ = ["FileOptions", "FileQuestions"]
 
-QUESTION_COLUMNS = ("messages", "question", "prompt", "input", "problem")
 ID_COLUMNS = ("question_id", "id")
 
 
@@ -59,6 +60,11 @@ class FileOptions(BaseModel):
         description="Share of the questions, by a hash of their text, that belongs to evaluation. With it, "
         "one file serves as a source of both splits; 0: every question belongs to the split that asks.",
     )
+    repeats: bool = Field(
+        False,
+        description="Rows may repeat a question, as those of a file of responses do: the first counts and "
+        "nothing is said of the others.",
+    )
 
 
 class FileQuestions:
@@ -73,12 +79,11 @@ class FileQuestions:
         del seed  # the file's order decides
         options = FileOptions.model_validate(source.options)
         path = Path(options.path)
-        if not path.is_file():
-            raise InputError(f"{path}: no such question file; wanted a .jsonl or .parquet file")
+        values = ValueFile(path, "question")
         reader = _Reader(options, source.domain or "general", path.stem, split)
         bad: list[BadRow] = []
         total = 0
-        for number, value in _values(path):
+        for number, value in values:
             total += 1
             try:
                 if isinstance(value, ValueError):
@@ -105,7 +110,8 @@ class _Reader:
         """Take one value; ValueError says why it can't be a question."""
         if not isinstance(value, dict):
             raise ValueError(f"wanted a JSON object, got {type(value).__name__}")
-        messages = messages_of(self._question(value))
+        columns = (self.options.question,) if self.options.question else QUESTION_COLUMNS
+        messages = messages_of(question_of(value, columns))
         answer = text_of(value.get(self.options.answer), self.options.answer)
         verifier = text_of(value.get("verifier"), "verifier")
         if answer is not None and verifier is None:
@@ -131,15 +137,6 @@ class _Reader:
             )
         )
 
-    def _question(self, value: Mapping[str, object]) -> object:
-        wanted = (self.options.question,) if self.options.question else QUESTION_COLUMNS
-        for column in wanted:
-            if value.get(column) is not None:
-                return value[column]
-        raise ValueError(
-            f"no question: wanted a column {' or '.join(wanted)}, got {', '.join(value) or 'none'}"
-        )
-
     def _identifier(self, value: Mapping[str, object]) -> str | None:
         for column in (self.options.id,) if self.options.id else ID_COLUMNS:
             identifier = text_of(value.get(column), column)
@@ -149,6 +146,8 @@ class _Reader:
 
     def _unseen(self, number: int, content: str, identifier: str) -> bool:
         if content in self._first_by_content:
+            if self.options.repeats:
+                return False
             self.duplicates.append(BadRow(number, f"same question as row {self._first_by_content[content]}"))
             return False
         if identifier in self._first_by_id:
@@ -158,34 +157,6 @@ class _Reader:
         self._first_by_content[content] = number
         self._first_by_id[identifier] = number
         return True
-
-
-def _values(path: Path) -> Iterator[tuple[int, object]]:
-    """Numbered rows; a line that isn't JSON comes as the ValueError that says so."""
-    if path.suffix == ".parquet":
-        yield from enumerate(_parquet(path).iter_rows(named=True), 1)
-        return
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-                if not text:
-                    continue
-                value: object = json.loads(text)
-            except UnicodeDecodeError as error:
-                value = ValueError(f"not UTF-8: {error.reason} at byte {error.start} of the line")
-            except json.JSONDecodeError as error:
-                value = ValueError(f"not JSON: {error.msg} at column {error.colno}")
-            except RecursionError:
-                value = ValueError("not JSON: nested too deeply")
-            yield number, value
-
-
-def _parquet(path: Path) -> pl.DataFrame:
-    try:
-        return pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{path}: wanted a Parquet file, but it can't be read: {error}") from error
 
 
 def _refuse_bad_file(path: Path, total: int, bad: list[BadRow]) -> None:

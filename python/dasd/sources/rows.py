@@ -4,48 +4,29 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from dasd.records import Message
+from dasd.records import BadRow, Message, RowsSetAside
 from dasd.schemas import QUESTIONS
 from dasd.seeds import digest
 
 __all__ = [
-    "BadRow",
-    "RowsSetAside",
+    "QUESTION_COLUMNS",
     "messages_of",
     "question_id",
+    "question_of",
     "question_row",
     "questions_frame",
     "text_of",
     "warn_set_aside",
 ]
 
+QUESTION_COLUMNS = ("messages", "question", "prompt", "input", "problem")
+"""Columns of a user's file that may hold the question, the first that does counts."""
+
 _ROLES = ("system", "user", "assistant")
-
-
-@dataclass(frozen=True, slots=True)
-class BadRow:
-    """A row of a file that was set aside."""
-
-    row: int
-    """Line of a JSONL file or row of a Parquet file, from 1."""
-    reason: str
-
-
-class RowsSetAside(UserWarning):
-    """Warning that some rows of a file can't be used; carries them, so that the caller can list them."""
-
-    def __init__(self, path: Path, rows: Sequence[BadRow]) -> None:
-        self.path = path
-        self.rows = tuple(rows)
-        first = self.rows[0]
-        super().__init__(
-            f"{path}: {len(self.rows)} rows set aside, the first is row {first.row} ({first.reason})"
-        )
 
 
 def question_row(
@@ -78,6 +59,14 @@ def questions_frame(rows: Sequence[Mapping[str, object]]) -> pl.DataFrame:
 def question_id(messages: Sequence[Message]) -> str:
     """Hash of a conversation: the same messages have the same id wherever they come from."""
     return digest(*(part for message in messages for part in (message.role, message.content)))
+
+
+def question_of(value: Mapping[str, object], columns: Sequence[str] = QUESTION_COLUMNS) -> object:
+    """The first cell of ``columns`` that isn't null."""
+    for column in columns:
+        if value.get(column) is not None:
+            return value[column]
+    raise ValueError(f"no question: wanted a column {' or '.join(columns)}, got {', '.join(value) or 'none'}")
 
 
 def messages_of(value: object) -> list[Message]:

@@ -6,11 +6,12 @@ request, so they change results by rounding alone, and nobody wants to sample ag
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import JsonValue
 
+from dasd.checksums import file_checksum
 from dasd.errors import InputError
 from dasd.models import model_fingerprint
 from dasd.registry import Registry
@@ -18,6 +19,7 @@ from dasd.settings import FilterSettings, ModelSettings, QuestionSource, Trainer
 
 __all__ = [
     "engine_settings",
+    "files_settings",
     "filters_settings",
     "model_settings",
     "source_settings",
@@ -65,6 +67,11 @@ def source_settings(source: QuestionSource, registry: Registry) -> Settings:
     return settings
 
 
+def files_settings(paths: Sequence[str], reader: str) -> list[JsonValue]:
+    """Files by their content, wherever they lie. ``reader`` names in a message who wants them."""
+    return [{"content": _file_digest(Path(path), reader), "suffix": Path(path).suffix} for path in paths]
+
+
 def filters_settings(settings: FilterSettings, registry: Registry) -> Settings:
     """Section ``filters`` and who owns the filters that plugins bring."""
     return {
@@ -88,7 +95,6 @@ def verifier_versions(registry: Registry) -> Settings:
 
 def _file_digest(path: Path, reader: str) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "blake2b").hexdigest()
+        return file_checksum(path, size=64)
     except OSError as error:
         raise InputError(f"{reader}: {path} can't be read: {error.strerror}; wanted a file") from error

@@ -11,6 +11,7 @@ from dasd.stages.base import Stage
 from dasd.stages.dedup import DedupStage
 from dasd.stages.evaluate import EvaluateStage
 from dasd.stages.filter import FilterStage
+from dasd.stages.given import GivenSamplesStage
 from dasd.stages.mix import MixStage
 from dasd.stages.questions import QuestionsStage
 from dasd.stages.sample import SampleStage
@@ -92,7 +93,9 @@ def build_graph(recipe: Recipe, registry: Registry) -> list[Stage]:
     return stages
 
 
-def _sample(recipe: Recipe, registry: Registry, stage: OffPolicyStage) -> SampleStage:
+def _sample(recipe: Recipe, registry: Registry, stage: OffPolicyStage) -> Stage:
+    if stage.samples:
+        return GivenSamplesStage(recipe, registry, f"sample-{stage.name}", stage)
     return SampleStage(
         recipe,
         registry,

@@ -12,12 +12,13 @@ from pydantic import JsonValue
 
 from dasd.errors import InputError
 from dasd.recipe import Recipe
+from dasd.records import RowsSetAside
 from dasd.registry import Registry
 from dasd.schemas import QUESTIONS
 from dasd.settings import QuestionSource
-from dasd.sources.rows import RowsSetAside
 from dasd.stages import fingerprints
 from dasd.stages.base import StageContext
+from dasd.stages.set_aside import report_set_aside
 
 __all__ = ["QuestionsStage"]
 
@@ -59,7 +60,7 @@ class QuestionsStage:
         self._check_verifiers(both)
         context.writer.append("questions", both, key="all")
         context.writer.finish_unit("all")
-        self._report(context, set_aside)
+        report_set_aside(context, set_aside, SET_ASIDE_FILE)
         if shared.sum():
             context.console.warn(
                 f"{int(shared.sum())} training questions are evaluation questions too; left out of training"
@@ -103,20 +104,6 @@ class QuestionsStage:
             questions.get_column("verifier").drop_nulls().str.split(":").list.first().unique().sort()
         ):
             self.registry.component("verifier", verifier)
-
-    def _report(self, context: StageContext, set_aside: Sequence[RowsSetAside]) -> None:
-        if not set_aside:
-            return
-        lines = []
-        for warning in set_aside:
-            context.console.warn(f"{warning}; all of them: {SET_ASIDE_FILE} in the run directory")
-            lines += [
-                json.dumps(
-                    {"file": str(warning.path), "row": row.row, "reason": row.reason}, ensure_ascii=False
-                )
-                for row in warning.rows
-            ]
-        context.writer.artifact(SET_ASIDE_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def with_system_prompt(questions: pl.DataFrame, prompt: str | None) -> pl.DataFrame:

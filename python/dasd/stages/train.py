@@ -10,7 +10,6 @@ from pathlib import Path
 import polars as pl
 from pydantic import JsonValue
 
-from dasd.models import resolve_model
 from dasd.progress import Task
 from dasd.recipe import Recipe
 from dasd.records import Checkpoint, TrainProgress, TrainSpec
@@ -23,6 +22,7 @@ from dasd.stages.base import StageContext
 from dasd.stages.training_rows import RowMaker
 from dasd.stages.work import count_rows, finish_rows, kept_ids, messages_by_question, only, units
 from dasd.trainers.preflight import Preflight, preflight
+from dasd.trainers.start import StartModel, start_model
 
 __all__ = ["TrainStage", "balance_ids"]
 
@@ -77,10 +77,12 @@ class TrainStage:
         mixed = self._write_rows(context)
         output = context.writer.artifact(f"checkpoints/stage{self.number}")
         start = self._start(context)
+        if start.revision is not None:
+            context.writer.summarise({"start_revision": start.revision})
         if self.mix is not None and not mixed:
-            self._pass_on(context, start, output)
+            self._pass_on(context, start.directory, output)
             return
-        trained, labels = self._train(context, start, output)
+        trained, labels = self._train(context, start.directory, output)
         context.writer.summarise(
             {
                 "rows": labels.rows,
@@ -119,10 +121,10 @@ class TrainStage:
                 rows = only(unit.rows(samples), wanted)
                 finish_rows(context, "train", maker.rows(rows), unit)
 
-    def _start(self, context: StageContext) -> Path:
+    def _start(self, context: StageContext) -> StartModel:
         if self.previous is not None:
-            return context.inputs.artifact(self.previous)
-        return Path(resolve_model(self.recipe.settings.student.model))
+            return StartModel(context.inputs.artifact(self.previous), None)
+        return start_model(self.recipe.settings.student)
 
     def _pass_on(self, context: StageContext, start: Path, output: Path) -> None:
         """Nothing mixed to train on: the checkpoint before is this stage's too."""
@@ -159,6 +161,7 @@ class TrainStage:
             on_step=on_step,
         )
         shards = sorted(context.writer.directory.glob("part-train-*.parquet"))
+        # Here and not in a trainer: whichever is to move the weights gets checked labels, once.
         checked = preflight(shards, spec)
         context.console.info(f"{self.name}: labels of one example\n{checked.rendering}")
         with context.console.task(self.name, checked.steps, "steps") as task:

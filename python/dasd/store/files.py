@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: atomic durable writes, append-only lines, checksums, full disks."""
+"""Files that appear whole or not at all: atomic durable writes, append-only lines, full disks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from hashlib import blake2b
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -20,7 +19,8 @@ MIN_FREE_BYTES = 64 * 2**20
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FULL_WORDS = ("no space left on device", "disk quota exceeded", "(os error 28)", "(os error 122)")
-_CHUNK = 1 << 20
+_NO_ROOM = 1 << 20
+"""Free bytes below which a failed write is put down to a full disk."""
 
 
 def human_bytes(count: int) -> str:
@@ -88,21 +88,7 @@ def means_full(error: BaseException, directory: Path) -> bool:
             return True
         link = link.__cause__ or link.__context__
     # torch's writers report a full disk as an unexpected file position.
-    return isinstance(error, (OSError, RuntimeError)) and free_bytes(directory) < _CHUNK
-
-
-def checksum(data: bytes) -> str:
-    """blake2b of ``data``, 32 hexadecimal digits."""
-    return blake2b(data, digest_size=16).hexdigest()
-
-
-def file_checksum(path: Path) -> str:
-    """blake2b of a file's content, as ``checksum``."""
-    digest = blake2b(digest_size=16)
-    with path.open("rb") as file:
-        while block := file.read(_CHUNK):
-            digest.update(block)
-    return digest.hexdigest()
+    return isinstance(error, (OSError, RuntimeError)) and free_bytes(directory) < _NO_ROOM
 
 
 def canonical_json(value: object) -> bytes:

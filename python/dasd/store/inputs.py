@@ -31,7 +31,7 @@ class FinishedInputs:
     def frame(self, stage: str, frame: str) -> pl.LazyFrame:
         """Rows of a frame that a needed stage wrote; an empty frame with the schema's columns for none."""
         directory, manifest = self._get(stage)
-        return scan([directory.path / part.file for part in manifest.parts if part.frame == frame], frame)
+        return scan(directory.path, manifest.parts, frame)
 
     def summary(self, stage: str) -> Mapping[str, JsonValue]:
         """The summary that a needed stage wrote."""

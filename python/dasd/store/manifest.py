@@ -14,8 +14,9 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
+from dasd.checksums import checksum
 from dasd.errors import StoreError
-from dasd.store.files import canonical_json, checksum, write_whole
+from dasd.store.files import canonical_json, write_whole
 
 FORMAT = 1
 """Version of the layout of a run directory."""
@@ -95,15 +96,9 @@ class StageHeader(Record):
     started: str
 
 
-class Manifest(Record):
-    """``manifest.json``: written last; a stage that has one is done."""
+class Manifest(StageHeader):
+    """``manifest.json``: the header again and what was written. Comes last; a stage that has one is done."""
 
-    format: int = FORMAT
-    name: str
-    kind: str
-    fingerprint: str
-    needs: dict[str, str]
-    inputs: dict[str, str]
     settings: dict[str, JsonValue]
     dasd_version: str
     versions: dict[str, str]
@@ -113,7 +108,6 @@ class Manifest(Record):
     """Rows a frame."""
     artifacts: tuple[Artifact, ...]
     summary: dict[str, JsonValue]
-    started: str
     finished: str
     seconds: float
     """Working time over all starts of the stage."""

@@ -12,7 +12,7 @@ import yaml
 from pydantic import JsonValue, ValidationError
 
 from dasd.errors import InputError, StoreError
-from dasd.schemas import ALL
+from dasd.schemas import ALL, SENTENCES
 from dasd.settings import RecipeSettings
 from dasd.store.directory import EVENTS, RECIPE, RUN, RunDirectory
 from dasd.store.files import read_lines
@@ -27,6 +27,14 @@ def did_you_mean(wanted: str, known: Iterable[str]) -> str:
     """``"; did you mean 'x'?"`` for the known name nearest to ``wanted``, or ``"."``."""
     close = difflib.get_close_matches(wanted, list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else "."
+
+
+def _once(sentences: pl.LazyFrame) -> pl.LazyFrame:
+    """Without the rows of a response for which there are others that know the distilled model."""
+    distilled = sentences.filter(pl.col("p_distilled").is_not_null())
+    known = distilled.select("sample_id").unique()
+    rest = sentences.filter(pl.col("p_distilled").is_null())
+    return pl.concat([rest.join(known, on="sample_id", how="anti", maintain_order="left"), distilled])
 
 
 class Run:
@@ -107,19 +115,23 @@ class Run:
 
         ``with_stage`` adds column ``run_stage`` (string), the stage that wrote the row. No rows: an empty
         frame with the schema's columns. Raises InputError for a frame or stage that doesn't exist.
+
+        ``"sentences"`` over all stages holds each response once: where the distilled model has scored a
+        response for the report, its rows with ``p_distilled`` and the kinds by three models stand instead of
+        those of the select stage, which ``stage="select-NAME"`` gives for every response.
         """
         if name not in ALL:
             raise InputError(f"there is no frame {name!r}{did_you_mean(name, ALL)} Known: {', '.join(ALL)}")
         chosen = self._finished() if stage is None else {stage: self._get(stage)}
         frames = []
         for owner, (directory, manifest) in chosen.items():
-            files = [directory.path / part.file for part in manifest.parts if part.frame == name]
-            if files:
-                rows = scan(files, name)
+            if name in manifest.rows:
+                rows = scan(directory.path, manifest.parts, name)
                 frames.append(rows.with_columns(run_stage=pl.lit(owner)) if with_stage else rows)
         if frames:
-            return pl.concat(frames)
-        empty = scan([], name)
+            rows = pl.concat(frames)
+            return _once(rows) if name == SENTENCES.name and stage is None else rows
+        empty = ALL[name].empty().lazy()
         return empty.with_columns(run_stage=pl.lit(None, pl.String)) if with_stage else empty
 
     def report(self) -> dict[str, JsonValue]:

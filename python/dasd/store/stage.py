@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
 
+from dasd.checksums import file_checksum
 from dasd.errors import StoreError
 from dasd.schemas import ALL
 from dasd.store.files import (
     append_line,
-    file_checksum,
     mend_lines,
     read_lines,
     remove_tree,
@@ -41,9 +41,10 @@ KEPT = "artifacts"
 """Inside a superseded stage: its artifacts, by their paths in the run directory."""
 
 
-def scan(files: Sequence[Path], frame: str) -> pl.LazyFrame:
-    """The rows of some parts of one frame, in order; the schema's empty frame for no parts."""
-    return pl.scan_parquet(list(files), glob=False) if files else ALL[frame].empty().lazy()
+def scan(directory: Path, parts: Iterable[PartRecord], frame: str) -> pl.LazyFrame:
+    """The rows of one frame among a stage's parts, in order; the schema's empty frame if it has none."""
+    files = [directory / part.file for part in parts if part.frame == frame]
+    return pl.scan_parquet(files, glob=False) if files else ALL[frame].empty().lazy()
 
 
 class StageDirectory:

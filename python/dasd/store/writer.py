@@ -11,9 +11,10 @@ import polars as pl
 from pydantic import JsonValue
 
 from dasd import __version__
+from dasd.checksums import checksum
 from dasd.errors import StoreError
 from dasd.schemas import ALL, check
-from dasd.store.files import checksum, plain_json, remove_tree, sync, watch_disk, write_whole
+from dasd.store.files import plain_json, remove_tree, sync, watch_disk, write_whole
 from dasd.store.manifest import (
     ArtifactRecord,
     Manifest,
@@ -106,7 +107,7 @@ class DirectoryWriter:
 
     def read(self, frame: str) -> pl.LazyFrame:
         """What this stage has appended so far and a kill hasn't undone."""
-        return scan([self.directory / part.file for part in self._parts if part.frame == frame], frame)
+        return scan(self.directory, self._parts, frame)
 
     def artifact(self, relative: str) -> Path:
         """Claim a path inside the run directory; its parent exists, the path itself may not.

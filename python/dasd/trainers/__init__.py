@@ -1,7 +1,8 @@
 """Built-in trainers. This module only registers; torch is imported by the factory.
 
-What every trainer can use, whatever moves the weights: ``preflight`` (labels shown and refused),
-``rows`` (TRAIN shards as memory-mapped tokens), ``plan`` (which rows fill which pack of which step).
+What holds for every trainer, whatever moves the weights: stage ``train`` gives it the directory of ``start``
+and rows that have passed ``preflight`` (labels shown or refused). What a trainer can use besides: ``rows``
+(TRAIN shards as memory-mapped tokens), ``plan`` (which rows fill which pack of which step).
 """
 
 from __future__ import annotations

@@ -2,11 +2,12 @@
 
 Training needs rows in random order, which Parquet can't give; so the shards are streamed once into a flat
 file of the training's state directory. Lengths, masks and weights stay in memory: tens of bytes a row.
+That file is made anew at every start, so resume rests on the shards and a checksum, never on it; it goes with
+the state directory when the stage ends.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy.typing as npt
 import polars as pl
 
 from dasd.api import TRAIN
+from dasd.checksums import hasher
 from dasd.schemas import check
 
 _READ_ROWS = 4096
@@ -73,7 +75,7 @@ def load_rows(shards: Sequence[Path], directory: Path) -> TrainRows:
     """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "tokens.u32"
-    digest = hashlib.blake2b(digest_size=16)
+    digest = hasher()
     lengths: list[npt.NDArray[Any]] = []
     runs: list[npt.NDArray[Any]] = []
     run_counts: list[npt.NDArray[Any]] = []

@@ -22,6 +22,9 @@ pub struct Repetition {
     pub repeated_share: f32,
     /// Smallest period of which the row ends in at least three repeats; 0 without such an ending.
     pub loop_period: u32,
+    /// Length of that ending: the longest one of period `loop_period`, its first block included.
+    /// Three equal tokens are an ending already; how many make a loop worth dropping is the caller's.
+    pub loop_tokens: u32,
 }
 
 /// Measures the repetition of each row; null rows give `None`.
@@ -36,10 +39,12 @@ pub fn repetition(rows: &[Row<'_, u32>], stop: &Stop) -> Result<Vec<Option<Repet
                     let problem = format!("wanted less than 2^32 tokens, got {}", tokens.len());
                     return Err(Error::row(row, problem));
                 }
+                let (loop_period, loop_tokens) = ending_loop(tokens);
                 Ok(Some(Repetition {
                     longest_run: longest_run(tokens, stop)?,
                     repeated_share: repeated_share(tokens, &mut seen),
-                    loop_period: loop_period(tokens),
+                    loop_period,
+                    loop_tokens,
                 }))
             })
             .collect::<Result<Vec<_>, _>>()
@@ -145,8 +150,9 @@ fn repeated_share(tokens: &[u32], seen: &mut HashTable<(u64, u32)>) -> f32 {
     (covered as f64 / tokens.len() as f64) as f32
 }
 
-/// Smallest `p` such that the last `3 p` tokens have period `p`, or 0. Z-function of the reversed row.
-fn loop_period(tokens: &[u32]) -> u32 {
+/// Smallest `p` such that the last `3 p` tokens have period `p`, and how many tokens at the end have
+/// that period; two zeros without one. Z-function of the reversed row.
+fn ending_loop(tokens: &[u32]) -> (u32, u32) {
     let n = tokens.len();
     let back = |i: usize| tokens[n - 1 - i];
     // Only periods up to a third of the row can repeat three times.
@@ -159,14 +165,14 @@ fn loop_period(tokens: &[u32]) -> u32 {
             length += 1;
         }
         if length >= (LOOP_REPEATS - 1) * p {
-            return p as u32;
+            return (p as u32, (p + length) as u32);
         }
         if p + length > right {
             (left, right) = (p, p + length);
         }
         z[p] = length;
     }
-    0
+    (0, 0)
 }
 
 #[cfg(test)]
@@ -220,11 +226,16 @@ mod tests {
     }
 
     #[test]
-    fn loop_period_is_its_definition() {
+    fn the_ending_loop_is_its_definition() {
         for row in rows() {
             let n = row.len();
-            let wanted = (1..=n / 3).find(|&p| (n - 2 * p..n).all(|i| row[i] == row[i - p])).unwrap_or(0);
-            assert_eq!(one(&row).loop_period, wanted as u32, "{row:?}");
+            let period = (1..=n / 3).find(|&p| (n - 2 * p..n).all(|i| row[i] == row[i - p])).unwrap_or(0);
+            let mut tokens = period;
+            while period > 0 && tokens < n && row[n - 1 - tokens] == row[n - 1 - tokens + period] {
+                tokens += 1;
+            }
+            let got = one(&row);
+            assert_eq!((got.loop_period, got.loop_tokens), (period as u32, tokens as u32), "{row:?}");
         }
     }
 
@@ -235,9 +246,13 @@ mod tests {
         assert_eq!(one(&[1, 1]).longest_run, 1);
         assert_eq!(one(&[1, 2, 3, 1, 2, 3]).longest_run, 3);
         assert_eq!(one(&[1, 2, 3, 1, 2]).longest_run, 0);
-        assert_eq!(one(&[9, 1, 2, 1, 2, 1, 2]).loop_period, 2);
-        assert_eq!(one(&[9, 1, 2, 1, 2]).loop_period, 0);
-        assert_eq!(one(&[5, 1, 1, 1]).loop_period, 1);
+        let ending = |row: &[u32]| (one(row).loop_period, one(row).loop_tokens);
+        assert_eq!(ending(&[9, 1, 2, 1, 2, 1, 2]), (2, 6));
+        assert_eq!(ending(&[9, 2, 1, 2, 1, 2, 1, 2]), (2, 7));
+        assert_eq!(ending(&[9, 1, 2, 1, 2]), (0, 0));
+        assert_eq!(ending(&[5, 1, 1, 1]), (1, 3));
+        // What looped before the end is no loop at the end.
+        assert_eq!(ending(&[1, 1, 1, 1, 1, 1, 9, 3, 3, 3]), (1, 3));
     }
 
     #[test]
@@ -269,6 +284,6 @@ mod tests {
         // Quadratic time is minutes in a debug build; this takes well under a second.
         assert!(started.elapsed().as_secs() < 20);
         assert_eq!(got[0].unwrap().longest_run, n - 1);
-        assert_eq!(got[5].unwrap().loop_period, 21_845);
+        assert_eq!((got[5].unwrap().loop_period, got[5].unwrap().loop_tokens), (21_845, n));
     }
 }

@@ -22,33 +22,31 @@ pub(crate) struct Imported {
 
 /// Takes over the memory of anything that exports Arrow; nothing is copied.
 pub(crate) fn import(name: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Imported> {
-    guard(|| {
-        if value.hasattr("__arrow_c_stream__")? {
-            let capsule = value.call_method0("__arrow_c_stream__")?.cast_into::<PyCapsule>()?;
-            let stream: NonNull<FFI_ArrowArrayStream> =
-                capsule.pointer_checked(Some(c"arrow_array_stream"))?.cast();
-            // SAFETY: a capsule of this name holds an initialised stream, by the PyCapsule interface;
-            // from_raw moves it out and marks the capsule's as released.
-            let reader = unsafe { ArrayStreamReader::from_raw(stream.as_ptr()) };
-            let reader = reader.map_err(|error| unreadable(name, &error))?;
-            let data_type = arrow_array::ArrayReader::field(&reader).data_type().clone();
-            let chunks = reader.collect::<Result<_, _>>().map_err(|error| unreadable(name, &error))?;
-            return Ok(Imported { name, data_type, chunks });
-        }
-        if value.hasattr("__arrow_c_array__")? {
-            let pair = value.call_method0("__arrow_c_array__")?.cast_into::<PyTuple>()?;
-            let (schema, array): (Bound<'_, PyCapsule>, Bound<'_, PyCapsule>) = pair.extract()?;
-            let schema: NonNull<FFI_ArrowSchema> = schema.pointer_checked(Some(c"arrow_schema"))?.cast();
-            let array: NonNull<FFI_ArrowArray> = array.pointer_checked(Some(c"arrow_array"))?.cast();
-            // SAFETY: capsules of these names hold an initialised schema and array, by the PyCapsule
-            // interface; the schema is only read, the array is moved out and marked as released.
-            let data = unsafe { from_ffi(FFI_ArrowArray::from_raw(array.as_ptr()), schema.as_ref()) };
-            let chunk = make_array(data.map_err(|error| unreadable(name, &error))?);
-            return Ok(Imported { name, data_type: chunk.data_type().clone(), chunks: vec![chunk] });
-        }
-        let got = value.get_type().name()?;
-        Err(wrong_type(name, "a polars Series or an Arrow array", format!("{got}: wrap it in polars.Series")))
-    })
+    if value.hasattr("__arrow_c_stream__")? {
+        let capsule = value.call_method0("__arrow_c_stream__")?.cast_into::<PyCapsule>()?;
+        let stream: NonNull<FFI_ArrowArrayStream> =
+            capsule.pointer_checked(Some(c"arrow_array_stream"))?.cast();
+        // SAFETY: a capsule of this name holds an initialised stream, by the PyCapsule interface;
+        // from_raw moves it out and marks the capsule's as released.
+        let reader = unsafe { ArrayStreamReader::from_raw(stream.as_ptr()) };
+        let reader = reader.map_err(|error| unreadable(name, &error))?;
+        let data_type = arrow_array::ArrayReader::field(&reader).data_type().clone();
+        let chunks = reader.collect::<Result<_, _>>().map_err(|error| unreadable(name, &error))?;
+        return Ok(Imported { name, data_type, chunks });
+    }
+    if value.hasattr("__arrow_c_array__")? {
+        let pair = value.call_method0("__arrow_c_array__")?.cast_into::<PyTuple>()?;
+        let (schema, array): (Bound<'_, PyCapsule>, Bound<'_, PyCapsule>) = pair.extract()?;
+        let schema: NonNull<FFI_ArrowSchema> = schema.pointer_checked(Some(c"arrow_schema"))?.cast();
+        let array: NonNull<FFI_ArrowArray> = array.pointer_checked(Some(c"arrow_array"))?.cast();
+        // SAFETY: capsules of these names hold an initialised schema and array, by the PyCapsule
+        // interface; the schema is only read, the array is moved out and marked as released.
+        let data = unsafe { from_ffi(FFI_ArrowArray::from_raw(array.as_ptr()), schema.as_ref()) };
+        let chunk = make_array(data.map_err(|error| unreadable(name, &error))?);
+        return Ok(Imported { name, data_type: chunk.data_type().clone(), chunks: vec![chunk] });
+    }
+    let got = value.get_type().name()?;
+    Err(wrong_type(name, "a polars Series or an Arrow array", format!("{got}: wrap it in polars.Series")))
 }
 
 fn unreadable(name: &str, error: &ArrowError) -> PyErr {
@@ -75,11 +73,13 @@ impl Column {
         requested_schema: Option<Bound<'py, PyAny>>,
     ) -> PyResult<(Bound<'py, PyCapsule>, Bound<'py, PyCapsule>)> {
         drop(requested_schema);
-        let exported = to_ffi(&self.0.to_data());
-        let (array, schema) = exported.map_err(|error| PyValueError::new_err(error.to_string()))?;
-        let schema = PyCapsule::new_with_value(py, schema, c"arrow_schema")?;
-        let array = PyCapsule::new_with_value(py, array, c"arrow_array")?;
-        Ok((schema, array))
+        guard(|| {
+            let exported = to_ffi(&self.0.to_data());
+            let (array, schema) = exported.map_err(|error| PyValueError::new_err(error.to_string()))?;
+            let schema = PyCapsule::new_with_value(py, schema, c"arrow_schema")?;
+            let array = PyCapsule::new_with_value(py, array, c"arrow_array")?;
+            Ok((schema, array))
+        })
     }
 
     fn __len__(&self) -> usize {

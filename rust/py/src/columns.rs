@@ -15,7 +15,6 @@ use pyo3::prelude::*;
 
 use crate::capsule::{Imported, import};
 use crate::errors::{wrong_type, wrong_value};
-use crate::run::guard;
 
 /// A number that kernels take, and how it is read from the types that hold it.
 pub(crate) trait Item: ArrowNativeType {
@@ -131,6 +130,7 @@ impl<T: Item> ListChunk<T> {
 
 /// A column of lists of numbers.
 pub(crate) struct ListColumn<T: Item> {
+    name: &'static str,
     chunks: Vec<ListChunk<T>>,
 }
 
@@ -145,18 +145,26 @@ impl<T: Item> ListColumn<T> {
             first_row += chunk.bounds.rows();
             Ok(chunk)
         };
-        guard(|| Ok(Self { chunks: chunks.iter().map(read).collect::<PyResult<_>>()? }))
+        Ok(Self { name, chunks: chunks.iter().map(read).collect::<PyResult<_>>()? })
     }
 
-    /// The rows, borrowed; `None` is null.
-    pub(crate) fn rows(&self) -> Vec<Option<&[T]>> {
+    /// The rows, borrowed; `None` is null. `ValueError` for offsets that don't increase or reach too far.
+    pub(crate) fn rows(&self) -> PyResult<Vec<Option<&[T]>>> {
         let mut rows = Vec::with_capacity(self.chunks.iter().map(|chunk| chunk.bounds.rows()).sum());
         for chunk in &self.chunks {
-            rows.extend((0..chunk.bounds.rows()).map(|row| {
-                if chunk.is_null(row) { None } else { Some(&chunk.values[chunk.bounds.of(row)]) }
-            }));
+            for row in 0..chunk.bounds.rows() {
+                if chunk.is_null(row) {
+                    rows.push(None);
+                } else if let Some(values) = chunk.values.get(chunk.bounds.of(row)) {
+                    rows.push(Some(values));
+                } else {
+                    let wanted = format!("offsets that increase, up to {}", chunk.values.len());
+                    let got = format!("{:?}", chunk.bounds.of(row));
+                    return Err(wrong_value(self.name, rows.len(), &wanted, got));
+                }
+            }
         }
-        rows
+        Ok(rows)
     }
 }
 
@@ -212,28 +220,26 @@ fn list_chunk<T: Item>(
 /// A column of plain whole numbers without nulls, copied out.
 pub(crate) fn read_counts(name: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
     let Imported { name, data_type, chunks } = import(name, value)?;
-    guard(|| {
-        let mut counts = Vec::new();
-        for chunk in &chunks {
-            let mut refused = None;
-            let first_row = counts.len();
-            let numbers = u32::read(chunk, |row, got| {
-                refused.get_or_insert_with(|| (row, format!("{got:?}")));
-            });
-            let Some(numbers) = numbers else { return Err(wrong_type(name, u32::WANTED, &data_type)) };
-            let nulls = chunk.logical_nulls();
-            if let Some(row) =
-                (0..chunk.len()).find(|&row| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)))
-            {
-                return Err(wrong_value(name, first_row + row, u32::WANTED, "null"));
-            }
-            if let Some((row, got)) = refused {
-                return Err(wrong_value(name, first_row + row, u32::WANTED, got));
-            }
-            counts.extend_from_slice(&numbers);
+    let mut counts = Vec::new();
+    for chunk in &chunks {
+        let mut refused = None;
+        let first_row = counts.len();
+        let numbers = u32::read(chunk, |row, got| {
+            refused.get_or_insert_with(|| (row, format!("{got:?}")));
+        });
+        let Some(numbers) = numbers else { return Err(wrong_type(name, u32::WANTED, &data_type)) };
+        let nulls = chunk.logical_nulls();
+        if let Some(row) =
+            (0..chunk.len()).find(|&row| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)))
+        {
+            return Err(wrong_value(name, first_row + row, u32::WANTED, "null"));
         }
-        Ok(counts)
-    })
+        if let Some((row, got)) = refused {
+            return Err(wrong_value(name, first_row + row, u32::WANTED, got));
+        }
+        counts.extend_from_slice(&numbers);
+    }
+    Ok(counts)
 }
 
 /// A column of text.

@@ -7,7 +7,7 @@ mod pool;
 mod results;
 mod run;
 
-/// The extension module.
+/// The extension module. Every function runs inside `guard`: no panic reaches Python as one.
 #[pyo3::pymodule(gil_used = true)]
 mod _native {
     use std::thread;
@@ -22,13 +22,15 @@ mod _native {
     use crate::columns::{ListColumn, TextColumn, read_counts};
     use crate::errors::whole;
     use crate::results;
-    use crate::run::run;
+    use crate::run::{guard, run};
 
     #[pyfunction]
     fn sentence_ends(py: Python<'_>, text: &Bound<'_, PyAny>) -> PyResult<Column> {
-        let text = TextColumn::read("text", text)?;
-        let text = text.rows();
-        run(py, |stop| sentence::sentence_ends(&text, stop)).map(results::u32_lists)
+        guard(|| {
+            let text = TextColumn::read("text", text)?;
+            let text = text.rows();
+            run(py, |stop| sentence::sentence_ends(&text, stop)).map(results::u32_lists)
+        })
     }
 
     #[pyfunction]
@@ -38,13 +40,15 @@ mod _native {
         token_ends: &Bound<'_, PyAny>,
         sentence_ends: &Bound<'_, PyAny>,
     ) -> PyResult<Column> {
-        let logprobs = ListColumn::read("logprobs", logprobs)?;
-        let token_ends = ListColumn::read("token_ends", token_ends)?;
-        let sentence_ends = ListColumn::read("sentence_ends", sentence_ends)?;
-        let (logprobs, token_ends, sentence_ends) =
-            (logprobs.rows(), token_ends.rows(), sentence_ends.rows());
-        run(py, |stop| logprob::sentence_probabilities(&logprobs, &token_ends, &sentence_ends, stop))
-            .map(results::f32_lists)
+        guard(|| {
+            let logprobs = ListColumn::read("logprobs", logprobs)?;
+            let token_ends = ListColumn::read("token_ends", token_ends)?;
+            let sentence_ends = ListColumn::read("sentence_ends", sentence_ends)?;
+            let (logprobs, token_ends, sentence_ends) =
+                (logprobs.rows()?, token_ends.rows()?, sentence_ends.rows()?);
+            run(py, |stop| logprob::sentence_probabilities(&logprobs, &token_ends, &sentence_ends, stop))
+                .map(results::f32_lists)
+        })
     }
 
     #[pyfunction]
@@ -54,18 +58,22 @@ mod _native {
         student_probabilities: &Bound<'_, PyAny>,
         beta: f64,
     ) -> PyResult<Column> {
-        let teacher = ListColumn::read("teacher_probabilities", teacher_probabilities)?;
-        let student = ListColumn::read("student_probabilities", student_probabilities)?;
-        let (teacher, student) = (teacher.rows(), student.rows());
-        run(py, |stop| dasd_core::divergence::divergence(&teacher, &student, beta, stop))
-            .map(|rows| results::divergences(&rows))
+        guard(|| {
+            let teacher = ListColumn::read("teacher_probabilities", teacher_probabilities)?;
+            let student = ListColumn::read("student_probabilities", student_probabilities)?;
+            let (teacher, student) = (teacher.rows()?, student.rows()?);
+            run(py, |stop| dasd_core::divergence::divergence(&teacher, &student, beta, stop))
+                .map(|rows| results::divergences(&rows))
+        })
     }
 
     #[pyfunction]
     fn exact_duplicates(py: Python<'_>, tokens: &Bound<'_, PyAny>) -> PyResult<Column> {
-        let tokens = ListColumn::read("tokens", tokens)?;
-        let tokens = tokens.rows();
-        run(py, |stop| dedup::exact::exact_duplicates(&tokens, stop)).map(results::optional_numbers)
+        guard(|| {
+            let tokens = ListColumn::read("tokens", tokens)?;
+            let tokens = tokens.rows()?;
+            run(py, |stop| dedup::exact::exact_duplicates(&tokens, stop)).map(results::optional_numbers)
+        })
     }
 
     #[pyfunction]
@@ -77,23 +85,27 @@ mod _native {
         num_hashes: &Bound<'_, PyAny>,
         seed: &Bound<'_, PyAny>,
     ) -> PyResult<Column> {
-        let tokens = ListColumn::read("tokens", tokens)?;
-        let tokens = tokens.rows();
-        let settings = NearSettings {
-            threshold,
-            ngram: whole("ngram", ngram)?,
-            num_hashes: whole("num_hashes", num_hashes)?,
-            seed: whole("seed", seed)?,
-        };
-        run(py, |stop| dedup::near_duplicates(&tokens, settings, stop)).map(results::optional_numbers)
+        guard(|| {
+            let tokens = ListColumn::read("tokens", tokens)?;
+            let tokens = tokens.rows()?;
+            let settings = NearSettings {
+                threshold,
+                ngram: whole("ngram", ngram)?,
+                num_hashes: whole("num_hashes", num_hashes)?,
+                seed: whole("seed", seed)?,
+            };
+            run(py, |stop| dedup::near_duplicates(&tokens, settings, stop)).map(results::optional_numbers)
+        })
     }
 
     #[pyfunction]
     fn repetition(py: Python<'_>, tokens: &Bound<'_, PyAny>) -> PyResult<Column> {
-        let tokens = ListColumn::read("tokens", tokens)?;
-        let tokens = tokens.rows();
-        run(py, |stop| dasd_core::repetition::repetition(&tokens, stop))
-            .map(|rows| results::repetitions(&rows))
+        guard(|| {
+            let tokens = ListColumn::read("tokens", tokens)?;
+            let tokens = tokens.rows()?;
+            run(py, |stop| dasd_core::repetition::repetition(&tokens, stop))
+                .map(|rows| results::repetitions(&rows))
+        })
     }
 
     #[pyfunction]
@@ -103,36 +115,45 @@ mod _native {
         reference: &Bound<'_, PyAny>,
         ngram: &Bound<'_, PyAny>,
     ) -> PyResult<Column> {
-        let tokens = ListColumn::read("tokens", tokens)?;
-        let reference = ListColumn::read("reference", reference)?;
-        let (tokens, reference) = (tokens.rows(), reference.rows());
-        let ngram = whole("ngram", ngram)?;
-        run(py, |stop| dasd_core::overlap::overlap(&tokens, &reference, ngram, stop)).map(results::shares)
+        guard(|| {
+            let tokens = ListColumn::read("tokens", tokens)?;
+            let reference = ListColumn::read("reference", reference)?;
+            let (tokens, reference) = (tokens.rows()?, reference.rows()?);
+            let ngram = whole("ngram", ngram)?;
+            run(py, |stop| dasd_core::overlap::overlap(&tokens, &reference, ngram, stop)).map(results::shares)
+        })
     }
 
     #[pyfunction]
     fn pack(py: Python<'_>, lengths: &Bound<'_, PyAny>, capacity: &Bound<'_, PyAny>) -> PyResult<Column> {
-        let lengths = read_counts("lengths", lengths)?;
-        let capacity = whole("capacity", capacity)?;
-        run(py, |stop| dasd_core::pack::pack(&lengths, capacity, stop)).map(results::numbers)
+        guard(|| {
+            let lengths = read_counts("lengths", lengths)?;
+            let capacity = whole("capacity", capacity)?;
+            run(py, |stop| dasd_core::pack::pack(&lengths, capacity, stop)).map(results::numbers)
+        })
     }
 
-    /// Panics inside a kernel's wrapper; for the test that the interpreter outlives it.
+    /// Panics in a kernel, or before there is one; for the test that the interpreter outlives it.
     #[pyfunction]
-    fn _panic_for_test(py: Python<'_>) -> PyResult<()> {
-        run(py, |_| panic!("asked for by a test"))
+    fn _panic_for_test(py: Python<'_>, in_kernel: bool) -> PyResult<()> {
+        guard(|| {
+            assert!(in_kernel, "asked for by a test");
+            run(py, |_| panic!("asked for by a test"))
+        })
     }
 
     /// Works until stopped, at most for some seconds; for the test of Ctrl-C.
     #[pyfunction]
     fn _wait_for_test(py: Python<'_>, seconds: f64) -> PyResult<()> {
-        let until = Instant::now() + Duration::from_secs_f64(seconds);
-        run(py, |stop| {
-            while Instant::now() < until {
-                stop.check()?;
-                thread::yield_now();
-            }
-            Ok(())
+        guard(|| {
+            let until = Instant::now() + Duration::from_secs_f64(seconds);
+            run(py, |stop| {
+                while Instant::now() < until {
+                    stop.check()?;
+                    thread::yield_now();
+                }
+                Ok(())
+            })
         })
     }
 }

@@ -76,6 +76,7 @@ pub(crate) fn repetitions(rows: &[Option<Repetition>]) -> Column {
         ("longest_run", u32_field(rows, |row| row.longest_run)),
         ("repeated_share", Arc::new(repeated_share) as ArrayRef),
         ("loop_period", u32_field(rows, |row| row.loop_period)),
+        ("loop_tokens", u32_field(rows, |row| row.loop_tokens)),
     ];
     structs(fields, rows.iter().map(Option::is_some).collect())
 }

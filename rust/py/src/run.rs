@@ -66,7 +66,8 @@ where
     })
 }
 
-/// Runs what must stay on this thread, a panic made an exception.
+/// What every entry runs inside: a panic on this thread (reading arguments, making results) becomes an
+/// exception too. Left alone it would be a `PanicException`, which no `except Exception` catches.
 pub(crate) fn guard<T>(work: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| Err(panicked(&*payload)))
 }

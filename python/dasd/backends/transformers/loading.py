@@ -12,28 +12,15 @@ from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
 from dasd.backends.options import TransformersOptions
+from dasd.devices import pick_device
 from dasd.errors import InputError
 from dasd.models import check_model, resolve_model
+from dasd.progress import no_bars
 from dasd.settings import ModelSettings
 
-__all__ = ["load_model", "pick_device"]
+__all__ = ["load_model"]
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-
-
-def pick_device(device: str) -> torch.device:
-    """The device of a ``device`` setting; ``auto`` is the first GPU, else the CPU. Raises InputError."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        picked = torch.device(device)
-    except RuntimeError as error:
-        raise InputError(f"device {device!r}: wanted auto, cpu, cuda or cuda:N") from error
-    if picked.type not in ("cpu", "cuda"):
-        raise InputError(f"device {device!r}: wanted auto, cpu, cuda or cuda:N")
-    if picked.type == "cuda" and (picked.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"device {device!r}: torch sees {torch.cuda.device_count()} GPUs; use auto or cpu")
-    return picked
 
 
 def load_model(settings: ModelSettings, options: TransformersOptions) -> Any:
@@ -42,7 +29,7 @@ def load_model(settings: ModelSettings, options: TransformersOptions) -> Any:
     Raises InputError where the model can't be loaded or its files lack weights.
     """
     check_model(settings)
-    device = pick_device(settings.device)
+    device = pick_device(settings.device, f"model {settings.model}: device")
     try:
         with _quiet():
             loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -70,13 +57,10 @@ def load_model(settings: ModelSettings, options: TransformersOptions) -> Any:
 def _quiet() -> Iterator[None]:
     """Without transformers' own progress bars and notes on generation settings; its errors stay."""
     transformers_logging: Any = logging
-    bars = transformers_logging.is_progress_bar_enabled()
     verbosity = transformers_logging.get_verbosity()
-    transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     try:
-        yield
+        with no_bars():
+            yield
     finally:
         transformers_logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()

@@ -10,8 +10,8 @@ import polars as pl
 import torch
 from safetensors import SafetensorError
 
+from dasd.progress import no_bars
 from dasd.store.files import disk_full, means_full, remove_tree, sync
-from dasd.trainers.torch.model import no_bars
 
 _WRITTEN = ("config.json", "losses.parquet", "*.safetensors", "*.safetensors.index.json")
 """Made anew from the trained model; whatever else lies beside the start model's weights is copied."""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,25 +9,10 @@ from typing import Any
 import torch
 
 from dasd.api import InputError, TrainSpec
+from dasd.checksums import feed_file, hasher
+from dasd.progress import no_bars
 from dasd.trainers.torch import attention
 from dasd.trainers.torch.options import TorchOptions
-
-
-def device_of(name: str) -> torch.device:
-    """The device that ``trainer.device`` names; ``auto``: a CUDA device if there is one.
-
-    Raises InputError for a name that torch doesn't know or a device that isn't there.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(
-            f"trainer.device: {name!r} can't be used here ({error}); use auto, cpu, cuda or cuda:N"
-        ) from error
-    return device
 
 
 def attention_of(options: TorchOptions, spec: TrainSpec, device: torch.device) -> str:
@@ -93,24 +75,8 @@ def _checkpoint_layers(model: Any) -> None:
 
 def weights_fingerprint(directory: Path) -> str:
     """Hash of config and weights in a model directory: a changed start model means another training."""
-    digest = hashlib.blake2b(digest_size=16)
+    digest = hasher()
     for path in sorted([directory / "config.json", *directory.glob("*.safetensors")]):
         digest.update(path.name.encode())
-        with path.open("rb") as file:
-            while block := file.read(1 << 24):
-                digest.update(block)
+        feed_file(digest, path)
     return digest.hexdigest()
-
-
-@contextmanager
-def no_bars() -> Iterator[None]:
-    """Without the loading bars of transformers, which would cut through dasd's own."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from math import cos, pi
 
-from dasd.api import InputError, TrainerSettings
+from dasd.api import TrainerSettings
 
 
 def learning_rate(step: int, steps: int, settings: TrainerSettings) -> float:
     """Rate for optimiser step ``step`` of ``steps``, counted from 1: the last step has the minimum.
 
     Warm-up takes ``warmup_ratio`` of the steps, rounded; its last step has the peak.
-    Raises InputError when the minimum is above the peak.
     """
     peak, minimum = settings.learning_rate, settings.min_learning_rate
-    if minimum > peak:
-        raise InputError(
-            f"trainer.min_learning_rate = {minimum:g} is above trainer.learning_rate = {peak:g}; "
-            "the cosine goes down: set the minimum to the peak or below"
-        )
     warmup = round(settings.warmup_ratio * steps)
     if step <= warmup:
         return peak * step / warmup

@@ -8,18 +8,17 @@ from pathlib import Path
 import torch
 
 from dasd.api import Checkpoint, RecipeError, TrainerSettings, TrainSpec
+from dasd.devices import pick_device
 from dasd.store.files import watch_disk
 from dasd.trainers.plan import plan_training
-from dasd.trainers.preflight import preflight
 from dasd.trainers.rows import load_rows
 from dasd.trainers.torch.checks import try_model
 from dasd.trainers.torch.curve import Curve
 from dasd.trainers.torch.export import export_model
 from dasd.trainers.torch.loop import Loop
-from dasd.trainers.torch.model import attention_of, device_of, load_model, weights_fingerprint
+from dasd.trainers.torch.model import attention_of, load_model, weights_fingerprint
 from dasd.trainers.torch.optimizer import make_optimizers
 from dasd.trainers.torch.options import TorchOptions
-from dasd.trainers.torch.schedule import learning_rate
 from dasd.trainers.torch.state import Position, load_state, save_state, training_key
 
 
@@ -39,14 +38,11 @@ class TorchTrainer:
         """Train and leave the model in ``spec.output``, with every step's loss in ``losses.parquet`` there.
 
         A state is saved to ``spec.state`` every ``save_every`` steps, after the last, and on Ctrl-C. With
-        ``resume`` it is gone on from, if it belongs to this very training. Raises TrainingError for wrong
-        labels and for a loss or gradient that isn't finite, InputError for a start model that can't be
-        trained, DiskFullError.
+        ``resume`` it is gone on from, if it belongs to this very training. Raises TrainingError for a loss
+        or gradient that isn't finite, InputError for a start model that can't be trained, DiskFullError.
         """
         options = _options(spec.settings)
-        device = device_of(spec.settings.device)
-        preflight(shards, spec)
-        learning_rate(1, 1, spec.settings)
+        device = pick_device(spec.settings.device, "trainer.device")
         spec.state.mkdir(parents=True, exist_ok=True)
         with watch_disk(spec.state):
             rows = load_rows(shards, spec.state)

@@ -1,0 +1,92 @@
+"""Rows of a user's file, JSON lines or Parquet: read in order once, then any of them again by number."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from dasd.errors import InputError
+
+__all__ = ["ValueFile"]
+
+_ROWS_AT_ONCE = 256
+
+
+class ValueFile:
+    """A ``.parquet`` file, or JSON lines under any other name. Rows are never all in memory."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        """``what`` is in it, for messages: ``"question"``. Raises InputError for a file that isn't there."""
+        self.path = path
+        self.is_parquet = path.suffix == ".parquet"
+        if not path.is_file():
+            raise InputError(f"{path}: no such {what} file; wanted a .jsonl or .parquet file")
+        self._starts = array("Q")  # where each line starts, as far as the file was read
+
+    def __iter__(self) -> Iterator[tuple[int, object]]:
+        """Values and their numbers from 1: lines of JSON lines (empty ones are left out), rows of a table.
+
+        A line that isn't JSON comes as the ValueError that says so. Raises InputError for a torn Parquet file.
+        """
+        if self.is_parquet:
+            start = 0
+            while rows := self._rows(start, _ROWS_AT_ONCE):
+                yield from enumerate(rows, start + 1)
+                start += len(rows)
+            return
+        self._starts = array("Q")
+        place = 0
+        with self.path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                self._starts.append(place)
+                place += len(line)
+                try:
+                    text = _text(line, number)
+                    if not text:
+                        continue
+                    value: object = _json(text)
+                except ValueError as error:
+                    value = error
+                yield number, value
+
+    def take(self, numbers: Sequence[int]) -> list[object]:
+        """The values with these numbers, in their order, after the file was read once."""
+        if not numbers:
+            return []
+        if self.is_parquet:
+            first = min(numbers)
+            rows = self._rows(first - 1, max(numbers) - first + 1, [number - first for number in numbers])
+            return list(rows)
+        found = []
+        with self.path.open("rb") as lines:
+            for number in numbers:
+                lines.seek(self._starts[number - 1])
+                found.append(_json(_text(lines.readline(), number)))
+        return found
+
+    def _rows(self, start: int, count: int, chosen: Sequence[int] | None = None) -> list[object]:
+        try:
+            table = pl.scan_parquet(self.path, glob=False).slice(start, count).collect()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise InputError(f"{self.path}: wanted a Parquet file, but it can't be read: {error}") from error
+        return (table if chosen is None else table[list(chosen)]).rows(named=True)  # type: ignore[return-value]
+
+
+def _text(line: bytes, number: int) -> str:
+    try:
+        return line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8: {error.reason} at byte {error.start} of the line") from error
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON: {error.msg.removesuffix(' at')} at column {error.colno}") from error
+    except RecursionError as error:
+        raise ValueError("not JSON: nested too deeply") from error

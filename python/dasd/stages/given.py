@@ -1,0 +1,249 @@
+"""Stage ``sample`` of responses that lie in files: they take the place of sampling the teacher.
+
+Files are read twice. The first time every row is checked and the good ones are put in the order of the
+questions; the second time they are written unit by unit, and those without log-probabilities are scored by the
+teacher where the selector compares them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+from pydantic import JsonValue
+
+from dasd.chat import ChatTokenizer
+from dasd.errors import InputError
+from dasd.recipe import Recipe
+from dasd.records import BadRow, RowsSetAside, ScoringSpec
+from dasd.registry import Registry
+from dasd.schemas import SAMPLES
+from dasd.settings import OffPolicyStage
+from dasd.sources.values import ValueFile
+from dasd.stages import fingerprints
+from dasd.stages.base import StageContext
+from dasd.stages.given_rows import GivenReader
+from dasd.stages.sample import samples_summary
+from dasd.stages.score import score_requests
+from dasd.stages.set_aside import report_set_aside
+from dasd.stages.work import Unit, generate, messages_by_question, units
+
+__all__ = ["GivenSamplesStage"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a good response lies."""
+
+    file: int
+    row: int
+    question: int
+    """Number of its question."""
+    sample_id: str
+    candidate: int
+    has_logprobs: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GivenSamplesStage:
+    """Writes SAMPLES out of files, question by question."""
+
+    recipe: Recipe
+    registry: Registry
+    name: str
+    stage: OffPolicyStage
+    kind: str = field(default="sample", init=False)
+    needs: tuple[str, ...] = field(default=("questions",), init=False)
+
+    @property
+    def _scores(self) -> bool:
+        """Whether responses without log-probabilities get the teacher's."""
+        settings = self.recipe.settings
+        return (
+            self.registry.component("selector", settings.select.selector).needs_logprobs
+            and self.registry.component("teacher", settings.teacher.backend).gives_logprobs
+        )
+
+    def settings(self) -> Mapping[str, JsonValue]:
+        """The files' content, what rows without a column of their own get, and the teacher that checks them."""
+        settings = self.recipe.settings
+        teacher = (
+            fingerprints.engine_settings(settings.teacher, self.registry)
+            if self._scores
+            else fingerprints.model_settings(settings.teacher)
+        )
+        return {
+            "files": fingerprints.files_settings(self.stage.samples, f"samples of stage {self.stage.name!r}"),
+            "teacher": teacher,
+            "scores": self._scores,
+            "temperature": self.stage.temperature,
+            "top_p": settings.sampling.top_p,
+            "chunk": settings.sampling.chunk,
+        }
+
+    def run(self, context: StageContext) -> None:
+        """Check all rows, then write them, ``sampling.chunk`` a unit.
+
+        Raises InputError for a file that is missing, torn or empty, for one of which more than half of the
+        rows can't be used, and for responses whose log-probabilities are needed and can't be had.
+        """
+        settings = self.recipe.settings
+        questions = context.inputs.frame("questions", "questions").collect()
+        reader = GivenReader(
+            questions,
+            settings.questions.system_prompt,
+            ChatTokenizer.load(settings.teacher),
+            self.name,
+            {
+                "temperature": self.stage.temperature,
+                "top_p": settings.sampling.top_p,
+                "model": settings.teacher.model,
+            },
+        )
+        files = [ValueFile(Path(path), "response") for path in self.stage.samples]
+        places, set_aside = _check(files, reader, questions.get_column("question_id").to_list())
+        self._refuse_unknown_logprobs(files, places)
+        report_set_aside(context, set_aside, f"set-aside-{self.name}.jsonl")
+
+        def frames(unit: Unit) -> Iterator[pl.DataFrame]:
+            rows = pl.DataFrame(_rows(files, reader, unit.of(places)), schema=dict(SAMPLES.columns))
+            bare = rows.get_column("logprobs").is_null()
+            if not (self._scores and bare.any()):
+                yield rows
+                return
+            yield rows.filter(~bare)
+            yield from self._scored(context, rows.filter(bare))
+
+        generate(
+            context,
+            f"{self.name}: responses from files",
+            units(len(places), settings.sampling.chunk),
+            frames,
+            lambda unit: [place.sample_id for place in unit.of(places)],
+            "samples",
+        )
+        context.writer.summarise(
+            {
+                "questions": len({place.question for place in places}),
+                **samples_summary(context.writer.read("samples")),
+                "files": len(files),
+                "set_aside": sum(len(warning.rows) for warning in set_aside),
+                "scored_by_teacher": sum(not p.has_logprobs for p in places) if self._scores else 0,
+            }
+        )
+
+    def _scored(self, context: StageContext, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """The rows with the teacher's own tokens and log-probabilities.
+
+        Those that are longer than its context come as they are: the length filter is there to drop them.
+        """
+        settings = self.recipe.settings
+        teacher = context.models.open(settings.teacher)
+        chat = ChatTokenizer.load(settings.teacher)
+        messages = messages_by_question(context.inputs.frame("questions", "questions"))
+        asked = rows.get_column("question_id")
+        prompts = {question: len(chat.prompt_ids(messages[question])) for question in asked.unique()}
+        lengths = asked.replace_strict(prompts, return_dtype=pl.Int64) + rows["token_ids"].list.len()
+        fits = lengths <= teacher.info.context_length
+        if not fits.all():
+            yield rows.filter(~fits)
+        requests = score_requests(rows.filter(fits), messages)
+        if not requests:
+            return
+        for scores in teacher.score(requests, ScoringSpec(self.name, settings.teacher.token_budget)):
+            tokens = scores.select("sample_id", "token_ids", "token_ends", "logprobs")
+            yield (
+                rows.drop("token_ids", "token_ends", "logprobs")
+                .join(tokens, on="sample_id", how="inner", maintain_order="right")
+                .select(list(SAMPLES.columns))
+            )
+
+    def _refuse_unknown_logprobs(self, files: Sequence[ValueFile], places: Sequence[_Place]) -> None:
+        settings = self.recipe.settings
+        selector = self.registry.component("selector", settings.select.selector)
+        bare = [place for place in places if not place.has_logprobs]
+        if not bare or self._scores or not selector.needs_logprobs:
+            return
+        able = [c.name for c in self.registry.components("selector") if not c.needs_logprobs]
+        raise InputError(
+            f"{files[bare[0].file].path}, row {bare[0].row}: no log-probabilities ({len(bare)} of {len(places)} "
+            f"responses), which select.selector {selector.name!r} compares, and "
+            f"{self.registry.component('teacher', settings.teacher.backend).label} can't score them; wanted "
+            f"columns token_ids and logprobs, a teacher.backend that scores, or one of the selectors "
+            f"{', '.join(able)}"
+        )
+
+
+def _check(
+    files: Sequence[ValueFile], reader: GivenReader, questions: Sequence[str]
+) -> tuple[list[_Place], list[RowsSetAside]]:
+    """The good rows in the order of ``questions`` and candidates, and the others of each file."""
+    position = {question: number for number, question in enumerate(questions)}
+    places: list[_Place] = []
+    first: dict[str, str] = {}
+    candidates: dict[int, int] = {}
+    set_aside = []
+    for number, file in enumerate(files):
+        bad: list[BadRow] = []
+        total = 0
+        for row, value in file:
+            total += 1
+            try:
+                if isinstance(value, ValueError):
+                    raise value
+                if not isinstance(value, dict):
+                    raise ValueError(f"wanted a JSON object, got {type(value).__name__}")
+                question = position[reader.question(value)]
+                candidate = candidates.get(question, 0)
+                sample = reader.sample(value, candidate)
+                identity = str(sample["sample_id"])
+                if identity in first:
+                    raise ValueError(
+                        f"the same sample_id, or else all of question, model, temperature, "
+                        f"candidate and seed, as {first[identity]}"
+                    )
+            except ValueError as error:
+                bad.append(BadRow(row, str(error)))
+                continue
+            first[identity] = f"row {row} of {file.path.name}"
+            candidates[question] = candidate + 1
+            places.append(
+                _Place(
+                    file=number,
+                    row=row,
+                    question=question,
+                    sample_id=identity,
+                    candidate=int(str(sample["candidate"])),
+                    has_logprobs=sample["logprobs"] is not None,
+                )
+            )
+        _refuse_bad_file(file, total, bad)
+        if bad:
+            set_aside.append(RowsSetAside(file.path, bad))
+    return sorted(places, key=lambda place: (place.question, place.candidate)), set_aside
+
+
+def _refuse_bad_file(file: ValueFile, total: int, bad: Sequence[BadRow]) -> None:
+    if not total:
+        unit = "row" if file.is_parquet else "JSON object a line"
+        raise InputError(f"{file.path}: the file holds no response; wanted at least one {unit}")
+    if len(bad) * 2 > total:
+        raise InputError(
+            f"{file.path}: {len(bad)} of {total} rows can't be used, first row {bad[0].row}: {bad[0].reason}"
+        )
+
+
+def _rows(
+    files: Sequence[ValueFile], reader: GivenReader, places: Sequence[_Place]
+) -> list[dict[str, object]]:
+    """Rows of SAMPLES of these places, file by file."""
+    found = []
+    for number, file in enumerate(files):
+        here = [place for place in places if place.file == number]
+        values = file.take([place.row for place in here])
+        for place, value in zip(here, values, strict=True):
+            assert isinstance(value, dict)
+            found.append(reader.sample(value, place.candidate))
+    return found

@@ -1,0 +1,182 @@
+"""From a row of a user's file to a row of SAMPLES; what is wrong with it is a ``ValueError`` with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import Annotated, Literal
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dasd.chat import ChatTokenizer
+from dasd.recipe_errors import describe
+from dasd.records import Message
+from dasd.sources.rows import QUESTION_COLUMNS, messages_of, question_id, question_of
+from dasd.stages import work
+from dasd.stages.requests import sample_id
+
+__all__ = ["GivenReader", "GivenRow"]
+
+TEXT_COLUMNS = ("text", "response", "output")
+ID_COLUMNS = ("sample_id", "sample_uuid")
+HIGHEST_LOGPROB = 1e-3
+"""Rounding may lift the logarithm of a probability near 1 above 0, but not by more."""
+
+
+class GivenRow(BaseModel):
+    """The columns that count; others are not looked at, and a null is as good as no column."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+    text: str
+    sample_id: str | int | None = None
+    candidate: int | None = Field(None, ge=0, lt=2**32)
+    token_ids: list[Annotated[int, Field(ge=0, lt=2**32)]] | None = None
+    logprobs: list[float] | None = None
+    logprobs_mode: Literal["raw", "processed"] = "raw"
+    temperature: float = Field(ge=0, allow_inf_nan=False)
+    top_p: float = Field(gt=0, le=1)
+    seed: int = Field(0, ge=0, lt=2**64)
+    finish_reason: Literal["stop", "length"] = "stop"
+    model: str
+    model_revision: str = ""
+    engine: str = "file"
+    engine_version: str = ""
+
+    @classmethod
+    def of(cls, value: Mapping[str, object], defaults: Mapping[str, object]) -> GivenRow:
+        """Check a row. ValueError names the first column that is wrong."""
+        present = {**defaults, **{name: cell for name, cell in value.items() if cell is not None}}
+        for column, names in (("text", TEXT_COLUMNS), ("sample_id", ID_COLUMNS)):
+            found = next((name for name in names if name in present), None)
+            if found is not None:
+                present[column] = present[found]
+        if "text" not in present:
+            raise ValueError(
+                f"no response: wanted a column {' or '.join(TEXT_COLUMNS)}, got {', '.join(value) or 'none'}"
+            )
+        try:
+            return cls.model_validate(present)
+        except ValidationError as error:
+            raise ValueError(describe(error, cls)[0].strip()) from error
+
+
+class GivenReader:
+    """Reads responses of one off-policy stage. What a row doesn't say is the stage's, as for sampled ones."""
+
+    def __init__(
+        self,
+        questions: pl.DataFrame,
+        system_prompt: str | None,
+        chat: ChatTokenizer,
+        stage: str,
+        defaults: Mapping[str, object],
+    ) -> None:
+        """``questions``: QUESTIONS of both splits, with the recipe's ``system_prompt``; ``chat``: the
+        teacher's tokenizer; ``defaults``: temperature, top_p and model."""
+        self._system_prompt = system_prompt
+        self._chat = chat
+        self._stage = stage
+        self._defaults = defaults
+        self._split: dict[str, str] = {}
+        self._by_content: dict[str, str] = {}
+        for identifier, cell, split in questions.select("question_id", "messages", "split").iter_rows():
+            self._split[identifier] = split
+            self._by_content[self._content(work.messages_of(cell))] = identifier
+
+    def question(self, value: Mapping[str, object]) -> str:
+        """The question_id of the training question that a row answers, by its messages or else its id."""
+        if any(value.get(column) is not None for column in QUESTION_COLUMNS):
+            found = self._by_content.get(self._content(messages_of(question_of(value))))
+        elif value.get("question_id") is not None:
+            found = str(value["question_id"])
+        else:
+            raise ValueError(
+                f"no question: wanted a column question_id or {' or '.join(QUESTION_COLUMNS)}, got "
+                f"{', '.join(value) or 'none'}"
+            )
+        split = self._split.get(found) if found is not None else None
+        if found is None or split is None:
+            raise ValueError("its question is not among the recipe's training questions")
+        if split != "train":
+            raise ValueError("its question is an evaluation question of the recipe")
+        return found
+
+    def sample(self, value: Mapping[str, object], candidate: int) -> dict[str, object]:
+        """A row for a frame of SAMPLES; ``candidate`` numbers a response that has no number of its own.
+
+        ``logprobs`` is None where the row has none; its tokens are then the row's, or the tokenizer's own.
+        """
+        row = GivenRow.of(value, self._defaults)
+        question = self.question(value)
+        number = candidate if row.candidate is None else row.candidate
+        token_ids, token_ends = self._tokens(row)
+        _check_logprobs(row)
+        return {
+            "sample_id": sample_id(question, row.model, row.temperature, number, row.seed)
+            if row.sample_id in (None, "")
+            else str(row.sample_id),
+            "question_id": question,
+            "stage": self._stage,
+            "candidate": number,
+            "text": row.text,
+            "token_ids": token_ids,
+            "token_ends": token_ends,
+            "logprobs": row.logprobs,
+            "logprobs_mode": row.logprobs_mode if row.logprobs is not None else "raw",
+            "temperature": row.temperature,
+            "top_p": row.top_p,
+            "seed": row.seed,
+            "finish_reason": row.finish_reason,
+            "prefix_end": 0,
+            "model": row.model,
+            "model_revision": row.model_revision,
+            "tokenizer_hash": self._chat.hash,
+            "engine": row.engine,
+            "engine_version": row.engine_version,
+        }
+
+    def _content(self, messages: Sequence[Message]) -> str:
+        """Identity of a conversation with or without the recipe's system prompt before it."""
+        own = messages[0].role == "system" and messages[0].content == self._system_prompt
+        return question_id(messages[1:] if own else messages)
+
+    def _tokens(self, row: GivenRow) -> tuple[Sequence[int], Sequence[int]]:
+        """Token ids and the bytes where they end, which tile the text; the end token covers none of it."""
+        if row.token_ids is None:
+            return self._chat.encode_response(row.text, ended=row.finish_reason == "stop")
+        ids = row.token_ids
+        ended = bool(ids) and self._chat.is_control(ids[-1])
+        body = ids[:-1] if ended else ids
+        beyond = max(ids, default=0)
+        if beyond >= self._chat.vocab_size:
+            raise ValueError(
+                f"token_ids: {beyond} is no token of the teacher's tokenizer, which has {self._chat.vocab_size}"
+            )
+        decoded = self._chat.decode(body)
+        if decoded != row.text:
+            place = next(
+                (i for i, (a, b) in enumerate(zip(decoded, row.text, strict=False)) if a != b),
+                min(len(decoded), len(row.text)),
+            )
+            raise ValueError(
+                "token_ids: in the teacher's tokenizer their bytes are not the text; they part at character "
+                f"{place}: {decoded[place : place + 12]!r} for {row.text[place : place + 12]!r}"
+            )
+        ends = self._chat.ends_of(body, row.text)
+        return ids, [*ends, len(row.text.encode())] if ended else ends
+
+
+def _check_logprobs(row: GivenRow) -> None:
+    if row.logprobs is None:
+        return
+    if row.token_ids is None:
+        raise ValueError("logprobs without token_ids; wanted both or neither")
+    if len(row.logprobs) != len(row.token_ids):
+        raise ValueError(
+            f"{len(row.token_ids)} token_ids and {len(row.logprobs)} logprobs; wanted as many of each"
+        )
+    for place, number in enumerate(row.logprobs):
+        if not isfinite(number) or number > HIGHEST_LOGPROB:
+            raise ValueError(f"logprobs.{place}: wanted the logarithm of a probability, got {number}")
