@@ -52,13 +52,28 @@ class ContinueRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class SampledTokens:
+    """The tokens that a text was sampled as, its end token included; one byte offset in the text a token."""
+
+    token_ids: Sequence[int]
+    token_ends: Sequence[int]
+    tokenizer_hash: str
+
+
+@dataclass(frozen=True, slots=True)
 class ScoreRequest:
-    """A text to score under a model. ``ended``: whether the end token follows and is scored too."""
+    """A text to score under a model. ``ended``: whether the end token follows and is scored too.
+
+    A model with the very tokenizer of ``sampled`` scores those tokens: sampling now and then writes a text in
+    other tokens than the tokenizer would, and then both models' probabilities are of one and the same event.
+    Every other model tokenises the text itself.
+    """
 
     sample_id: str
     messages: tuple[Message, ...]
     text: str
     ended: bool
+    sampled: SampledTokens | None = None
 
 
 @dataclass(frozen=True, slots=True)

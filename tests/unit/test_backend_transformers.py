@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -14,7 +15,15 @@ from transformers import AutoModelForCausalLM
 from dasd.backends.transformers.engine import TransformersTeacher
 from dasd.chat import ChatTokenizer
 from dasd.errors import BackendError, InputError
-from dasd.records import ContinueRequest, Message, SampleRequest, SamplingSpec, ScoreRequest, ScoringSpec
+from dasd.records import (
+    ContinueRequest,
+    Message,
+    SampledTokens,
+    SampleRequest,
+    SamplingSpec,
+    ScoreRequest,
+    ScoringSpec,
+)
 from dasd.schemas import SAMPLES, SCORES, check
 from dasd.settings import ModelSettings
 
@@ -210,6 +219,31 @@ def test_scores_equal_the_logprobs_of_sampling(tmp_path: Path) -> None:
     for row in compared.iter_rows(named=True):
         assert row["token_ends"] == row["token_ends_score"]
         assert row["logprobs_score"] == pytest.approx(row["logprobs"], abs=1e-4)
+
+
+def test_tokens_sampled_with_the_same_tokenizer_are_scored_as_they_are(tmp_path: Path) -> None:
+    # A byte-level tokenizer with merges: at random, sampling rarely writes a text in its canonical tokens.
+    teacher = TransformersTeacher(save_llama(tmp_path, byte_level()))
+    asked = requests(12)
+    samples = sampled(teacher, asked, spec(1.0, max_tokens=12))
+
+    def scored(tokenizer_hash: str) -> pl.DataFrame:
+        again = [
+            replace(request, sampled=SampledTokens(row["token_ids"], row["token_ends"], tokenizer_hash))
+            for request, row in zip(
+                score_requests(samples, asked), samples.iter_rows(named=True), strict=True
+            )
+        ]
+        rows = pl.concat(list(teacher.score(again, ScoringSpec("low", 200))))
+        return samples.select("sample_id").join(rows, on="sample_id", maintain_order="left")
+
+    same = scored(teacher.info.tokenizer_hash)
+    assert same["token_ids"].to_list() == samples["token_ids"].to_list()
+    assert same["token_ends"].to_list() == samples["token_ends"].to_list()
+    for ours, theirs in zip(same["logprobs"], samples["logprobs"], strict=True):
+        assert ours.to_list() == pytest.approx(theirs.to_list(), abs=1e-4)
+    other = scored("of another tokenizer")
+    assert other["token_ids"].to_list() != samples["token_ids"].to_list()
 
 
 @pytest.mark.parametrize("budget", [16, 33, 64, 4096])

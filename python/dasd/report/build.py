@@ -34,8 +34,9 @@ EXAMPLE_SENTENCES = 80
 KL_NOTE = (
     "KL: mean over held-out teacher responses of log p_teacher − log p_student of the whole response, in "
     "nats a response: the objective of sequence-level distillation itself, so lower is better. The teacher "
-    "counts with the tokens that it sampled, the student with its own tokenization of the same text. The true "
-    "probability of a text sums over all its tokenizations, so both are too small: the teacher's part lowers "
+    "counts with the tokens that it sampled, and so does a student with the same tokenizer; any other student "
+    "counts with its own tokenization of the same text. The true probability of a text sums over all its "
+    "tokenizations, so with two tokenizers both are too small: the teacher's part lowers "
     "the estimate, the student's raises it. The teacher's is the same in every row: differences between rows "
     "are cleaner than the level."
 )

@@ -72,9 +72,9 @@ def answer_metrics(answers: pl.DataFrame, questions: pl.DataFrame, checkpoint: s
 def kl_metrics(heldout: pl.DataFrame, scores: pl.DataFrame, checkpoint: str) -> pl.DataFrame:
     """Sequence-level KL( teacher || student ) in nats a response, estimated on the teacher's own responses.
 
-    The mean over responses y ~ p_T of log p_T(y|x) - log p_S(y|x); its error is over responses. Each model
-    scores its own tokenisation: the true probability of a text sums over all of them, a bias that both sides
-    carry. Truncated responses count with the part that was written. ``heldout``: SAMPLES rows and domain,
+    The mean over responses y ~ p_T of log p_T(y|x) - log p_S(y|x); its error is over responses. Models
+    of one tokenizer score the same tokens; otherwise each scores its own tokenisation, and the true probability
+    of a text sums over all of them, a bias that both sides carry. Truncated responses count with the part that was written. ``heldout``: SAMPLES rows and domain,
     with raw log-probabilities at temperature 1; ``scores``: SCORES rows of the same samples.
     """
     rows = heldout.select(

@@ -9,7 +9,7 @@ import polars as pl
 from pydantic import JsonValue
 
 from dasd.recipe import Recipe
-from dasd.records import Message, ScoreRequest, ScoringSpec
+from dasd.records import Message, SampledTokens, ScoreRequest, ScoringSpec
 from dasd.registry import Registry
 from dasd.stages import fingerprints
 from dasd.stages.base import StageContext
@@ -20,7 +20,7 @@ __all__ = ["ScoreStage", "score_requests"]
 
 @dataclass(frozen=True, slots=True)
 class ScoreStage:
-    """Writes SCORES: each response's text, tokenised by the student, with the student's log-probabilities."""
+    """Writes SCORES: each response's text in the student's tokens, with the student's log-probabilities."""
 
     recipe: Recipe
     registry: Registry
@@ -44,7 +44,7 @@ class ScoreStage:
         """Score; a unit of work holds what is left of ``sampling.chunk`` samples."""
         settings = self.recipe.settings
         samples = context.inputs.frame(self.samples, "samples").select(
-            "sample_id", "question_id", "text", "finish_reason"
+            "sample_id", "question_id", "text", "finish_reason", "token_ids", "token_ends", "tokenizer_hash"
         )
         kept = kept_ids(context.inputs.frame(self.dedup, "verdicts"))
         messages = messages_by_question(context.inputs.frame("questions", "questions"))
@@ -83,10 +83,16 @@ class ScoreStage:
 
 
 def score_requests(samples: pl.DataFrame, messages: Mapping[str, Sequence[Message]]) -> list[ScoreRequest]:
-    """Requests for rows with sample_id, question_id, text, finish_reason; a written end is scored too."""
+    """Requests for SAMPLES rows; a written end is scored too."""
     return [
-        ScoreRequest(sample_id, tuple(messages[question]), text, ended=reason == "stop")
-        for sample_id, question, text, reason in samples.select(
-            "sample_id", "question_id", "text", "finish_reason"
+        ScoreRequest(
+            sample_id,
+            tuple(messages[question]),
+            text,
+            ended=reason == "stop",
+            sampled=SampledTokens(token_ids, token_ends, tokenizer),
+        )
+        for sample_id, question, text, reason, token_ids, token_ends, tokenizer in samples.select(
+            "sample_id", "question_id", "text", "finish_reason", "token_ids", "token_ends", "tokenizer_hash"
         ).iter_rows()
     ]

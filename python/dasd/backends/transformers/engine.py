@@ -106,7 +106,7 @@ class TransformersTeacher:
         Raises BackendError naming a sample that is longer than the model's context.
         """
         prompts = self._prompts(requests)
-        encoded = [self._tokenizer.encode_response(r.text, r.ended) for r in requests]
+        encoded = [self._tokens(request) for request in requests]
         forced = []
         for request, (ids, _) in zip(requests, encoded, strict=True):
             prompt = prompts[request.messages]
@@ -135,6 +135,13 @@ class TransformersTeacher:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+    def _tokens(self, request: ScoreRequest) -> tuple[list[int], list[int]]:
+        """Token ids and ends of the text: those it was sampled as, where they are of this tokenizer."""
+        sampled = request.sampled
+        if sampled is not None and sampled.tokenizer_hash == self._tokenizer.hash:
+            return list(sampled.token_ids), list(sampled.token_ends)
+        return self._tokenizer.encode_response(request.text, request.ended)
 
     def _prompts(
         self, requests: Sequence[SampleRequest | ContinueRequest | ScoreRequest]
