@@ -6,6 +6,7 @@ __all__ = [
     "Column",
     "_panic_for_test",
     "_wait_for_test",
+    "compare_sentences",
     "divergence",
     "exact_duplicates",
     "near_duplicates",
@@ -25,6 +26,14 @@ class Column:
 
 def sentence_ends(text: object) -> Column: ...
 def sentence_probabilities(logprobs: object, token_ends: object, sentence_ends: object) -> Column: ...
+def compare_sentences(
+    teacher_logprobs: object,
+    teacher_token_ends: object,
+    student_logprobs: object,
+    student_token_ends: object,
+    sentence_ends: object,
+    beta: float,
+) -> Column: ...
 def divergence(teacher_probabilities: object, student_probabilities: object, beta: float) -> Column: ...
 def exact_duplicates(tokens: object) -> Column: ...
 def near_duplicates(tokens: object, threshold: float, ngram: int, num_hashes: int, seed: int) -> Column: ...

@@ -124,6 +124,45 @@ def divergence(teacher_probabilities: Arrow, student_probabilities: Arrow, beta:
     return _series("divergence", column)
 
 
+def compare_sentences(
+    teacher_logprobs: Arrow,
+    teacher_token_ends: Arrow,
+    student_logprobs: Arrow,
+    student_token_ends: Arrow,
+    sentence_ends: Arrow,
+    beta: float = 0.1,
+) -> pl.DataFrame:
+    """Both models' :func:`sentence_probabilities` and their :func:`divergence`, in one pass over the rows.
+
+    Each model brings its own tokens (T of the teacher, U of the student); the sentences are the same.
+
+    Args:
+        teacher_logprobs: list<f32>, N rows of T natural-log probabilities.
+        teacher_token_ends: list<u32>, N rows of T byte offsets, never decreasing.
+        student_logprobs: list<f32>, N rows of U natural-log probabilities.
+        student_token_ends: list<u32>, N rows of U byte offsets, never decreasing.
+        sentence_ends: list<u32>, N rows of S byte offsets, as :func:`sentence_ends` gives them.
+        beta: difference of probabilities, finite and at least 0.
+
+    Returns:
+        A frame of N rows: p_teacher and p_student (list<f32>, S probabilities; null where that model's
+        tokens or the sentences are null), teacher, student, common (u32, sentences) and mean_delta (f32),
+        null where either list is.
+
+    Raises:
+        ValueError: as :func:`sentence_probabilities` and :func:`divergence`.
+    """
+    column = _native.compare_sentences(
+        _floats(teacher_logprobs),
+        _lists(teacher_token_ends),
+        _floats(student_logprobs),
+        _lists(student_token_ends),
+        _lists(sentence_ends),
+        beta,
+    )
+    return _series("comparison", column).struct.unnest()
+
+
 def exact_duplicates(tokens: Arrow) -> pl.Series:
     """Clusters of equal rows. Rows are hashed, then really compared.
 

@@ -39,7 +39,7 @@ def reference_probabilities(logprobs: list[float], token_ends: list[int], ends: 
 def response(draw: st.DrawFn) -> tuple[Any, Any, Any]:
     """Logprobs, token ends and sentence ends of one text; sometimes one of them null."""
     length = draw(st.integers(0, 30))
-    token_ends = sorted(draw(st.lists(st.integers(0, length), max_size=12)))
+    token_ends = sorted(draw(st.lists(st.integers(0, length), max_size=30)))
     if length or draw(st.booleans()):
         token_ends.append(length)
     inner = draw(st.sets(st.integers(1, max(length - 1, 1)), max_size=6)) if length > 1 else set()
@@ -171,3 +171,44 @@ def test_divergence_refuses_unequal_rows_and_a_wrong_beta() -> None:
             kernels.divergence(one, one, beta)
     with pytest.raises(TypeError):
         kernels.divergence(one, one, "0.1")  # type: ignore[arg-type]
+
+
+@st.composite
+def two_models(draw: st.DrawFn) -> tuple[Any, ...]:
+    """Logprobs and token ends of teacher and student, and the sentence ends that they share."""
+    logprobs, token_ends, sentence_ends = draw(response())
+    length = token_ends[-1] if token_ends else 0
+    others = sorted(draw(st.lists(st.integers(0, length), max_size=30)))
+    others += [length] if length or draw(st.booleans()) else []
+    theirs = draw(st.lists(LOGPROBS, min_size=len(others), max_size=len(others)))
+    if not length and sentence_ends:
+        sentence_ends = None
+    row: list[Any] = [logprobs, token_ends, theirs, others, sentence_ends]
+    if draw(st.integers(0, 9)) == 0:
+        row[draw(st.integers(0, 3))] = None
+    return tuple(row)
+
+
+@given(st.lists(two_models(), max_size=6), st.floats(0, 1), st.data())
+def test_comparing_is_both_probabilities_and_their_divergence(
+    rows: list[tuple[Any, ...]], beta: float, data: st.DataObject
+) -> None:
+    columns = [list(column) for column in zip(*rows, strict=True)] or [[]] * 5
+    dtypes = (FLOATS, TOKENS, FLOATS, TOKENS, TOKENS)
+    arguments = [data.draw(forms(column, dtype)) for column, dtype in zip(columns, dtypes, strict=True)]
+    got = kernels.compare_sentences(*arguments, beta)
+    teacher = kernels.sentence_probabilities(arguments[0], arguments[1], arguments[4])
+    student = kernels.sentence_probabilities(arguments[2], arguments[3], arguments[4])
+    counts = kernels.divergence(teacher, student, beta).struct.unnest()
+    wanted = pl.DataFrame({"p_teacher": teacher, "p_student": student}).hstack(counts)
+    assert got.equals(wanted)
+
+
+def test_comparing_names_the_argument_and_the_row() -> None:
+    logprobs, ends = pl.Series([[-1.0]]), pl.Series([[2]])
+    with pytest.raises(ValueError, match=r"student_logprobs: wanted 1 rows, .* got 0"):
+        kernels.compare_sentences(logprobs, ends, logprobs.clear(), ends, ends)
+    with pytest.raises(ValueError, match="row 0: wanted one logprob a token"):
+        kernels.compare_sentences(logprobs, ends, logprobs, pl.Series([[1, 2]]), ends)
+    with pytest.raises(ValueError, match="beta: wanted a finite difference"):
+        kernels.compare_sentences(logprobs, ends, logprobs, ends, ends, -1.0)

@@ -26,9 +26,7 @@ pub fn divergence(
     beta: f64,
     stop: &Stop,
 ) -> Result<Vec<Option<Divergence>>, Error> {
-    if !(beta.is_finite() && beta >= 0.0) {
-        return Err(Error::setting("beta", "a finite difference of probabilities, at least 0", &beta));
-    }
+    check_beta(beta)?;
     check_rows("student_probabilities", teacher.len(), student.len())?;
     let blocks = map_blocks(teacher.len(), stop, |rows| {
         rows.map(|row| match (teacher[row], student[row]) {
@@ -49,7 +47,17 @@ pub fn divergence(
     Ok(blocks.concat())
 }
 
-fn row_divergence(teacher: &[f32], student: &[f32], beta: f64) -> Divergence {
+/// Refuses a `beta` that is no difference of probabilities.
+pub(crate) fn check_beta(beta: f64) -> Result<(), Error> {
+    if beta.is_finite() && beta >= 0.0 {
+        Ok(())
+    } else {
+        Err(Error::setting("beta", "a finite difference of probabilities, at least 0", &beta))
+    }
+}
+
+/// Counts of one response; both lists have one probability a sentence.
+pub(crate) fn row_divergence(teacher: &[f32], student: &[f32], beta: f64) -> Divergence {
     let mut counts = Divergence::default();
     let mut sum = 0.0_f64;
     for (&p_teacher, &p_student) in teacher.iter().zip(student) {

@@ -56,6 +56,12 @@ impl<T: Copy> Lists<T> {
         self.valid.push(true);
     }
 
+    /// The items of the row that ended last.
+    pub(crate) fn last_row(&self) -> &[T] {
+        let row = self.valid.len().wrapping_sub(1);
+        self.offsets.get(row).map_or(&[], |&start| &self.values[start as usize..])
+    }
+
     /// Adds a null row.
     pub(crate) fn null_row(&mut self) {
         self.offsets.push(self.values.len() as i64);

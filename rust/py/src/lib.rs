@@ -52,6 +52,33 @@ mod _native {
     }
 
     #[pyfunction]
+    #[pyo3(signature = (teacher_logprobs, teacher_token_ends, student_logprobs, student_token_ends, sentence_ends, beta))]
+    fn compare_sentences(
+        py: Python<'_>,
+        teacher_logprobs: &Bound<'_, PyAny>,
+        teacher_token_ends: &Bound<'_, PyAny>,
+        student_logprobs: &Bound<'_, PyAny>,
+        student_token_ends: &Bound<'_, PyAny>,
+        sentence_ends: &Bound<'_, PyAny>,
+        beta: f64,
+    ) -> PyResult<Column> {
+        guard(|| {
+            let teacher_logprobs = ListColumn::read("teacher_logprobs", teacher_logprobs)?;
+            let teacher_token_ends = ListColumn::read("teacher_token_ends", teacher_token_ends)?;
+            let student_logprobs = ListColumn::read("student_logprobs", student_logprobs)?;
+            let student_token_ends = ListColumn::read("student_token_ends", student_token_ends)?;
+            let sentence_ends = ListColumn::read("sentence_ends", sentence_ends)?;
+            let (t_logprobs, t_ends) = (teacher_logprobs.rows()?, teacher_token_ends.rows()?);
+            let (s_logprobs, s_ends) = (student_logprobs.rows()?, student_token_ends.rows()?);
+            let sentence_ends = sentence_ends.rows()?;
+            let teacher = logprob::Tokens { logprobs: &t_logprobs, token_ends: &t_ends };
+            let student = logprob::Tokens { logprobs: &s_logprobs, token_ends: &s_ends };
+            run(py, |stop| logprob::compare_sentences(teacher, student, &sentence_ends, beta, stop))
+                .map(results::comparison)
+        })
+    }
+
+    #[pyfunction]
     fn divergence(
         py: Python<'_>,
         teacher_probabilities: &Bound<'_, PyAny>,

@@ -8,6 +8,7 @@ use arrow_buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{Field, Fields};
 use dasd_core::Lists;
 use dasd_core::divergence::Divergence;
+use dasd_core::logprob::Comparison;
 use dasd_core::repetition::Repetition;
 
 use crate::capsule::Column;
@@ -17,19 +18,19 @@ fn nulls(valid: Vec<bool>) -> Option<NullBuffer> {
     if valid.iter().all(|&valid| valid) { None } else { Some(valid.into()) }
 }
 
-fn lists<A: ArrowPrimitiveType>(lists: Lists<A::Native>) -> Column {
+fn lists<A: ArrowPrimitiveType>(lists: Lists<A::Native>) -> LargeListArray {
     let item = Arc::new(Field::new("item", A::DATA_TYPE, true));
     let offsets = OffsetBuffer::new(ScalarBuffer::from(lists.offsets));
     let values = PrimitiveArray::<A>::new(ScalarBuffer::from(lists.values), None);
-    Column::new(LargeListArray::new(item, offsets, Arc::new(values), nulls(lists.valid)))
+    LargeListArray::new(item, offsets, Arc::new(values), nulls(lists.valid))
 }
 
 pub(crate) fn u32_lists(rows: Lists<u32>) -> Column {
-    lists::<UInt32Type>(rows)
+    Column::new(lists::<UInt32Type>(rows))
 }
 
 pub(crate) fn f32_lists(rows: Lists<f32>) -> Column {
-    lists::<Float32Type>(rows)
+    Column::new(lists::<Float32Type>(rows))
 }
 
 pub(crate) fn optional_numbers(rows: Vec<Option<u32>>) -> Column {
@@ -57,16 +58,29 @@ fn u32_field<R>(rows: &[Option<R>], field: impl Fn(&R) -> u32) -> ArrayRef {
     Arc::new(rows.iter().map(|row| row.as_ref().map(&field)).collect::<UInt32Array>())
 }
 
-pub(crate) fn divergences(rows: &[Option<Divergence>]) -> Column {
+fn divergence_fields(rows: &[Option<Divergence>]) -> Vec<(&'static str, ArrayRef)> {
     let mean_delta: Float32Array =
         rows.iter().map(|row| row.as_ref().and_then(|row| row.mean_delta)).collect();
-    let fields = vec![
+    vec![
         ("teacher", u32_field(rows, |row| row.teacher)),
         ("student", u32_field(rows, |row| row.student)),
         ("common", u32_field(rows, |row| row.common)),
         ("mean_delta", Arc::new(mean_delta) as ArrayRef),
+    ]
+}
+
+pub(crate) fn divergences(rows: &[Option<Divergence>]) -> Column {
+    structs(divergence_fields(rows), rows.iter().map(Option::is_some).collect())
+}
+
+pub(crate) fn comparison(found: Comparison) -> Column {
+    let valid = vec![true; found.counts.len()];
+    let mut fields: Vec<(&str, ArrayRef)> = vec![
+        ("p_teacher", Arc::new(lists::<Float32Type>(found.teacher))),
+        ("p_student", Arc::new(lists::<Float32Type>(found.student))),
     ];
-    structs(fields, rows.iter().map(Option::is_some).collect())
+    fields.extend(divergence_fields(&found.counts));
+    structs(fields, valid)
 }
 
 pub(crate) fn repetitions(rows: &[Option<Repetition>]) -> Column {
