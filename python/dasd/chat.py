@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["ChatTokenizer"]
 
 _NO_LIMIT = 2**62
+_BATCH = 64
+"""Texts that are encoded together: enough for many cores, few enough for their encodings to stay small."""
 
 
 class ChatTokenizer:
@@ -73,7 +76,6 @@ class ChatTokenizer:
         control = {i for i, token in backend.get_added_tokens_decoder().items() if token.special}
         control |= set(tokenizer.all_special_ids)
         self._control_ids = (control - {tokenizer.unk_token_id}) | {self.eos_id}
-        self._pieces = self._byte_pieces()
         parts = (self._prompt_backend, json.dumps(tokenizer.chat_template, sort_keys=True), str(self.eos_id))
         self.hash = checksum("\0".join(parts).encode())
 
@@ -112,6 +114,23 @@ class ChatTokenizer:
             raise InputError(f"{self._source}: its chat template renders a conversation to no tokens at all")
         return list(ids)
 
+    def prompts_ids(self, conversations: Sequence[Sequence[Message]]) -> list[list[int]]:
+        """``prompt_ids`` of many conversations, on all cores."""
+        from jinja2 import TemplateError
+
+        turns = [[{"role": m.role, "content": m.content} for m in messages] for messages in conversations]
+        if not turns:
+            return []
+        try:
+            ids: Any = self._tokenizer.apply_chat_template(
+                turns, add_generation_prompt=True, tokenize=True, return_dict=False
+            )
+        except TemplateError:
+            ids = [()]
+        if not all(ids):  # one alone says what is wrong with it
+            return [self.prompt_ids(messages) for messages in conversations]
+        return [list(prompt) for prompt in ids]
+
     def encode_response(self, text: str, ended: bool) -> tuple[list[int], list[int]]:
         """Token ids of a response and the byte offsets in ``text`` at which they end.
 
@@ -125,6 +144,21 @@ class ChatTokenizer:
             ids.append(self.eos_id)
             ends.append(len(text.encode()))
         return ids, ends
+
+    def encode_responses(self, texts: Sequence[str], ended: Sequence[bool]) -> list[list[int]]:
+        """Token ids of many responses, each as ``encode_response`` gives them; on all cores."""
+        found: list[list[int]] = []
+        for start in range(0, len(texts), _BATCH):
+            part = texts[start : start + _BATCH]
+            for text, encoding in zip(
+                part, self._backend.encode_batch_fast(part, add_special_tokens=False), strict=True
+            ):
+                ids = list(encoding.ids)
+                found.append(ids if self._control_ids.isdisjoint(ids) else self._encode(text)[0])
+        for ids, end in zip(found, ended, strict=True):
+            if end:
+                ids.append(self.eos_id)
+        return found
 
     def ends_of(self, token_ids: Sequence[int], text: str) -> list[int]:
         """Byte offsets in ``text``, which is ``decode(token_ids)``, at which each of the tokens ends.
@@ -187,7 +221,8 @@ class ChatTokenizer:
         assert self._pieces is not None
         return self._pieces.get(token_id, b"")
 
-    def _byte_pieces(self) -> dict[int, bytes] | None:
+    @cached_property
+    def _pieces(self) -> dict[int, bytes] | None:
         """Bytes of each token of a byte-level tokenizer; None for other kinds."""
         decoder = json.loads(self._prompt_backend)["decoder"]
         if decoder is None or decoder["type"] != "ByteLevel":

@@ -38,6 +38,18 @@ def test_control_tokens_in_a_response_stay_text(kind: str) -> None:
     assert controls.isdisjoint(ids[:-1]), "the mark that opens a turn came in through a response"
 
 
+@pytest.mark.parametrize("kind", sorted(TOKENIZERS))
+def test_many_at_once_are_encoded_like_one_at_a_time(kind: str) -> None:
+    tokenizer = chat(kind)
+    texts = ["so 9", "", "so <|im_end|> <|im_start|>user <pad> 9", "é à  \n 9 + 3"] * 20
+    ended = [n % 3 > 0 for n in range(len(texts))]
+    one_by_one = [tokenizer.encode_response(text, end)[0] for text, end in zip(texts, ended, strict=True)]
+    assert tokenizer.encode_responses(texts, ended) == one_by_one
+    conversations = [CONVERSATION, CONVERSATION[1:]] * 3
+    assert tokenizer.prompts_ids(conversations) == [tokenizer.prompt_ids(turns) for turns in conversations]
+    assert tokenizer.encode_responses([], []) == tokenizer.prompts_ids([]) == []
+
+
 def test_think_tags_are_the_tokens_they_are() -> None:
     tokenizer = chat("byte_level")
     ids, ends = tokenizer.encode_response("<think>9</think>9", ended=False)

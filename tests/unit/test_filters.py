@@ -6,12 +6,15 @@ from zlib import crc32
 
 import polars as pl
 import pytest
-from tests.stage_run import make_registry
+from tests.stage_run import make_recipe, make_registry
 
+from dasd.chat import ChatTokenizer
 from dasd.filters import BUILT_IN, wanted_filters
 from dasd.filters.form import LengthFilter, StructureFilter, ToolCallFilter, TruncationFilter
 from dasd.filters.quality import AnswerFilter, RepetitionFilter, repeated_share
-from dasd.settings import FilterSettings
+from dasd.schemas import SAMPLES
+from dasd.settings import FilterSettings, ModelSettings
+from dasd.stages.responses import Judge
 
 
 def texts(*values: str, opened: bool = False) -> pl.DataFrame:
@@ -83,6 +86,10 @@ def test_structure_any_wants_some_text() -> None:
         "<|channel|>commentary to=functions.get",
         '{"tool_calls": [{}]}',
         '{"name": "search", "arguments": {"q": 1}}',
+        "<tool_call\u0301",  # a word may end before a combining mark
+        '{"tool_calls"\x1c: [{}]}',
+        "<\uff5ctool_calls> </function_calls x>",
+        '{ "name"\x1f:\x1d"search"\u2003,\n"parameters": {',
     ],
 )
 def test_tool_calls_are_dropped(text: str) -> None:
@@ -92,6 +99,57 @@ def test_tool_calls_are_dropped(text: str) -> None:
 def test_talk_of_functions_is_kept() -> None:
     rows = texts("Call the function f(x) as a tool.", '{"name": "Ann", "age": 3}', "<functional> analysis")
     assert kept(ToolCallFilter().judge(rows)) == [True] * 3
+
+
+def test_what_looks_like_a_tool_call_is_searched_by_the_exact_rule() -> None:
+    rows = texts("<tool_calling>", "plain", '{"name": "Ann", "age": 3}', "[TOOL_CALLS]", "<tool_response>")
+    judged = ToolCallFilter().judge(rows)
+    assert kept(judged) == [True, True, True, False, False]
+    assert judged["detail"].to_list()[3:] == [
+        "'[TOOL_CALLS]' at character 0",
+        "'<tool_response' at character 0",
+    ]
+
+
+def test_shares_of_texts_with_and_without_other_letters() -> None:
+    sentence, other = "We look at the case. ", "Then we are done with it now. "
+    for first in (sentence, sentence.replace("e", "é")):
+        rows = texts(f"{first}{other}{first}", f"{first}{other}", "")
+        assert RepetitionFilter(0.2, 48).judge(rows)["detail"].to_list() == [
+            "29% of its characters are in repeated sentences, at most 20%",
+            "",
+            "",
+        ]
+
+
+def judge(tokenizer_hash: str, tokens: list[int], max_length: int) -> tuple[str, str]:
+    """Reason and detail of the verdict on one response whose tokens are not the tokenizer's own."""
+    row = dict.fromkeys(SAMPLES.columns, None) | {
+        "sample_id": "s",
+        "question_id": "q",
+        "text": "<think>So 4 and 5 is 9. </think>9",
+        "token_ids": tokens,
+        "finish_reason": "stop",
+        "tokenizer_hash": tokenizer_hash,
+    }
+    samples = pl.DataFrame([row], schema=dict(SAMPLES.columns))
+    asked = {"question_id": "q", "messages": [{"role": "user", "content": "4 + 5 = ?"}]}
+    questions = pl.DataFrame([asked]).with_columns(
+        answer=pl.lit(None, pl.String), verifier=pl.lit(None, pl.String)
+    )
+    made = Judge(
+        make_recipe(filters={"answer": False}), make_registry(), max_length, questions.lazy(), "filter"
+    )
+    _, _, _, reason, detail = made.verdicts(samples.select(made.columns)).row(0)
+    return reason, detail
+
+
+def test_the_student_s_tokens_are_the_sampled_ones_where_it_has_that_tokenizer() -> None:
+    student = ChatTokenizer.load(ModelSettings(model="dasd:mini-student"))
+    loop = [*range(50), *[7, 8] * 30, student.eos_id]
+    assert judge(student.hash, loop, 512) == ("repetition", "ends in a loop of 60 tokens, period 2 tokens")
+    assert judge("another", loop, 512) == ("", "")
+    assert judge(student.hash, loop, 120) == ("", ""), "near the context the tokenizer's own count"
 
 
 def test_repetition() -> None:

@@ -26,6 +26,13 @@ _TOOL_CALL = re.compile(
     re.VERBOSE,
 )
 
+_MAYBE_TOOL_CALL = (
+    r"<\|?/?(?:tool_call|tool_response|function_call|tool▁call)|<function=|<\|python_tag\|>|\[TOOL_CALLS\]"
+    r'|to=functions\.|"(?:tool_calls|function_call)"[\s\x1c-\x1f]*:[\s\x1c-\x1f]*[\[{]'
+    r'|"name"[\s\x1c-\x1f]*:[\s\x1c-\x1f]*"[^"\n]{1,80}"[\s\x1c-\x1f]*,'
+)
+"""Matches whatever ``_TOOL_CALL`` matches, and more, in polars: few responses are left for Python to search."""
+
 
 class LengthFilter:
     """Drops responses that don't fit the training context together with their prompt."""
@@ -84,7 +91,9 @@ class ToolCallFilter:
 
     def judge(self, responses: pl.DataFrame) -> pl.DataFrame:
         """By column ``text``."""
-        return judge_each(responses, "text", _judge_tool_call)
+        maybe = responses.get_column("text").str.contains(_MAYBE_TOOL_CALL)
+        found = iter(responses.get_column("text").filter(maybe))
+        return verdict_frame(_judge_tool_call(next(found)) if possible else KEPT for possible in maybe)
 
 
 def judge_think(text: str) -> Verdict:

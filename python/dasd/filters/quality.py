@@ -33,30 +33,36 @@ class RepetitionFilter:
         tokens = responses.select(
             pl.col("student_token_ids").list.head(pl.max_horizontal(length, ended) - ended)
         ).to_series()
+        found = kernels.repetition(tokens).struct.unnest()
         texts = responses.get_column("text")
+        ends = kernels.sentence_ends(texts)
         return verdict_frame(
-            self._verdict(found, text, ends)
-            for found, text, ends in zip(
-                kernels.repetition(tokens), texts, kernels.sentence_ends(texts), strict=True
+            self._verdict(*row)
+            for row in zip(
+                found.get_column("loop_tokens"),
+                found.get_column("loop_period"),
+                found.get_column("repeated_share"),
+                texts,
+                ends.to_list(),
+                strict=True,
             )
         )
 
-    def _verdict(self, found: dict[str, float], text: str, sentence_ends: Sequence[int]) -> Verdict:
-        if found["loop_tokens"] >= self._loop_tokens:
-            period = f"period {found['loop_period']} tokens"
-            return dropped("repetition", f"ends in a loop of {found['loop_tokens']} tokens, {period}")
-        encoded = text.encode()
-        starts = [0, *sentence_ends][:-1]
-        sentences = [encoded[a:b].decode() for a, b in zip(starts, sentence_ends, strict=True)]
-        shares = {
-            "tokens are in repeated n-grams": found["repeated_share"],
-            "characters are in repeated sentences": repeated_share(sentences),
-            "characters are in repeated paragraphs": repeated_share(text.split("\n\n")),
-        }
-        for what, share in shares.items():
-            if share > self._largest_share:
-                return dropped("repetition", f"{share:.0%} of its {what}, at most {self._largest_share:.0%}")
+    def _verdict(self, loop: int, period: int, share: float, text: str, ends: Sequence[int]) -> Verdict:
+        if loop >= self._loop_tokens:
+            return dropped("repetition", f"ends in a loop of {loop} tokens, period {period} tokens")
+        if share > self._largest_share:
+            return self._too_much(share, "tokens are in repeated n-grams")
+        share = repeated_share(_sentences(text, ends))
+        if share > self._largest_share:
+            return self._too_much(share, "characters are in repeated sentences")
+        share = repeated_share(text.split("\n\n"))
+        if share > self._largest_share:
+            return self._too_much(share, "characters are in repeated paragraphs")
         return KEPT
+
+    def _too_much(self, share: float, what: str) -> Verdict:
+        return dropped("repetition", f"{share:.0%} of its {what}, at most {self._largest_share:.0%}")
 
 
 class AnswerFilter:
@@ -72,10 +78,22 @@ class AnswerFilter:
 
 def repeated_share(pieces: Sequence[str]) -> float:
     """Share of the characters (white space around the pieces aside) in pieces that stood there before."""
+    stripped = [piece.strip() for piece in pieces]
+    if len(set(stripped)) == len(stripped):
+        return 0.0  # most responses
     seen: set[str] = set()
     total = repeated = 0
-    for piece in map(str.strip, pieces):
+    for piece in stripped:
         total += len(piece)
         repeated += len(piece) if piece in seen else 0
         seen.add(piece)
     return repeated / total if total else 0.0
+
+
+def _sentences(text: str, ends: Sequence[int]) -> list[str]:
+    """The sentences of ``text`` by their ends in bytes, which are characters where it is all ASCII."""
+    starts = [0, *ends][:-1]
+    if text.isascii():
+        return [text[start:end] for start, end in zip(starts, ends, strict=True)]
+    encoded = text.encode()
+    return [encoded[start:end].decode() for start, end in zip(starts, ends, strict=True)]

@@ -9,76 +9,64 @@ from dasd.api import CANDIDATES
 from dasd.errors import StoreError
 from dasd.schemas import SENTENCES
 
-__all__ = ["candidates_frame", "kinds", "sentences_frame"]
-
-_ENDS = pl.List(pl.UInt32)
-_PROBABILITIES = pl.List(pl.Float32)
+__all__ = ["candidates_frame", "compared", "kinds", "sentences_frame"]
 
 
-def sentence_probabilities(samples: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
-    """Sentences of each response with their probabilities under the teacher and the student.
+def compared(samples: pl.DataFrame, scores: pl.DataFrame, beta: float) -> pl.DataFrame:
+    """Sentences of each response with their probabilities under the teacher and the student, and their counts.
 
     ``samples`` and ``scores`` hold the same sample_ids in the same order. A model's sentence takes the tokens
     that cover it, each model its own. Columns: sample_id, ends (bytes), p_teacher and p_student (lists;
-    p_teacher is NaN throughout where the samples carry no log-probabilities).
+    p_teacher is NaN throughout where the samples carry no log-probabilities), teacher, student, common (u32)
+    and mean_delta.
     """
-    if samples.get_column("sample_id").to_list() != scores.get_column("sample_id").to_list():
+    if not samples.get_column("sample_id").equals(scores.get_column("sample_id")):
         raise StoreError("scores don't belong to the samples that are left; run stage score again")
     ends = kernels.sentence_ends(samples.get_column("text"))
-    p_teacher = kernels.sentence_probabilities(
-        samples.get_column("logprobs"), samples.get_column("token_ends"), ends
+    found = kernels.compare_sentences(
+        samples.get_column("logprobs"),
+        samples.get_column("token_ends"),
+        scores.get_column("logprobs"),
+        scores.get_column("token_ends"),
+        ends,
+        beta,
     )
-    p_student = kernels.sentence_probabilities(
-        scores.get_column("logprobs"), scores.get_column("token_ends"), ends
+    found = found.select(samples.get_column("sample_id"), ends.alias("ends"), *found.columns)
+    if not found.get_column("p_teacher").null_count():
+        return found
+    unknown = pl.col("p_student").list.eval(pl.lit(float("nan"), pl.Float32).repeat_by(pl.len()).explode())
+    return found.with_columns(
+        pl.col("p_teacher").fill_null(unknown), pl.col("teacher", "student", "common").fill_null(0)
     )
-    unknown = p_student.list.eval(pl.lit(float("nan"), pl.Float32).repeat_by(pl.len()).explode())
-    return pl.DataFrame(
-        {
-            "sample_id": samples.get_column("sample_id"),
-            "ends": ends.cast(_ENDS),
-            "p_teacher": p_teacher.cast(_PROBABILITIES),
-            "p_student": p_student.cast(_PROBABILITIES),
-        }
-    ).with_columns(pl.col("p_teacher").fill_null(unknown))
 
 
-def candidates_frame(
-    samples: pl.DataFrame, scores: pl.DataFrame, probabilities: pl.DataFrame, beta: float
-) -> pl.DataFrame:
-    """CANDIDATES rows for SAMPLES rows, their SCORES and what ``sentence_probabilities`` made of both."""
-    counts = kernels.divergence(
-        probabilities.get_column("p_teacher"), probabilities.get_column("p_student"), beta
-    ).struct.unnest()
+def candidates_frame(samples: pl.DataFrame, scores: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+    """CANDIDATES rows for SAMPLES rows, their SCORES and what ``compared`` found in both."""
+    nothing = float("nan")
     return pl.DataFrame(
         {
             "sample_id": samples.get_column("sample_id"),
             "question_id": samples.get_column("question_id"),
             "candidate": samples.get_column("candidate"),
             "text": samples.get_column("text"),
-            "tokens": scores.get_column("token_ids").list.len().cast(pl.UInt32),
-            "sentences": probabilities.get_column("ends").list.len().cast(pl.UInt32),
-            "teacher": counts.get_column("teacher"),
-            "student": counts.get_column("student"),
-            "common": counts.get_column("common"),
-            "mean_delta": counts.get_column("mean_delta"),
-            "teacher_logprob": samples.get_column("logprobs")
-            .list.mean()
-            .cast(pl.Float32)
-            .fill_null(float("nan")),
-            "student_logprob": scores.get_column("logprobs")
-            .list.mean()
-            .cast(pl.Float32)
-            .fill_null(float("nan")),
+            "tokens": scores.get_column("logprobs").list.len().cast(pl.UInt32),
+            "sentences": found.get_column("ends").list.len().cast(pl.UInt32),
+            "teacher": found.get_column("teacher"),
+            "student": found.get_column("student"),
+            "common": found.get_column("common"),
+            "mean_delta": found.get_column("mean_delta"),
+            "teacher_logprob": samples.get_column("logprobs").list.mean().cast(pl.Float32).fill_null(nothing),
+            "student_logprob": scores.get_column("logprobs").list.mean().cast(pl.Float32).fill_null(nothing),
         }
     ).select(list(CANDIDATES.columns))
 
 
-def sentences_frame(probabilities: pl.DataFrame, beta: float) -> pl.DataFrame:
+def sentences_frame(found: pl.DataFrame, beta: float) -> pl.DataFrame:
     """SENTENCES rows; ``p_distilled`` is null until a distilled model has scored."""
     starts = pl.concat_list(pl.lit(0, pl.UInt32), pl.col("ends").list.head(pl.col("ends").list.len() - 1))
     number = pl.int_ranges(pl.col("ends").list.len(), dtype=pl.UInt32)
     return (
-        probabilities.filter(pl.col("ends").list.len() > 0)
+        found.filter(pl.col("ends").list.len() > 0)
         .select("sample_id", "p_teacher", "p_student", sentence=number, start=starts, end="ends")
         .explode("p_teacher", "p_student", "sentence", "start", "end")
         .with_columns(p_distilled=pl.lit(None, pl.Float32), kind=kinds("p_teacher", "p_student", beta))

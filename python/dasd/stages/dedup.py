@@ -20,11 +20,14 @@ from dasd.registry import Registry
 from dasd.settings import DedupSettings
 from dasd.stages import fingerprints
 from dasd.stages.base import StageContext
-from dasd.stages.groups import question_groups
+from dasd.stages.groups import question_groups, resume_at
 from dasd.stages.responses import reasons
 from dasd.stages.work import count_rows, finish_rows, kept_ids, only, share
 
 __all__ = ["DedupStage", "contamination", "duplicates"]
+
+QUESTIONS_AT_ONCE = 2048
+"""Training questions held against the evaluation's together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,47 +55,39 @@ class DedupStage:
         }
 
     def run(self, context: StageContext) -> None:
-        """Judge groups of whole questions."""
+        """Judge groups of whole questions; digests of done groups' texts wait in the scratch directory."""
         settings = self.recipe.settings.dedup
-        questions = context.inputs.frame("questions", "questions").collect()
         chat = ChatTokenizer.load(self.recipe.settings.student)
-        overlaps = contamination(questions, settings, chat)
+        overlaps = contamination(context.inputs.frame("questions", "questions"), settings, chat)
         samples = context.inputs.frame(self.samples, "samples")
         kept = kept_ids(context.inputs.frame(self.filter, "verdicts"))
-        done = context.writer.done()
-        groups = question_groups(samples)
-        total = sum(unit.size for unit in groups)
-        finished = sum(unit.size for unit in groups if unit.key in done)
-        with context.console.task(f"{self.name}: duplicates", total, "responses", completed=finished) as task:
-            for unit in groups:
-                if unit.key not in done:
-                    columns = samples.select("sample_id", "question_id", "token_ids")
-                    rows = only(unit.rows(columns), kept)
-                    finish_rows(context, "verdicts", _verdicts(rows, overlaps, settings, self.name), unit)
-                    task.advance(unit.size)
-        self._report(context, samples, kept, overlaps)
+        total = count_rows(samples)
+        start = resume_at(context.writer.done())
+        scratch = context.writer.scratch()
+        columns = samples.select("sample_id", "question_id", "text", "token_ids")
+        with context.console.task(f"{self.name}: duplicates", total, "responses", completed=start) as task:
+            for group in question_groups(columns, start):
+                rows = only(group.rows, kept)
+                _digests(rows).write_parquet(scratch / f"{group.unit.key}.parquet")
+                verdicts = _verdicts(rows, overlaps, settings, self.name)
+                finish_rows(context, "verdicts", verdicts, group.unit)
+                task.advance(group.unit.size)
+        self._report(context, len(kept), overlaps)
 
-    def _report(
-        self,
-        context: StageContext,
-        samples: pl.LazyFrame,
-        kept: frozenset[str],
-        overlaps: Mapping[str, float],
-    ) -> None:
+    def _report(self, context: StageContext, responses: int, overlaps: Mapping[str, float]) -> None:
         verdicts = context.writer.read("verdicts")
         left = count_rows(verdicts.filter(pl.col("kept")))
-        hashes = samples.filter(pl.col("sample_id").is_in(list(kept))).select(
-            "question_id", text=pl.col("text").hash(0)
-        )
-        across = hashes.unique().select(pl.len() - pl.col("text").n_unique()).collect().item()
+        scratch, done = context.writer.scratch(), context.writer.done()
+        digests = [pl.read_parquet(scratch / f"{key}.parquet").to_series() for key in done]
+        across = sum(map(len, digests)) - (pl.concat(digests).n_unique() if digests else 0)
         context.writer.summarise(
             {
-                "responses": len(kept),
+                "responses": responses,
                 "kept": left,
-                "kept_share": share(left, len(kept)),
+                "kept_share": share(left, responses),
                 "dropped": dict(reasons(verdicts)),
                 "contaminated_questions": len(overlaps),
-                "exact_across_questions": int(across),
+                "exact_across_questions": across,
             }
         )
         if overlaps:
@@ -102,20 +97,24 @@ class DedupStage:
             )
 
 
-def contamination(questions: pl.DataFrame, settings: DedupSettings, chat: ChatTokenizer) -> dict[str, float]:
+def contamination(questions: pl.LazyFrame, settings: DedupSettings, chat: ChatTokenizer) -> dict[str, float]:
     """Training questions over the limit, with the share of their n-grams that evaluation questions hold.
 
     Compared are the users' turns, in the student's tokens; the system prompt is the same everywhere.
     """
+    found: dict[str, float] = {}
     if settings.contamination is None:
-        return {}
-    is_train = questions.get_column("split") == "train"
-    train, evaluation = questions.filter(is_train), questions.filter(~is_train)
-    if not train.height or not evaluation.height:
-        return {}
-    shares = kernels.overlap(_asked(train, chat), _asked(evaluation, chat), settings.contamination_ngram)
-    pairs = zip(train.get_column("question_id"), shares, strict=True)
-    return {question: found for question, found in pairs if found > settings.contamination}
+        return found
+    asked = questions.select("question_id", "messages", is_train=pl.col("split") == "train")
+    evaluation = asked.filter(~pl.col("is_train")).collect()
+    if not evaluation.height:
+        return found
+    reference = _asked(evaluation, chat)
+    for train in asked.filter("is_train").collect_batches(chunk_size=QUESTIONS_AT_ONCE):
+        shares = kernels.overlap(_asked(train, chat), reference, settings.contamination_ngram)
+        over = train.select("question_id", share=shares).filter(pl.col("share") > settings.contamination)
+        found.update(over.iter_rows())
+    return found
 
 
 def duplicates(rows: pl.DataFrame, settings: DedupSettings) -> dict[int, tuple[str, int]]:
@@ -127,15 +126,9 @@ def duplicates(rows: pl.DataFrame, settings: DedupSettings) -> dict[int, tuple[s
     found: dict[int, tuple[str, int]] = {}
     if rows.height < 2 or not (settings.exact or settings.near):
         return found
-    number = rows.get_column("question_id").rank("dense") - 1
+    number = (rows.get_column("question_id").rank("dense") - 1).cast(pl.UInt32)
     vocabulary = int(rows.select(pl.col("token_ids").list.max().max()).item() or 0) + 1
-    tokens = (
-        rows.select(
-            pl.col("token_ids").list.eval(pl.element().cast(pl.UInt64)) + number.cast(pl.UInt64) * vocabulary
-        )
-        .to_series()
-        .cast(pl.List(pl.UInt32))
-    )
+    tokens = rows.select(pl.col("token_ids") + number * vocabulary).to_series()
     clusters: list[tuple[str, Sequence[int]]] = []
     if settings.exact:
         clusters.append(("exact_duplicate", kernels.exact_duplicates(tokens).to_list()))
@@ -147,6 +140,11 @@ def duplicates(rows: pl.DataFrame, settings: DedupSettings) -> dict[int, tuple[s
             if first != row:
                 found.setdefault(row, (reason, first))
     return found
+
+
+def _digests(rows: pl.DataFrame) -> pl.DataFrame:
+    """A hash of each text, once a question; questions lie whole in ``rows``."""
+    return rows.select("question_id", text=pl.col("text").hash(0)).unique().select("text")
 
 
 def _verdicts(
@@ -176,4 +174,4 @@ def _verdicts(
 def _asked(questions: pl.DataFrame, chat: ChatTokenizer) -> pl.Series:
     """The users' turns of each question in the student's tokens."""
     texts = ["\n".join(t["content"] for t in cell if t["role"] == "user") for cell in questions["messages"]]
-    return pl.Series([chat.encode_response(text, ended=False)[0] for text in texts], dtype=pl.List(pl.UInt32))
+    return pl.Series(chat.encode_responses(texts, [False] * len(texts)), dtype=pl.List(pl.UInt32))

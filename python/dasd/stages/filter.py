@@ -12,8 +12,9 @@ from dasd.recipe import Recipe
 from dasd.registry import Registry
 from dasd.stages import fingerprints
 from dasd.stages.base import StageContext
+from dasd.stages.groups import question_groups, resume_at
 from dasd.stages.responses import Judge, reasons
-from dasd.stages.work import count_rows, finish_rows, share, units
+from dasd.stages.work import count_rows, finish_rows, share
 
 __all__ = ["FilterStage"]
 
@@ -47,19 +48,16 @@ class FilterStage:
         }
 
     def run(self, context: StageContext) -> None:
-        """Judge, ``sampling.chunk`` responses a unit."""
+        """Judge groups of whole questions."""
         samples = context.inputs.frame(self.samples, "samples")
         questions = context.inputs.frame("questions", "questions")
         judge = Judge(self.recipe, self.registry, self.max_length, questions, self.name)
         total = count_rows(samples)
-        done = context.writer.done()
-        work = units(total, self.recipe.settings.sampling.chunk)
-        finished = sum(unit.size for unit in work if unit.key in done)
-        with context.console.task(f"{self.name}: filters", total, "responses", completed=finished) as task:
-            for unit in work:
-                if unit.key not in done:
-                    finish_rows(context, "verdicts", judge.verdicts(unit.rows(samples)), unit)
-                    task.advance(unit.size)
+        start = resume_at(context.writer.done())
+        with context.console.task(f"{self.name}: filters", total, "responses", completed=start) as task:
+            for group in question_groups(samples.select(judge.columns), start):
+                finish_rows(context, "verdicts", judge.verdicts(group.rows), group.unit)
+                task.advance(group.unit.size)
         verdicts = context.writer.read("verdicts")
         kept = count_rows(verdicts.filter(pl.col("kept")))
         dropped = reasons(verdicts)

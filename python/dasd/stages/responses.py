@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from dasd.chat import ChatTokenizer
 from dasd.filters import wanted_filters
 from dasd.recipe import Recipe
 from dasd.registry import Registry
+from dasd.schemas import SAMPLES
 from dasd.stages.grading import Grader, answers_by_question
-from dasd.stages.turns import teacher_opens_thinking
-from dasd.stages.work import messages_by_question
+from dasd.stages.turns import opens_thinking, teacher_opens_thinking
+from dasd.stages.work import messages_of
 
 __all__ = ["Judge", "reasons"]
+
+_NEEDED = ("sample_id", "question_id", "text", "token_ids", "finish_reason", "tokenizer_hash")
+"""Columns of SAMPLES that the built-in filters look at."""
+_NEAR = 7 / 8
+"""Part of the training context from which the number of tokens is that of the tokenizer, not of sampling."""
 
 
 class Judge:
@@ -20,6 +28,9 @@ class Judge:
 
     Filters judge one after the other, each only what is still left, so the costly ones (the answer) see few.
     """
+
+    columns: tuple[str, ...]
+    """What ``verdicts`` needs of SAMPLES: all of it where a plugin's filter is among them."""
 
     def __init__(
         self, recipe: Recipe, registry: Registry, max_length: int, questions: pl.LazyFrame, stage: str
@@ -29,19 +40,27 @@ class Judge:
         self._filters = [
             (name, registry.make_filter(name, settings, max_length)) for name in wanted_filters(settings)
         ]
+        self.columns = tuple(SAMPLES.columns) if settings.extra else _NEEDED
+        self._max_length = max_length
         self._chat = ChatTokenizer.load(recipe.settings.student)
-        self._opened = teacher_opens_thinking(recipe.settings.teacher)
+        teacher, student = recipe.settings.teacher, recipe.settings.student
+        same = (teacher.model, teacher.revision) == (student.model, student.revision)
+        self._opened = opens_thinking(self._chat) if same else teacher_opens_thinking(teacher)
         self._grader = Grader(registry)
         self._answers = answers_by_question(questions)
-        self._messages = messages_by_question(questions)
+        asked = questions.select("question_id", "messages").collect()
+        self._messages = asked.get_column("messages")
+        self._rows = {question: row for row, question in enumerate(asked.get_column("question_id"))}
         self._prompt_tokens: dict[str, int] = {}
 
     def verdicts(self, samples: pl.DataFrame) -> pl.DataFrame:
-        """VERDICTS rows for SAMPLES rows, in order."""
+        """VERDICTS rows for rows with ``columns`` of SAMPLES, in order."""
         left = self._as_responses(samples).with_row_index("row")
         reason = [""] * samples.height
         detail = [""] * samples.height
         for name, judge in self._filters:
+            if name != "truncated" and "student_token_ids" not in left.columns:
+                left = self._tokenised(left)  # the costly column, for what is not cut off
             if name == "answer":
                 left = left.with_columns(
                     correct=self._grader.correct_rows(
@@ -50,6 +69,8 @@ class Judge:
                 )
             verdicts = judge.judge(left.drop("row"))
             keeps = verdicts.get_column("kept")
+            if keeps.all():
+                continue
             lost = verdicts.filter(~keeps).iter_rows()
             for row, (_, slug, words) in zip(left.filter(~keeps).get_column("row"), lost, strict=True):
                 reason[row], detail[row] = slug or name, words
@@ -65,26 +86,44 @@ class Judge:
         )
 
     def _as_responses(self, samples: pl.DataFrame) -> pl.DataFrame:
-        """SAMPLES columns, and those that ``dasd.api.Filter`` promises besides."""
+        """SAMPLES columns, and those that ``dasd.api.Filter`` promises besides, less the student's tokens."""
         questions = samples.get_column("question_id").to_list()
         answers = [self._answers.get(question, (None, None)) for question in questions]
-        tokens = [
-            self._chat.encode_response(text, ended=finish == "stop")[0]
-            for text, finish in samples.select("text", "finish_reason").iter_rows()
-        ]
+        self._count_prompts(questions)
+        prompts = [self._prompt_tokens[question] for question in questions]
         return samples.with_columns(
-            pl.Series("student_token_ids", tokens, dtype=pl.List(pl.UInt32)),
-            pl.Series("prompt_tokens", [self._prompt(question) for question in questions], dtype=pl.UInt32),
+            pl.Series("prompt_tokens", prompts, dtype=pl.UInt32),
             pl.Series("answer", [answer for answer, _ in answers], dtype=pl.String),
             pl.Series("verifier", [verifier for _, verifier in answers], dtype=pl.String),
-            pl.Series("correct", [None] * samples.height, dtype=pl.Boolean),
+            pl.lit(None, pl.Boolean).alias("correct"),
             pl.lit(self._opened).alias("think_opened"),
         )
 
-    def _prompt(self, question: str) -> int:
-        if question not in self._prompt_tokens:
-            self._prompt_tokens[question] = len(self._chat.prompt_ids(self._messages[question]))
-        return self._prompt_tokens[question]
+    def _tokenised(self, responses: pl.DataFrame) -> pl.DataFrame:
+        """With ``student_token_ids``: as sampled, where the student has the tokenizer that sampled them.
+
+        Sampling may write a text in fewer tokens than the tokenizer would, and training takes the tokenizer's:
+        responses that come near the training context are tokenised, so that none is kept that is over it.
+        """
+        length = pl.col("token_ids").list.len() + pl.col("prompt_tokens")
+        sampled = responses.select(
+            (pl.col("tokenizer_hash") == self._chat.hash) & (length <= self._max_length * _NEAR)
+        ).to_series()
+        tokens = responses.get_column("token_ids")
+        if not sampled.all():
+            others = responses.filter(~sampled)
+            ended = (others.get_column("finish_reason") == "stop").to_list()
+            ids = self._chat.encode_responses(others.get_column("text").to_list(), ended)
+            encoded = pl.Series("token_ids", ids, dtype=pl.List(pl.UInt32))
+            where = pl.concat([sampled.arg_true(), (~sampled).arg_true()])
+            tokens = pl.concat([tokens.filter(sampled), encoded]).gather(where.arg_sort())
+        return responses.with_columns(tokens.alias("student_token_ids"))
+
+    def _count_prompts(self, questions: Sequence[str]) -> None:
+        new = [q for q in dict.fromkeys(questions) if q not in self._prompt_tokens]
+        cells = self._messages.gather([self._rows[question] for question in new])
+        prompts = self._chat.prompts_ids([messages_of(cell) for cell in cells])
+        self._prompt_tokens.update(zip(new, map(len, prompts), strict=True))
 
 
 def reasons(verdicts: pl.LazyFrame) -> dict[str, int]:

@@ -15,9 +15,9 @@ from dasd.registry import Registry
 from dasd.seeds import uniform
 from dasd.stages import fingerprints
 from dasd.stages.base import StageContext
-from dasd.stages.candidates import candidates_frame, sentence_probabilities, sentences_frame
+from dasd.stages.candidates import candidates_frame, compared, sentences_frame
 from dasd.stages.grading import Answers, Grader, answers_by_question
-from dasd.stages.groups import question_groups
+from dasd.stages.groups import QUESTIONS_PER_WINDOW, RowStream, question_groups, question_windows
 from dasd.stages.selection import selection_summary, selection_warnings
 from dasd.stages.work import Unit, kept_ids, only
 
@@ -25,6 +25,16 @@ __all__ = ["SelectStage", "best", "choose"]
 
 NEED_TEACHER_LOGPROBS = frozenset({"divergence", "ratio", "fewest", "length-matched"})
 """Built-in selectors that compare the two models' log-probabilities."""
+_COLUMNS = (
+    "sample_id",
+    "question_id",
+    "candidate",
+    "text",
+    "token_ends",
+    "logprobs",
+    "logprobs_mode",
+    "engine",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,69 +68,94 @@ class SelectStage:
         }
 
     def run(self, context: StageContext) -> None:
-        """Rank groups of whole questions; the figures of done groups wait in the scratch directory."""
+        """Compare groups of whole questions, rank windows of them; figures of done windows wait in scratch."""
         settings = self.recipe.settings
         selector = self.registry.make_selector(settings.select, settings.seed)
         samples = context.inputs.frame(self.samples, "samples")
         kept = kept_ids(context.inputs.frame(self.dedup, "verdicts"))
-        refuse_unlike(samples.filter(pl.col("sample_id").is_in(list(kept))), settings.select.selector)
-        scores = context.inputs.frame(self.scores, "scores")
+        if settings.select.selector in NEED_TEACHER_LOGPROBS:
+            modes = samples.select("sample_id", "engine", "logprobs_mode")
+            refuse_unlike(only(modes.collect(), kept), settings.select.selector)
         answers = answers_by_question(context.inputs.frame("questions", "questions"))
-        sample_ids = samples.select("sample_id").collect().to_series().to_list()
+        windows = question_windows(samples)
         done = context.writer.done()
+        start = sum(unit.size for unit in windows if unit.key in done)
+        passed = samples.select("sample_id").head(start).collect().to_series()
+        scores = RowStream(
+            context.inputs.frame(self.scores, "scores").select("sample_id", "token_ends", "logprobs"),
+            sum(sample_id in kept for sample_id in passed),
+        )
+        grader = Grader(self.registry)
         scratch = context.writer.scratch()
-        groups = question_groups(samples)
-        finished = sum(unit.size for unit in groups if unit.key in done)
-        before = 0  # rows of SCORES that belong to the groups passed so far
-        with context.console.task(
-            f"{self.name}: {settings.select.selector}", len(sample_ids), "responses", completed=finished
-        ) as task:
-            for unit in groups:
-                here = sum(sample_id in kept for sample_id in unit.of(sample_ids))
-                if unit.key not in done:
-                    rows = only(unit.rows(samples), kept)
-                    table = self._select(
-                        context, selector, rows, scores.slice(before, here).collect(), answers, unit
-                    )
-                    table.write_parquet(scratch / f"{unit.key}.parquet")
-                    context.writer.finish_unit(unit.key)
-                    task.advance(unit.size)
-                before += here
-        tables = [pl.read_parquet(scratch / f"{unit.key}.parquet") for unit in groups]
+        groups = question_groups(
+            samples.select(_COLUMNS), start, tokens="token_ends", window=QUESTIONS_PER_WINDOW
+        )
+        total = sum(unit.size for unit in windows)
+        description = f"{self.name}: {settings.select.selector}"
+        with context.console.task(description, total, "responses", completed=start) as task:
+            for unit in [unit for unit in windows if unit.key not in done]:
+                parts = []
+                for group in groups:
+                    rows = only(group.rows, kept)
+                    score = scores.take(rows.height)
+                    parts.append(self._compare(context, rows, score, answers, grader, unit))
+                    task.advance(group.unit.size)
+                    if group.ends_window:
+                        break
+                table = self._rank(context, selector, pl.concat(parts), unit)
+                table.write_parquet(scratch / f"{unit.key}.parquet")
+                context.writer.finish_unit(unit.key)
+        tables = [pl.read_parquet(scratch / f"{unit.key}.parquet") for unit in windows]
         self._report(context, pl.concat(tables) if tables else None)
 
-    def _select(
+    def _compare(
         self,
         context: StageContext,
-        selector: Selector,
         samples: pl.DataFrame,
         scores: pl.DataFrame,
         answers: Answers,
+        grader: Grader,
         unit: Unit,
     ) -> pl.DataFrame:
-        """Write one group's rows; returns its candidates without their texts, for the summary."""
+        """Write one group's sentences; returns its candidates and column ``correct``."""
         settings = self.recipe.settings
-        probabilities = sentence_probabilities(samples, scores)
-        candidates = candidates_frame(samples, scores, probabilities, settings.select.beta)
+        refuse_unlike(samples, settings.select.selector)
+        found = compared(samples, scores, settings.select.beta)
+        context.writer.append("sentences", sentences_frame(found, settings.select.beta), key=unit.key)
+        candidates = candidates_frame(samples, scores, found)
+        if settings.filters.answer:  # what the verifier found wrong is gone
+            known = [True if question in answers else None for question in candidates["question_id"]]
+            correct = pl.Series(known, dtype=pl.Boolean)
+        else:
+            correct = grader.correct_rows(candidates.select("question_id", "text").iter_rows(), answers)
+        return candidates.with_columns(correct=correct)
+
+    def _rank(
+        self, context: StageContext, selector: Selector, rows: pl.DataFrame, unit: Unit
+    ) -> pl.DataFrame:
+        """Write the verdicts of a window; returns what the summary needs, questions as numbers."""
+        settings = self.recipe.settings
+        candidates = rows.drop("correct")
+        questions = candidates.get_column("question_id")
         student = context.models.open(settings.student) if selector.needs_student else None
         ranks = selector.rank(candidates, student)
-        selected = choose(candidates.get_column("question_id"), ranks, settings.select.per_question)
-        context.writer.append("sentences", sentences_frame(probabilities, settings.select.beta), key=unit.key)
+        selected = choose(questions, ranks, settings.select.per_question)
         context.writer.append("verdicts", self._verdicts(candidates, ranks, selected), key=unit.key)
-        correct = Grader(self.registry).correct_rows(
-            candidates.select("question_id", "text").iter_rows(), answers
-        )
         lot = [
             uniform("random", settings.seed, sample_id) for sample_id in candidates.get_column("sample_id")
         ]
-        return candidates.drop("text").with_columns(
+        return rows.select(
+            "tokens",
+            "sentences",
+            "teacher",
+            "student",
+            "common",
+            "correct",
+            question_id=(questions.rank("dense") + unit.start).cast(pl.UInt64),
             rank=ranks,
             selected=selected,
-            correct=correct,
-            by_length=best(
-                candidates.get_column("question_id"), candidates.get_column("tokens").cast(pl.Float64)
-            ),
-            by_lot=best(candidates.get_column("question_id"), pl.Series(lot, dtype=pl.Float64)),
+            by_length=best(questions, candidates.get_column("tokens").cast(pl.Float64)),
+            by_lot=best(questions, pl.Series(lot, dtype=pl.Float64)),
         )
 
     def _verdicts(self, candidates: pl.DataFrame, ranks: pl.Series, selected: pl.Series) -> pl.DataFrame:
@@ -171,20 +206,21 @@ def best(questions: pl.Series, ranks: pl.Series) -> pl.Series:
     return choose(questions, ranks, 1)
 
 
-def refuse_unlike(samples: pl.LazyFrame, selector: str) -> None:
-    """InputError where ``selector`` would compare log-probabilities that are not alike."""
+def refuse_unlike(samples: pl.DataFrame, selector: str) -> None:
+    """InputError where ``selector`` would compare log-probabilities that are not alike.
+
+    ``samples``: sample_id, engine and logprobs_mode, and logprobs where they have been read.
+    """
     if selector not in NEED_TEACHER_LOGPROBS:
         return
-    unlike = samples.filter((pl.col("logprobs_mode") != "raw") | pl.col("logprobs").is_null())
-    rows = unlike.select(
-        "sample_id", "engine", "logprobs_mode", missing=pl.col("logprobs").is_null()
-    ).collect()
-    if rows.height:
-        sample_id, engine, mode, missing = rows.row(0)
-        got = "no log-probabilities" if missing else f"log-probabilities of mode {mode!r}"
+    missing = pl.col("logprobs").is_null() if "logprobs" in samples.columns else pl.lit(False)
+    unlike = samples.filter((pl.col("logprobs_mode") != "raw") | missing)
+    if unlike.height:
+        sample_id, engine, mode, none = unlike.select("sample_id", "engine", "logprobs_mode", missing).row(0)
+        got = "no log-probabilities" if none else f"log-probabilities of mode {mode!r}"
         raise InputError(
             f"select.selector: {selector!r} compares the teacher's log-probabilities with the student's raw "
-            f"ones, but {rows.height} samples have {got} (engine {engine}, first sample {sample_id}); sample "
+            f"ones, but {unlike.height} samples have {got} (engine {engine}, first sample {sample_id}); sample "
             "with a backend that gives raw ones, or use random, longest, grape or naturalness, which need "
             "none"
         )

@@ -28,7 +28,7 @@ def selection_summary(table: pl.DataFrame) -> dict[str, JsonValue]:
     """
     several = table.filter(pl.len().over("question_id") > 1)
     ranked = several.filter(pl.col("rank").is_finite())
-    questions = several.group_by("question_id").agg(
+    questions = several.group_by("question_id", maintain_order=True).agg(
         longest=(pl.col("by_length") & pl.col("selected")).any(),
         lot=(pl.col("by_lot") & pl.col("selected")).any(),
         expected=pl.col("selected").sum() / pl.len(),

@@ -26,7 +26,7 @@ pub(crate) fn hash_row(tokens: &[u32]) -> u64 {
 pub(crate) fn hashes(tokens: &[u32], n: usize) -> impl Iterator<Item = u64> {
     let count = (tokens.len() + 1).saturating_sub(n);
     // The weight of the token that leaves the window.
-    let leaving = (0..n).fold(1_u64, |power, _| power.wrapping_mul(BASE));
+    let leaving = (0..if count > 0 { n } else { 0 }).fold(1_u64, |power, _| power.wrapping_mul(BASE));
     let warm = if count > 0 { n - 1 } else { 0 };
     let mut sum =
         tokens[..warm].iter().fold(0_u64, |sum, &token| sum.wrapping_mul(BASE).wrapping_add(spread(token)));
@@ -60,6 +60,8 @@ mod tests {
     fn too_short_has_none() {
         assert_eq!(hashes(&[1, 2], 3).count(), 0);
         assert_eq!(hashes(&[], 1).count(), 0);
+        // However long the n-gram is, that costs nothing.
+        assert_eq!(hashes(&[1, 2], usize::MAX).count(), 0);
     }
 
     #[test]

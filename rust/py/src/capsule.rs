@@ -41,7 +41,13 @@ pub(crate) fn import(name: &'static str, value: &Bound<'_, PyAny>) -> PyResult<I
         let array: NonNull<FFI_ArrowArray> = array.pointer_checked(Some(c"arrow_array"))?.cast();
         // SAFETY: capsules of these names hold an initialised schema and array, by the PyCapsule
         // interface; the schema is only read, the array is moved out and marked as released.
-        let data = unsafe { from_ffi(FFI_ArrowArray::from_raw(array.as_ptr()), schema.as_ref()) };
+        let (array, schema) = unsafe { (FFI_ArrowArray::from_raw(array.as_ptr()), schema.as_ref()) };
+        if array.is_released() {
+            let problem = ArrowError::CDataInterface("the array is already released".into());
+            return Err(unreadable(name, &problem));
+        }
+        // SAFETY: the two belong together, and the array is not released.
+        let data = unsafe { from_ffi(array, schema) };
         let chunk = make_array(data.map_err(|error| unreadable(name, &error))?);
         return Ok(Imported { name, data_type: chunk.data_type().clone(), chunks: vec![chunk] });
     }

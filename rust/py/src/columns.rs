@@ -11,7 +11,9 @@ use arrow_array::types::{
 use arrow_array::{Array, ArrayRef};
 use arrow_buffer::{ArrowNativeType, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::DataType;
+use dasd_core::Error;
 use pyo3::prelude::*;
+use rayon::prelude::*;
 
 use crate::capsule::{Imported, import};
 use crate::errors::{wrong_type, wrong_value};
@@ -257,17 +259,63 @@ impl TextColumn {
         }
     }
 
-    /// The rows, borrowed; `None` is null.
-    pub(crate) fn rows(&self) -> Vec<Option<&str>> {
+    /// The bytes of the rows, borrowed; `None` is null. `ValueError` where they lie outside of the
+    /// array's memory. Arrow promises that they don't, and that they are UTF-8; whoever breaks the
+    /// promise must not break the process, so [`as_text`] looks.
+    pub(crate) fn rows(&self) -> PyResult<Vec<Option<&[u8]>>> {
         let mut rows = Vec::with_capacity(self.chunks.iter().map(Array::len).sum());
         for chunk in &self.chunks {
-            match chunk.data_type() {
-                DataType::Utf8 => rows.extend(chunk.as_string::<i32>().iter()),
-                DataType::LargeUtf8 => rows.extend(chunk.as_string::<i64>().iter()),
-                DataType::Utf8View => rows.extend(chunk.as_string_view().iter()),
-                _ => rows.resize(rows.len() + chunk.len(), None),
+            for row in 0..chunk.len() {
+                if matches!(chunk.data_type(), DataType::Null) || chunk.is_null(row) {
+                    rows.push(None);
+                } else if let Some(bytes) = text_bytes(chunk, row) {
+                    rows.push(Some(bytes));
+                } else {
+                    let wanted = "offsets that increase, inside of the values";
+                    return Err(wrong_value("text", rows.len(), wanted, "others"));
+                }
             }
         }
-        rows
+        Ok(rows)
     }
+}
+
+/// The bytes of a row that is not null, if they are there.
+fn text_bytes(chunk: &ArrayRef, row: usize) -> Option<&[u8]> {
+    match chunk.data_type() {
+        DataType::Utf8 => {
+            let (values, offsets) =
+                (chunk.as_string::<i32>().value_data(), chunk.as_string::<i32>().value_offsets());
+            values.get(usize::try_from(offsets[row]).ok()?..usize::try_from(offsets[row + 1]).ok()?)
+        }
+        DataType::LargeUtf8 => {
+            let (values, offsets) =
+                (chunk.as_string::<i64>().value_data(), chunk.as_string::<i64>().value_offsets());
+            values.get(usize::try_from(offsets[row]).ok()?..usize::try_from(offsets[row + 1]).ok()?)
+        }
+        _ => {
+            // A view: the length, then the bytes themselves or, of more than 12, where they are.
+            let array = chunk.as_string_view();
+            let view = array.views().inner().as_slice().get(16 * row..16 * row + 16)?;
+            let number = |at: usize| -> Option<usize> {
+                Some(u32::from_le_bytes(view[at..at + 4].try_into().ok()?) as usize)
+            };
+            match number(0)? {
+                length @ 0..=12 => Some(&view[4..4 + length]),
+                length => {
+                    let start = number(12)?;
+                    array.data_buffers().get(number(8)?)?.as_slice().get(start..start + length)
+                }
+            }
+        }
+    }
+}
+
+/// Bytes as text, looked at by all threads; an error names the first row that is none.
+pub(crate) fn as_text<'a>(rows: &[Option<&'a [u8]>]) -> Result<Vec<Option<&'a str>>, Error> {
+    let read = rows.par_iter().enumerate().map(|(row, bytes)| {
+        let text = bytes.map(str::from_utf8).transpose();
+        text.map_err(|error| Error::Row { row, problem: format!("wanted UTF-8, got {error}") })
+    });
+    read.collect::<Vec<_>>().into_iter().collect()
 }

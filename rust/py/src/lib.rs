@@ -19,7 +19,7 @@ mod _native {
 
     #[pymodule_export]
     use crate::capsule::Column;
-    use crate::columns::{ListColumn, TextColumn, read_counts};
+    use crate::columns::{ListColumn, TextColumn, as_text, read_counts};
     use crate::errors::whole;
     use crate::results;
     use crate::run::{guard, run};
@@ -28,8 +28,8 @@ mod _native {
     fn sentence_ends(py: Python<'_>, text: &Bound<'_, PyAny>) -> PyResult<Column> {
         guard(|| {
             let text = TextColumn::read("text", text)?;
-            let text = text.rows();
-            run(py, |stop| sentence::sentence_ends(&text, stop)).map(results::u32_lists)
+            let text = text.rows()?;
+            run(py, |stop| sentence::sentence_ends(&as_text(&text)?, stop)).map(results::u32_lists)
         })
     }
 

@@ -2,6 +2,7 @@
 
 mod abbreviation;
 mod fence;
+mod scan;
 mod span;
 mod split;
 mod stop;

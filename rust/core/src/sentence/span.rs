@@ -1,5 +1,7 @@
 //! Formulas and inline code: where a span that opens here closes, within bounds.
 
+use super::scan::position;
+
 /// A display formula longer than this is taken for one that never closes.
 const LONGEST_DISPLAY: usize = 4096;
 
@@ -12,13 +14,29 @@ struct Search {
 }
 
 impl Search {
-    /// First position in `from..limit` where `is_hit`; `from` never decreases from call to call.
-    fn find(&mut self, from: usize, limit: usize, is_hit: impl Fn(usize) -> bool) -> Option<usize> {
+    /// First position in `from..limit` with a `mark` that `is_hit`; `from` never decreases from call
+    /// to call.
+    fn find(
+        &mut self,
+        bytes: &[u8],
+        (from, limit): (usize, usize),
+        mark: u8,
+        is_hit: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
         if let Some(hit) = self.hit.filter(|&hit| hit >= from) {
             return (hit < limit).then_some(hit);
         }
         let start = from.max(self.scanned);
-        self.hit = (start..limit).find(|&position| is_hit(position));
+        self.hit = None;
+        let mut at = start;
+        while let Some(skipped) = bytes.get(at..limit).and_then(|rest| position(rest, mark)) {
+            at += skipped;
+            if is_hit(at) {
+                self.hit = Some(at);
+                break;
+            }
+            at += 1;
+        }
         self.scanned = self.hit.map_or(limit.max(start), |hit| hit + 1);
         self.hit
     }
@@ -57,14 +75,15 @@ impl<'a> Spans<'a> {
         match (bytes[open], bytes.get(open + 1)) {
             (b'$', Some(b'$')) => {
                 let limit = self.display_limit(open);
-                let close = self.dollars.find(open + 2, limit, |p| bytes[p..].starts_with(b"$$"));
+                let close =
+                    self.dollars.find(bytes, (open + 2, limit), b'$', |p| bytes[p..].starts_with(b"$$"));
                 close.map(|p| p + 2).ok_or(open + 2)
             }
             (b'$', Some(next)) if !next.is_ascii_whitespace() => {
                 let limit = self.line_limit(open);
                 // Prices are left alone by Pandoc's rule, made stricter: the next dollar closes, and
                 // does so only behind something that is not white space and not before a digit.
-                let next = self.dollar.find(open + 2, limit, |p| bytes[p] == b'$' && bytes[p - 1] != b'\\');
+                let next = self.dollar.find(bytes, (open + 2, limit), b'$', |p| bytes[p - 1] != b'\\');
                 let close = next.filter(|&p| {
                     !bytes[p - 1].is_ascii_whitespace() && !bytes.get(p + 1).is_some_and(u8::is_ascii_digit)
                 });
@@ -72,18 +91,20 @@ impl<'a> Spans<'a> {
             }
             (b'`', Some(next)) if *next != b'`' => {
                 let limit = self.line_limit(open);
-                let close = self.backtick.find(open + 1, limit, |p| bytes[p] == b'`');
+                let close = self.backtick.find(bytes, (open + 1, limit), b'`', |_| true);
                 close.map(|p| p + 1).ok_or(open + 1)
             }
             (b'`', Some(_)) => Err(open + bytes[open..].iter().take_while(|&&b| b == b'`').count()),
             (b'\\', Some(b'(')) => {
                 let limit = self.line_limit(open);
-                let close = self.round.find(open + 2, limit, |p| bytes[p..].starts_with(b"\\)"));
+                let close =
+                    self.round.find(bytes, (open + 2, limit), b'\\', |p| bytes[p..].starts_with(b"\\)"));
                 close.map(|p| p + 2).ok_or(open + 2)
             }
             (b'\\', Some(b'[')) => {
                 let limit = self.display_limit(open);
-                let close = self.square.find(open + 2, limit, |p| bytes[p..].starts_with(b"\\]"));
+                let close =
+                    self.square.find(bytes, (open + 2, limit), b'\\', |p| bytes[p..].starts_with(b"\\]"));
                 close.map(|p| p + 2).ok_or(open + 2)
             }
             // An escaped mark opens nothing.
@@ -94,16 +115,15 @@ impl<'a> Spans<'a> {
 
     fn line_limit(&mut self, from: usize) -> usize {
         let bytes = self.bytes;
-        self.line_end.find(from, bytes.len(), |p| bytes[p] == b'\n').unwrap_or(bytes.len())
+        self.line_end.find(bytes, (from, bytes.len()), b'\n', |_| true).unwrap_or(bytes.len())
     }
 
     fn display_limit(&mut self, from: usize) -> usize {
         let bytes = self.bytes;
-        let blank_line = |p: usize| {
-            bytes[p] == b'\n'
-                && bytes[p + 1..].iter().find(|b| !matches!(b, b' ' | b'\t' | b'\r')) == Some(&b'\n')
-        };
-        let end = self.paragraph_end.find(from, bytes.len(), blank_line).unwrap_or(bytes.len());
+        let blank_line =
+            |p: usize| bytes[p + 1..].iter().find(|b| !matches!(b, b' ' | b'\t' | b'\r')) == Some(&b'\n');
+        let end =
+            self.paragraph_end.find(bytes, (from, bytes.len()), b'\n', blank_line).unwrap_or(bytes.len());
         end.min(from + LONGEST_DISPLAY)
     }
 }

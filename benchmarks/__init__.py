@@ -1,0 +1,1 @@
+"""Benchmarks, run from the repository: `python -m benchmarks.kernels`. No part of the package."""

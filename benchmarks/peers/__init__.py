@@ -1,0 +1,1 @@
+"""The peers, each a small function."""
