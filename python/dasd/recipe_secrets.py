@@ -11,7 +11,7 @@ from dasd.recipe_yaml import KeyPath, dotted
 
 _SECRET_KEY = re.compile(
     r"^((.*_)?(api_?key|secret|secret_?key|pass(word|wd|phrase)|credentials?|private_?key"
-    r"|(access|auth|hf|bearer|api)_token)|token|bearer|authorization)$"
+    r"|(access|auth|hf|bearer|api)_?token|bearer|authorization)|token)$"
 )
 _SECRET_VALUE = re.compile(r"^(sk-|hf_|ghp_|Bearer )[A-Za-z0-9_\-.]{12,}$")
 

@@ -271,6 +271,9 @@ def test_a_bundled_recipes_paths_are_the_users(tmp_path: Path, monkeypatch: pyte
         {"api_key": "value-that-is-secret"},
         {"client": {"password": "value-that-is-secret"}},
         {"access-token": "value-that-is-secret"},
+        {"authtoken": "value-that-is-secret"},
+        {"proxy_authorization": "value-that-is-secret"},
+        {"token": "value-that-is-secret"},
         {"anything": "sk-valuethatissecret123"},
     ],
 )
