@@ -30,7 +30,7 @@ from dasd.stages.base import Stage, StageContext
 from dasd.stages.dedup import DedupStage
 from dasd.stages.filter import FilterStage
 from dasd.stages.select import SelectStage
-from dasd.stages.work import kept_ids, only, units
+from dasd.stages.work import finish_rows, kept_ids, only, units
 
 __all__ = ["MEASURED", "Size", "make_model", "pipeline_of", "prepare"]
 
@@ -203,8 +203,7 @@ class MadeQuestions:
                     ]
                     rows.append((f"{split}-{n:09d}", messages, "made", None, None, "made", split))
                 frame = pl.DataFrame(rows, schema=dict(QUESTIONS.columns), orient="row")
-                context.writer.append("questions", frame, key=unit.key)
-                context.writer.finish_unit(unit.key)
+                finish_rows(context, "questions", frame, unit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,8 +226,7 @@ class MadeSamples:
         for unit in units(self.size.questions * self.size.candidates, self.size.chunk):
             rows = list(self._rows(writer, unit.start, unit.stop))
             frame = pl.DataFrame(rows, schema=dict(SAMPLES.columns), orient="row")
-            context.writer.append("samples", frame, key=unit.key)
-            context.writer.finish_unit(unit.key)
+            finish_rows(context, "samples", frame, unit)
 
     def _rows(self, writer: Writer, start: int, stop: int) -> Iterator[tuple[object, ...]]:
         every = self.size.candidates
@@ -273,8 +271,7 @@ class MadeScores:
             drawn = pl.Series("logprobs", -rng.exponential(0.5, count).astype(np.float32))
             lists = numbered.select("row", drawn).group_by("row", maintain_order=True).agg("logprobs")
             frame = rows.with_columns(lists.get_column("logprobs")).select(list(SCORES.columns))
-            context.writer.append("scores", frame, key=unit.key)
-            context.writer.finish_unit(unit.key)
+            finish_rows(context, "scores", frame, unit)
 
 
 def pipeline_of(directory: Path, size: Size, *, two_tokenizers: bool = False) -> Pipeline:

@@ -29,6 +29,7 @@ import numpy as np
 import polars as pl
 
 from benchmarks.curation_run import MEASURED, Size, pipeline_of, prepare
+from benchmarks.machine import peak_bytes, restart_peak
 from benchmarks.stages import add_size_arguments, run_stage, size_of
 from dasd.store import Run
 
@@ -37,11 +38,6 @@ TOKEN_BYTES = 12
 """token_ids, token_ends and logprobs of one token, uncompressed."""
 DISK_BYTES = 20
 """Room that a token takes in the files of samples and scores, with some to spare."""
-
-
-def build(directory: Path, size: Size) -> None:
-    """Make the run directory with every stage run once."""
-    prepare(directory, size)
 
 
 def one(directory: Path, size: Size, stage: str) -> None:
@@ -53,11 +49,9 @@ def one(directory: Path, size: Size, stage: str) -> None:
     ChatTokenizer.load(
         ModelSettings(model=str(directory / "teacher"))
     )  # libraries and a tokenizer are held already
-    # Not getrusage's ru_maxrss: a process inherits that from the one that started it.
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is held now
-    held, before = memory_bytes("VmRSS"), resource.getrusage(resource.RUSAGE_SELF)
+    held, before = restart_peak(), resource.getrusage(resource.RUSAGE_SELF)
     seconds, _ = run_stage(pipeline, directory, stage)
-    peak, after = memory_bytes("VmHWM"), resource.getrusage(resource.RUSAGE_SELF)
+    peak, after = peak_bytes(), resource.getrusage(resource.RUSAGE_SELF)
     found = {
         "seconds": seconds,
         "cpu_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
@@ -65,12 +59,6 @@ def one(directory: Path, size: Size, stage: str) -> None:
         "process_bytes": peak,
     }
     print(json.dumps(found))
-
-
-def memory_bytes(name: str) -> int:
-    """A line of this process's memory accounts (Linux): VmRSS is held now, VmHWM was the most."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{name}:"))
 
 
 def in_process(directory: Path, size: Size, task: str) -> dict[str, float]:
@@ -157,7 +145,7 @@ def main() -> None:
     arguments = parser.parse_args()
     size = size_of(arguments)
     if arguments.task == "build":
-        build(arguments.directory, size)
+        prepare(arguments.directory, size)
         return
     if arguments.task:
         one(arguments.directory, size, arguments.task)

@@ -90,13 +90,27 @@ class PeakMemory:
             ctypes.CDLL(None).malloc_trim(0)
         self._start = None
         with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
-            self._start = _status("VmRSS")
+            self._start = restart_peak()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._start is not None:
-            self.bytes = max(0, _status("VmHWM") - self._start)
+            self.bytes = max(0, peak_bytes() - self._start)
+
+
+def restart_peak() -> int:
+    """Let the peak of resident memory start again from what is held now; how much that is, in bytes.
+
+    Not getrusage's ru_maxrss, here as in ``peak_bytes``: a process inherits that from the one that started it.
+    Linux only; raises OSError elsewhere.
+    """
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status("VmRSS")
+
+
+def peak_bytes() -> int:
+    """The most resident memory since the last ``restart_peak``. Linux only; raises OSError elsewhere."""
+    return _status("VmHWM")
 
 
 def _status(field: str) -> int:

@@ -36,11 +36,15 @@ def pipeline_command(directory: Path, overrides: Sequence[str] = (), *extra: str
     return command("pipeline", "demo", "--run", str(directory), *options, *extra)
 
 
+def environment() -> dict[str, str]:
+    """One thread, so that tests don't fight for cores; plain output; nothing fetched."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "NO_COLOR": "1"}
+
+
 def dasd(arguments: list[str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end; one thread, so that tests don't fight for cores."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "NO_COLOR": "1"}
+    """Run a command to its end."""
     return subprocess.run(
-        arguments, capture_output=True, text=True, cwd=cwd, env=environment, timeout=280, check=False
+        arguments, capture_output=True, text=True, cwd=cwd, env=environment(), timeout=280, check=False
     )
 
 

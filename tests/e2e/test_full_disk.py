@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import time
 from pathlib import Path
 
-from tests.e2e.conftest import dasd, pipeline_command
+from tests.e2e.conftest import dasd, environment, pipeline_command
 from tests.e2e.test_kill import FRAMES, same
 from tests.small_disk import fill, small_disk
 
@@ -25,8 +24,7 @@ def test_a_disk_that_fills_up_stops_the_run_and_loses_nothing(small_run: Path, t
     with small_disk(tmp_path / "disk", 72) as disk:
         directory = disk / "run"
         command = pipeline_command(directory)
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "NO_COLOR": "1"}
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment()) as process:
             while process.poll() is None and not begun(directory / "events.jsonl", "sample-low"):
                 time.sleep(0.02)
             fill(disk / "other")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.e2e.conftest import dasd, pipeline_command
+from tests.e2e.conftest import dasd, environment, pipeline_command
 
 import dasd as package
 
@@ -20,9 +20,12 @@ FRAMES = ("samples", "verdicts", "scores", "sentences", "train")
 
 def killed_after(command: list[str], seconds: float) -> bool:
     """Start ``command`` and kill it after ``seconds``; whether it was still running then."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment, start_new_session=True
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+        start_new_session=True,
     )
     try:
         process.wait(seconds)

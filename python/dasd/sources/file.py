@@ -13,7 +13,6 @@ from pathlib import Path
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from dasd.errors import InputError
 from dasd.records import BadRow
 from dasd.seeds import uniform
 from dasd.settings import QuestionSource
@@ -81,17 +80,7 @@ class FileQuestions:
         path = Path(options.path)
         values = ValueFile(path, "question")
         reader = _Reader(options, source.domain or "general", path.stem, split)
-        bad: list[BadRow] = []
-        total = 0
-        for number, value in values:
-            total += 1
-            try:
-                if isinstance(value, ValueError):
-                    raise value
-                reader.add(number, value)
-            except ValueError as error:
-                bad.append(BadRow(number, str(error)))
-        _refuse_bad_file(path, total, bad)
+        bad = values.read(reader.add, "; mend the file, or name its columns in the source's options")
         warn_set_aside(path, sorted([*bad, *reader.duplicates], key=lambda row: row.row))
         return questions_frame(reader.rows[: source.count])
 
@@ -106,10 +95,8 @@ class _Reader:
         self._first_by_content: dict[str, int] = {}
         self._first_by_id: dict[str, int] = {}
 
-    def add(self, number: int, value: object) -> None:
+    def add(self, number: int, value: dict[str, object]) -> None:
         """Take one value; ValueError says why it can't be a question."""
-        if not isinstance(value, dict):
-            raise ValueError(f"wanted a JSON object, got {type(value).__name__}")
         columns = (self.options.question,) if self.options.question else QUESTION_COLUMNS
         messages = messages_of(question_of(value, columns))
         answer = text_of(value.get(self.options.answer), self.options.answer)
@@ -157,14 +144,3 @@ class _Reader:
         self._first_by_content[content] = number
         self._first_by_id[identifier] = number
         return True
-
-
-def _refuse_bad_file(path: Path, total: int, bad: list[BadRow]) -> None:
-    if not total:
-        raise InputError(f"{path}: the file holds no question; wanted one JSON object a line")
-    if len(bad) * 2 > total or len(bad) == total:
-        first = bad[0]
-        raise InputError(
-            f"{path}: {len(bad)} of {total} rows can't be used, first row {first.row}: {first.reason}; "
-            "mend the file, or name its columns in the source's options"
-        )

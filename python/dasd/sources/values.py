@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
 
 from dasd.errors import InputError
+from dasd.records import BadRow
 
 __all__ = ["ValueFile"]
 
@@ -22,6 +23,7 @@ class ValueFile:
     def __init__(self, path: Path, what: str) -> None:
         """``what`` is in it, for messages: ``"question"``. Raises InputError for a file that isn't there."""
         self.path = path
+        self.what = what
         self.is_parquet = path.suffix == ".parquet"
         if not path.is_file():
             raise InputError(f"{path}: no such {what} file; wanted a .jsonl or .parquet file")
@@ -52,6 +54,35 @@ class ValueFile:
                 except ValueError as error:
                     value = error
                 yield number, value
+
+    def read(self, add: Callable[[int, dict[str, object]], None], advice: str = "") -> list[BadRow]:
+        """Give every row and its number to ``add``, which raises ValueError for one that can't be used.
+
+        Returns those rows with their reasons. Raises InputError for a file without rows, and for one of which
+        more than half can't be used: it isn't what it is taken for. ``advice`` ends the message of the latter.
+        """
+        bad: list[BadRow] = []
+        total = 0
+        for number, value in self:
+            total += 1
+            try:
+                if isinstance(value, ValueError):
+                    raise value
+                if not isinstance(value, dict):
+                    raise ValueError(f"wanted a JSON object, got {type(value).__name__}")
+                add(number, value)
+            except ValueError as error:
+                bad.append(BadRow(number, str(error)))
+        if not total:
+            unit = "row" if self.is_parquet else "JSON object a line"
+            raise InputError(f"{self.path}: the file holds no {self.what}; wanted at least one {unit}")
+        if len(bad) * 2 > total:
+            first = bad[0]
+            raise InputError(
+                f"{self.path}: {len(bad)} of {total} rows can't be used, "
+                f"first row {first.row}: {first.reason}{advice}"
+            )
+        return bad
 
     def take(self, numbers: Sequence[int]) -> list[object]:
         """The values with these numbers, in their order, after the file was read once."""

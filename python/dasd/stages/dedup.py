@@ -22,7 +22,7 @@ from dasd.stages import fingerprints
 from dasd.stages.base import StageContext
 from dasd.stages.groups import question_groups, resume_at
 from dasd.stages.responses import reasons
-from dasd.stages.work import count_rows, finish_rows, kept_ids, only, share
+from dasd.stages.work import count_rows, finish_rows, kept_ids, only, share, verdict_rows
 
 __all__ = ["DedupStage", "contamination", "duplicates"]
 
@@ -160,15 +160,7 @@ def _verdicts(
         elif row in repeated:
             reason[row], first = repeated[row]
             detail[row] = f"of sample {sample_ids[first]}"
-    return pl.DataFrame(
-        {
-            "sample_id": rows.get_column("sample_id"),
-            "stage": pl.Series([stage] * rows.height, dtype=pl.String),
-            "kept": pl.Series([not slug for slug in reason], dtype=pl.Boolean),
-            "reason": pl.Series(reason, dtype=pl.String),
-            "detail": pl.Series(detail, dtype=pl.String),
-        }
-    )
+    return verdict_rows(rows.get_column("sample_id"), stage, reason, detail)
 
 
 def _asked(questions: pl.DataFrame, chat: ChatTokenizer) -> pl.Series:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -17,7 +18,7 @@ from pydantic import JsonValue
 from dasd.chat import ChatTokenizer
 from dasd.errors import InputError
 from dasd.recipe import Recipe
-from dasd.records import BadRow, RowsSetAside, ScoringSpec
+from dasd.records import Message, RowsSetAside, ScoringSpec
 from dasd.registry import Registry
 from dasd.schemas import SAMPLES
 from dasd.settings import OffPolicyStage
@@ -91,10 +92,11 @@ class GivenSamplesStage:
         """
         settings = self.recipe.settings
         questions = context.inputs.frame("questions", "questions").collect()
+        chat = ChatTokenizer.load(settings.teacher)
         reader = GivenReader(
             questions,
             settings.questions.system_prompt,
-            ChatTokenizer.load(settings.teacher),
+            chat,
             self.name,
             {
                 "temperature": self.stage.temperature,
@@ -106,6 +108,7 @@ class GivenSamplesStage:
         places, set_aside = _check(files, reader, questions.get_column("question_id").to_list())
         self._refuse_unknown_logprobs(files, places)
         report_set_aside(context, set_aside, f"set-aside-{self.name}.jsonl")
+        messages = messages_by_question(questions.lazy()) if self._scores else {}
 
         def frames(unit: Unit) -> Iterator[pl.DataFrame]:
             rows = pl.DataFrame(_rows(files, reader, unit.of(places)), schema=dict(SAMPLES.columns))
@@ -114,7 +117,7 @@ class GivenSamplesStage:
                 yield rows
                 return
             yield rows.filter(~bare)
-            yield from self._scored(context, rows.filter(bare))
+            yield from self._scored(context, rows.filter(bare), chat, messages)
 
         generate(
             context,
@@ -134,15 +137,19 @@ class GivenSamplesStage:
             }
         )
 
-    def _scored(self, context: StageContext, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    def _scored(
+        self,
+        context: StageContext,
+        rows: pl.DataFrame,
+        chat: ChatTokenizer,
+        messages: Mapping[str, Sequence[Message]],
+    ) -> Iterator[pl.DataFrame]:
         """The rows with the teacher's own tokens and log-probabilities.
 
         Those that are longer than its context come as they are: the length filter is there to drop them.
         """
         settings = self.recipe.settings
         teacher = context.models.open(settings.teacher)
-        chat = ChatTokenizer.load(settings.teacher)
-        messages = messages_by_question(context.inputs.frame("questions", "questions"))
         asked = rows.get_column("question_id")
         prompts = {question: len(chat.prompt_ids(messages[question])) for question in asked.unique()}
         lengths = asked.replace_strict(prompts, return_dtype=pl.Int64) + rows["token_ids"].list.len()
@@ -176,63 +183,49 @@ class GivenSamplesStage:
         )
 
 
+class _Found:
+    """The good rows of all files so far."""
+
+    def __init__(self, reader: GivenReader, questions: Sequence[str]) -> None:
+        self.places: list[_Place] = []
+        self._reader = reader
+        self._position = {question: number for number, question in enumerate(questions)}
+        self._first: dict[str, str] = {}
+        self._candidates: dict[int, int] = {}
+
+    def add(self, number: int, file: ValueFile, row: int, value: dict[str, object]) -> None:
+        """Take a row of file ``number``; ValueError says why it can't be used."""
+        question = self._position[self._reader.question(value)]
+        candidate = self._candidates.get(question, 0)
+        sample = self._reader.sample(value, candidate)
+        identity = str(sample["sample_id"])
+        if identity in self._first:
+            raise ValueError(
+                f"the same sample_id, or else all of question, model, temperature, "
+                f"candidate and seed, as {self._first[identity]}"
+            )
+        self._first[identity] = f"row {row} of {file.path.name}"
+        self._candidates[question] = candidate + 1
+        self.places.append(
+            _Place(
+                file=number,
+                row=row,
+                question=question,
+                sample_id=identity,
+                candidate=int(str(sample["candidate"])),
+                has_logprobs=sample["logprobs"] is not None,
+            )
+        )
+
+
 def _check(
     files: Sequence[ValueFile], reader: GivenReader, questions: Sequence[str]
 ) -> tuple[list[_Place], list[RowsSetAside]]:
     """The good rows in the order of ``questions`` and candidates, and the others of each file."""
-    position = {question: number for number, question in enumerate(questions)}
-    places: list[_Place] = []
-    first: dict[str, str] = {}
-    candidates: dict[int, int] = {}
-    set_aside = []
-    for number, file in enumerate(files):
-        bad: list[BadRow] = []
-        total = 0
-        for row, value in file:
-            total += 1
-            try:
-                if isinstance(value, ValueError):
-                    raise value
-                if not isinstance(value, dict):
-                    raise ValueError(f"wanted a JSON object, got {type(value).__name__}")
-                question = position[reader.question(value)]
-                candidate = candidates.get(question, 0)
-                sample = reader.sample(value, candidate)
-                identity = str(sample["sample_id"])
-                if identity in first:
-                    raise ValueError(
-                        f"the same sample_id, or else all of question, model, temperature, "
-                        f"candidate and seed, as {first[identity]}"
-                    )
-            except ValueError as error:
-                bad.append(BadRow(row, str(error)))
-                continue
-            first[identity] = f"row {row} of {file.path.name}"
-            candidates[question] = candidate + 1
-            places.append(
-                _Place(
-                    file=number,
-                    row=row,
-                    question=question,
-                    sample_id=identity,
-                    candidate=int(str(sample["candidate"])),
-                    has_logprobs=sample["logprobs"] is not None,
-                )
-            )
-        _refuse_bad_file(file, total, bad)
-        if bad:
-            set_aside.append(RowsSetAside(file.path, bad))
-    return sorted(places, key=lambda place: (place.question, place.candidate)), set_aside
-
-
-def _refuse_bad_file(file: ValueFile, total: int, bad: Sequence[BadRow]) -> None:
-    if not total:
-        unit = "row" if file.is_parquet else "JSON object a line"
-        raise InputError(f"{file.path}: the file holds no response; wanted at least one {unit}")
-    if len(bad) * 2 > total:
-        raise InputError(
-            f"{file.path}: {len(bad)} of {total} rows can't be used, first row {bad[0].row}: {bad[0].reason}"
-        )
+    found = _Found(reader, questions)
+    bad = [(file.path, file.read(partial(found.add, number, file))) for number, file in enumerate(files)]
+    set_aside = [RowsSetAside(path, rows) for path, rows in bad if rows]
+    return sorted(found.places, key=lambda place: (place.question, place.candidate)), set_aside
 
 
 def _rows(

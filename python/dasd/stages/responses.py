@@ -13,7 +13,7 @@ from dasd.registry import Registry
 from dasd.schemas import SAMPLES
 from dasd.stages.grading import Grader, answers_by_question
 from dasd.stages.turns import opens_thinking, teacher_opens_thinking
-from dasd.stages.work import messages_of
+from dasd.stages.work import messages_of, verdict_rows
 
 __all__ = ["Judge", "reasons"]
 
@@ -75,15 +75,7 @@ class Judge:
             for row, (_, slug, words) in zip(left.filter(~keeps).get_column("row"), lost, strict=True):
                 reason[row], detail[row] = slug or name, words
             left = left.filter(keeps)
-        return pl.DataFrame(
-            {
-                "sample_id": samples.get_column("sample_id"),
-                "stage": pl.Series([self._stage] * samples.height, dtype=pl.String),
-                "kept": pl.Series([not slug for slug in reason], dtype=pl.Boolean),
-                "reason": pl.Series(reason, dtype=pl.String),
-                "detail": pl.Series(detail, dtype=pl.String),
-            }
-        )
+        return verdict_rows(samples.get_column("sample_id"), self._stage, reason, detail)
 
     def _as_responses(self, samples: pl.DataFrame) -> pl.DataFrame:
         """SAMPLES columns, and those that ``dasd.api.Filter`` promises besides, less the student's tokens."""

@@ -23,8 +23,6 @@ from dasd.stages.work import Unit, kept_ids, only
 
 __all__ = ["SelectStage", "best", "choose"]
 
-NEED_TEACHER_LOGPROBS = frozenset({"divergence", "ratio", "fewest", "length-matched"})
-"""Built-in selectors that compare the two models' log-probabilities."""
 _COLUMNS = (
     "sample_id",
     "question_id",
@@ -57,6 +55,11 @@ class SelectStage:
         """Questions, samples, verdicts, scores."""
         return ("questions", self.samples, self.dedup, self.scores)
 
+    @property
+    def _compares(self) -> bool:
+        """Whether the selector compares the two models' log-probabilities."""
+        return self.registry.component("selector", self.recipe.settings.select.selector).needs_logprobs
+
     def settings(self) -> Mapping[str, JsonValue]:
         """Section ``select``, its selector's owner and the seed; verifiers, as answers are counted."""
         section = self.recipe.settings.select
@@ -73,7 +76,7 @@ class SelectStage:
         selector = self.registry.make_selector(settings.select, settings.seed)
         samples = context.inputs.frame(self.samples, "samples")
         kept = kept_ids(context.inputs.frame(self.dedup, "verdicts"))
-        if settings.select.selector in NEED_TEACHER_LOGPROBS:
+        if self._compares:
             modes = samples.select("sample_id", "engine", "logprobs_mode")
             refuse_unlike(only(modes.collect(), kept), settings.select.selector)
         answers = answers_by_question(context.inputs.frame("questions", "questions"))
@@ -119,7 +122,8 @@ class SelectStage:
     ) -> pl.DataFrame:
         """Write one group's sentences; returns its candidates and column ``correct``."""
         settings = self.recipe.settings
-        refuse_unlike(samples, settings.select.selector)
+        if self._compares:
+            refuse_unlike(samples, settings.select.selector)
         found = compared(samples, scores, settings.select.beta)
         context.writer.append("sentences", sentences_frame(found, settings.select.beta), key=unit.key)
         candidates = candidates_frame(samples, scores, found)
@@ -177,7 +181,7 @@ class SelectStage:
             )
             return
         summary = selection_summary(table)
-        warnings = selection_warnings(summary, self.recipe.settings.select.selector)
+        warnings = selection_warnings(summary, self.recipe.settings.select.selector, self._compares)
         context.writer.summarise({**summary, "warnings": list(warnings)})
         shown = [(key, value) for key, value in summary.items() if value is not None]
         context.console.table(f"{self.name}: what selection did", ("figure", "value"), shown)
@@ -211,8 +215,6 @@ def refuse_unlike(samples: pl.DataFrame, selector: str) -> None:
 
     ``samples``: sample_id, engine and logprobs_mode, and logprobs where they have been read.
     """
-    if selector not in NEED_TEACHER_LOGPROBS:
-        return
     missing = pl.col("logprobs").is_null() if "logprobs" in samples.columns else pl.lit(False)
     unlike = samples.filter((pl.col("logprobs_mode") != "raw") | missing)
     if unlike.height:

@@ -61,12 +61,11 @@ def selection_summary(table: pl.DataFrame) -> dict[str, JsonValue]:
     }
 
 
-def selection_warnings(summary: dict[str, JsonValue], selector: str) -> list[str]:
-    """Sentences for people; empty when nothing is suspicious."""
+def selection_warnings(summary: dict[str, JsonValue], selector: str, compares: bool) -> list[str]:
+    """Sentences for people; empty when nothing is suspicious. ``compares``: the selector needs log-probabilities."""
     found = []
     teacher, agreement = _figure(summary, "teacher_share"), _figure(summary, "agreement_longest")
     discriminated = _figure(summary, "discriminated")
-    compares = selector in ("divergence", "ratio", "fewest", "length-matched")
     if compares and teacher is not None and teacher > MOST_TEACHER_SHARE:
         found.append(
             f"{teacher:.0%} of all sentences are Teacher sentences, so their count is nearly a count of "

@@ -27,6 +27,7 @@ __all__ = [
     "only",
     "share",
     "units",
+    "verdict_rows",
 ]
 
 ItemT = TypeVar("ItemT")
@@ -115,6 +116,21 @@ def finish_rows(context: StageContext, frame: str, rows: pl.DataFrame, unit: Uni
 def count_rows(frame: pl.LazyFrame) -> int:
     """Number of rows, without reading them."""
     return int(frame.select(pl.len()).collect().item())
+
+
+def verdict_rows(
+    sample_ids: pl.Series, stage: str, reasons: Sequence[str], details: Sequence[str]
+) -> pl.DataFrame:
+    """VERDICTS rows; a sample without a reason is kept."""
+    return pl.DataFrame(
+        {
+            "sample_id": sample_ids,
+            "stage": pl.Series([stage] * len(sample_ids), dtype=pl.String),
+            "kept": pl.Series([not reason for reason in reasons], dtype=pl.Boolean),
+            "reason": pl.Series(reasons, dtype=pl.String),
+            "detail": pl.Series(details, dtype=pl.String),
+        }
+    )
 
 
 def kept_ids(verdicts: pl.LazyFrame) -> frozenset[str]:

@@ -8,7 +8,7 @@ use arrow_array::types::{
     ArrowPrimitiveType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
     UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow_array::{Array, ArrayRef};
+use arrow_array::{Array, ArrayRef, GenericStringArray, OffsetSizeTrait};
 use arrow_buffer::{ArrowNativeType, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::DataType;
 use dasd_core::Error;
@@ -283,16 +283,8 @@ impl TextColumn {
 /// The bytes of a row that is not null, if they are there.
 fn text_bytes(chunk: &ArrayRef, row: usize) -> Option<&[u8]> {
     match chunk.data_type() {
-        DataType::Utf8 => {
-            let (values, offsets) =
-                (chunk.as_string::<i32>().value_data(), chunk.as_string::<i32>().value_offsets());
-            values.get(usize::try_from(offsets[row]).ok()?..usize::try_from(offsets[row + 1]).ok()?)
-        }
-        DataType::LargeUtf8 => {
-            let (values, offsets) =
-                (chunk.as_string::<i64>().value_data(), chunk.as_string::<i64>().value_offsets());
-            values.get(usize::try_from(offsets[row]).ok()?..usize::try_from(offsets[row + 1]).ok()?)
-        }
+        DataType::Utf8 => bytes_between(chunk.as_string::<i32>(), row),
+        DataType::LargeUtf8 => bytes_between(chunk.as_string::<i64>(), row),
         _ => {
             // A view: the length, then the bytes themselves or, of more than 12, where they are.
             let array = chunk.as_string_view();
@@ -309,6 +301,11 @@ fn text_bytes(chunk: &ArrayRef, row: usize) -> Option<&[u8]> {
             }
         }
     }
+}
+
+fn bytes_between<O: OffsetSizeTrait>(array: &GenericStringArray<O>, row: usize) -> Option<&[u8]> {
+    let bound = |at: usize| array.value_offsets()[at].to_usize();
+    array.value_data().get(bound(row)?..bound(row + 1)?)
 }
 
 /// Bytes as text, looked at by all threads; an error names the first row that is none.
