@@ -11,7 +11,6 @@ import json
 
 from benchmarks.corpus import make_corpus
 from benchmarks.table import Work, seconds
-
 from dasd import kernels
 
 
