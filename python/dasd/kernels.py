@@ -186,8 +186,11 @@ def near_duplicates(
     (Shrivastava 2017) and banding propose pairs; the exact Jaccard similarity of each is computed
     before the two are linked, so no cluster rests on an estimate. With the default settings a pair at
     the threshold itself is proposed with probability 0.998. Clusters are connected components.
-    In a band's bucket of more than 256 rows, a row is compared with the 128 first and 128 preceding
-    ones, not with all. Results depend on the seed and on nothing else.
+    In a band's bucket of up to 256 rows a row's sketch is compared with all others, and the likeliest
+    pairs exactly, one refusal a row and band. A crowd (a larger bucket, or a corpus in which refused
+    comparisons have cost half as much as sketching it) is told apart by finer sketches of 768 bins and
+    a shorter reach in the bucket, which bounds the time; there, pairs near the threshold may be missed.
+    Results depend on the seed and on nothing else.
 
     Args:
         tokens: list<u32>, N rows of T token ids.

@@ -18,7 +18,7 @@ impl Clusters {
     }
 
     /// The root, halving the path on the way. Parents only ever get smaller.
-    fn root(&self, mut member: u32) -> u32 {
+    pub(super) fn root(&self, mut member: u32) -> u32 {
         loop {
             let parent = self.parent(member);
             if parent == member {

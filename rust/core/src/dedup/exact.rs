@@ -1,7 +1,6 @@
 //! Clusters of equal rows.
 
-use rayon::prelude::*;
-
+use super::meet::repeats;
 use crate::error::Error;
 use crate::ngram::hash_row;
 use crate::rows::{Row, Stop, check_numbered, map_blocks};
@@ -22,39 +21,14 @@ fn exact_duplicates_by(
         let hashed = block.filter_map(|row| rows[row].map(|tokens| (hash(tokens), row as u32)));
         Ok(hashed.collect::<Vec<_>>())
     })?;
-    let mut hashed = hashed.concat();
-    hashed.par_sort_unstable();
-    stop.check()?;
-
-    let repeats: Vec<(u32, u32)> = hashed
-        .par_chunk_by(|a, b| a.0 == b.0)
-        .filter(|group| group.len() > 1)
-        .map(|group| {
-            stop.check()?;
-            Ok(repeats_in(group, rows))
-        })
-        .collect::<Result<Vec<_>, Error>>()?
-        .concat();
+    let hashed = hashed.concat();
+    let repeats = repeats(&hashed, |a, b| rows[a as usize] == rows[b as usize], stop)?;
     let mut first: Vec<Option<u32>> =
         rows.iter().enumerate().map(|(row, tokens)| tokens.map(|_| row as u32)).collect();
     for (row, equal) in repeats {
         first[row as usize] = Some(equal);
     }
     Ok(first)
-}
-
-/// Rows of one hash, in order, that equal an earlier one, each with the first such row.
-fn repeats_in(group: &[(u64, u32)], rows: &[Row<'_, u32>]) -> Vec<(u32, u32)> {
-    // One entry, unless different rows collide.
-    let mut distinct: Vec<u32> = Vec::new();
-    let mut repeats = Vec::new();
-    for &(_, row) in group {
-        match distinct.iter().find(|&&first| rows[first as usize] == rows[row as usize]) {
-            Some(&first) => repeats.push((row, first)),
-            None => distinct.push(row),
-        }
-    }
-    repeats
 }
 
 #[cfg(test)]
@@ -74,5 +48,15 @@ mod tests {
     #[test]
     fn colliding_hashes_link_nothing() {
         assert_eq!(exact_duplicates_by(&ROWS, |_| 7, &Stop::new()).unwrap(), FIRST);
+    }
+
+    #[test]
+    fn a_group_shared_by_threads_is_told_apart_too() {
+        let tokens: Vec<[u32; 1]> = (0..5000).map(|row| [row % 3]).collect();
+        let rows: Vec<Row<'_, u32>> = tokens.iter().map(|row| Some(&row[..])).collect();
+        let wanted: Vec<Option<u32>> = tokens.iter().map(|row| Some(row[0])).collect();
+        for hash in [hash_row, |_: &[u32]| 7] {
+            assert_eq!(exact_duplicates_by(&rows, hash, &Stop::new()).unwrap(), wanted);
+        }
     }
 }

@@ -1,23 +1,21 @@
 //! Exact and near duplicates among rows of tokens.
 
 mod cluster;
+mod donors;
+mod effort;
 pub mod exact;
+mod few;
+mod fine;
+mod jaccard;
+mod link;
 mod lsh;
-mod shingle;
+mod meet;
+mod signature;
 mod sketch;
-
-use rayon::prelude::*;
 
 use crate::error::Error;
 use crate::rows::{Row, Stop, check_numbered};
-use cluster::Clusters;
-use lsh::Banding;
-use shingle::{jaccard_reaches, shingles};
-use sketch::Sketcher;
-
-/// In a bucket, a row is compared with this many rows before it and with this many at the front: all
-/// of them in any ordinary bucket, and a bound where a template puts a whole corpus into one.
-const REACH: usize = 128;
+use link::Linker;
 
 /// Settings of [`near_duplicates`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -69,102 +67,42 @@ pub fn near_duplicates(
     settings.check()?;
     check_numbered(rows.len())?;
     let equal = exact::exact_duplicates(rows, stop)?;
-    let filled = |row: usize| rows[row].filter(|tokens| !tokens.is_empty());
     // One row of each set of equal ones; the rest have nothing to add.
-    let distinct: Vec<u32> = (0..rows.len() as u32)
-        .filter(|&row| equal[row as usize] == Some(row) && filled(row as usize).is_some())
+    let filled = |row: usize| rows[row].filter(|tokens| !tokens.is_empty());
+    let distinct: Vec<(u32, &[u32])> = (0..rows.len())
+        .filter(|&row| equal[row] == Some(row as u32))
+        .filter_map(|row| Some((row as u32, filled(row)?)))
         .collect();
-    let documents: Vec<&[u32]> = distinct.iter().filter_map(|&row| filled(row as usize)).collect();
 
-    let clusters = cluster_documents(&documents, settings, stop)?;
-    let mut document_of = vec![0_u32; rows.len()];
-    for (document, &row) in distinct.iter().enumerate() {
-        document_of[row as usize] = document as u32;
+    let mut alike: Vec<u32> = (0..rows.len() as u32).collect();
+    // A row of few shingles is alike to rows of the same shingles and to no others.
+    let few = few::few(settings.threshold);
+    let (small, large) = few::split(&distinct, settings.ngram, few, stop)?;
+    let tokens = |row: u32| rows[row as usize].unwrap_or_default();
+    let same = |a, b| few::same_small_set(tokens(a), tokens(b), settings.ngram, few);
+    for (row, first) in meet::repeats(&small, same, stop)? {
+        alike[row as usize] = first;
     }
-    let cluster_of = |row: usize| match (equal[row], filled(row)) {
-        (None, _) => None,
+    let documents: Vec<&[u32]> = large.iter().map(|&row| tokens(row)).collect();
+    for (document, smallest) in cluster_documents(&documents, settings, stop)?.into_iter().enumerate() {
+        alike[large[document] as usize] = large[smallest as usize];
+    }
+
+    let cluster = |(row, first): (usize, Option<u32>)| match (first, filled(row)) {
         (Some(_), None) => Some(row as u32),
-        (Some(first), Some(_)) => Some(distinct[clusters[document_of[first as usize] as usize] as usize]),
+        (first, _) => first.map(|first| alike[first as usize]),
     };
-    Ok((0..rows.len()).map(cluster_of).collect())
+    Ok(equal.into_iter().enumerate().map(cluster).collect())
 }
 
 /// The smallest member of each document's cluster. Documents are distinct and not empty.
 fn cluster_documents(documents: &[&[u32]], settings: NearSettings, stop: &Stop) -> Result<Vec<u32>, Error> {
-    let banding = Banding::choose(settings.num_hashes, settings.threshold);
-    let sketcher = Sketcher::new(settings.num_hashes, settings.seed);
-    let keys: Vec<Vec<u64>> = documents
-        .par_iter()
-        .map_init(Vec::new, |sketch, tokens| {
-            stop.check()?;
-            sketcher.sketch(tokens, settings.ngram, sketch);
-            Ok(banding.keys(sketch))
-        })
-        .collect::<Result<_, Error>>()?;
-
-    let clusters = Clusters::new(documents.len());
-    for band in 0..banding.bands {
-        stop.check()?;
-        let buckets = lsh::buckets(&keys, band);
-        buckets
-            .par_chunk_by(|a, b| a.0 == b.0)
-            .filter(|bucket| bucket.len() > 1)
-            .try_for_each(|bucket| link_bucket(bucket, documents, settings, &clusters, stop))?;
+    let (signatures, bands) = signature::sketch_all(documents, settings, stop)?;
+    let mut linker = Linker::new(documents, &signatures, settings);
+    for (band, entries) in bands.into_iter().enumerate() {
+        linker.band(band, &entries, stop)?;
     }
-    Ok(clusters.smallest_members())
-}
-
-/// Links the pairs of one bucket that are really alike. Pairs already linked through others are
-/// passed over: that changes the work, never the clusters.
-fn link_bucket(
-    bucket: &[(u64, u32)],
-    documents: &[&[u32]],
-    settings: NearSettings,
-    clusters: &Clusters,
-    stop: &Stop,
-) -> Result<(), Error> {
-    let member = |rank: usize| bucket[rank].1;
-    let mut kept: Vec<Option<Vec<u64>>> = vec![None; bucket.len()];
-    let compare = |kept: &mut [Option<Vec<u64>>], rank: usize, other: usize| {
-        if clusters.linked(member(rank), member(other)) {
-            return;
-        }
-        for document in [rank, other] {
-            kept[document]
-                .get_or_insert_with(|| shingles(documents[member(document) as usize], settings.ngram));
-        }
-        if let (Some(a), Some(b)) = (&kept[rank], &kept[other])
-            && jaccard_reaches(a, b, settings.threshold)
-        {
-            clusters.link(member(rank), member(other));
-        }
-    };
-    // Members linked_from..rank are one cluster: a link to the last of them is one to all.
-    let mut linked_from = 0;
-    for rank in 1..bucket.len() {
-        stop.check()?;
-        let near = rank.saturating_sub(REACH);
-        let mut other = rank;
-        while other > near {
-            other -= 1;
-            compare(&mut kept, rank, other);
-            if other == rank - 1 && clusters.linked(member(rank), member(other)) {
-                other = linked_from.max(near);
-            }
-        }
-        let one_cluster = linked_from == 0 && clusters.linked(member(rank), member(rank - 1));
-        if !one_cluster {
-            (0..near.min(REACH)).for_each(|other| compare(&mut kept, rank, other));
-        }
-        if !clusters.linked(member(rank), member(rank - 1)) {
-            linked_from = rank;
-        }
-        // Out of reach of all that follow, unless it is at the front.
-        if rank >= 2 * REACH {
-            kept[rank - REACH] = None;
-        }
-    }
-    Ok(())
+    Ok(linker.smallest_members())
 }
 
 #[cfg(test)]

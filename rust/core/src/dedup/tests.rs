@@ -63,10 +63,8 @@ fn pairs_above_the_threshold_are_found_and_pairs_below_are_not() {
 #[test]
 fn results_depend_on_the_seed_and_not_on_the_threads() {
     let rows = pairs(300, 60, 3);
-    let run = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| near(&rows, NearSettings { num_hashes: 16, seed: 5, ..NearSettings::default() }))
-    };
+    let settings = NearSettings { num_hashes: 16, seed: 5, ..NearSettings::default() };
+    let run = |threads| with_threads(threads, || near(&rows, settings));
     assert_eq!(run(1), run(4));
 }
 
@@ -114,4 +112,86 @@ fn a_stop_ends_it() {
     stop.request();
     let rows: Vec<Row<'_, u32>> = vec![Some(&[1])];
     assert_eq!(near_duplicates(&rows, NearSettings::default(), &stop), Err(Error::Interrupted));
+}
+
+/// Rows that share a template and are each its own in the last tokens: J between any two is the same.
+fn template(count: u64, length: usize, own: usize) -> Vec<Vec<u32>> {
+    let base = noise(1, length - own);
+    (0..count).map(|row| [&base[..], &noise(100 + row, own)].concat()).collect()
+}
+
+fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
+}
+
+#[test]
+fn a_crowd_just_below_the_threshold_links_none_on_any_number_of_threads() {
+    // J is 0.76: most pairs meet in some band, more than anyone would want to compare.
+    let mut rows = template(3000, 300, 40);
+    assert_eq!(near(&rows, NearSettings::default()), (0..3000).collect::<Vec<u32>>());
+    // What little is alike in the crowd comes out the same whoever does the work.
+    for row in (0..3000).step_by(100) {
+        let mut twin = rows[row].clone();
+        twin[150] = 50_000 + row as u32;
+        rows.push(twin);
+    }
+    let run = |threads| with_threads(threads, || near(&rows, NearSettings::default()));
+    let alone = run(1);
+    assert_eq!(run(3), alone);
+    assert!(alone[..3000].iter().enumerate().all(|(row, &cluster)| row as u32 == cluster));
+}
+
+#[test]
+fn a_pair_in_a_small_crowd_is_found() {
+    let mut rows = template(100, 300, 40);
+    for row in 0..100 {
+        let mut twin = rows[row].clone();
+        twin[150] = 50_000 + row as u32;
+        rows.push(twin);
+    }
+    let wanted: Vec<u32> = (0..100).chain(0..100).collect();
+    assert_eq!(near(&rows, NearSettings::default()), wanted);
+}
+
+#[test]
+fn a_crowd_of_alike_rows_is_one_cluster() {
+    for (length, own) in [(300, 10), (60, 2)] {
+        let rows = template(3000, length, own);
+        assert!(near(&rows, NearSettings::default()).iter().all(|&cluster| cluster == 0), "{length} {own}");
+    }
+}
+
+#[test]
+fn constant_rows_are_alike_whatever_their_length() {
+    let mut rows: Vec<Vec<u32>> = (5..300).map(|length| vec![7; length]).collect();
+    rows.push(vec![7; 4]);
+    rows.push(vec![8; 50]);
+    let got = near(&rows, NearSettings::default());
+    assert!(got[..295].iter().all(|&cluster| cluster == 0));
+    // Shorter than a shingle, it is another shingle.
+    assert_eq!(got[295..], [295, 296]);
+}
+
+#[test]
+fn rows_of_few_shingles_are_alike_to_equal_sets_alone() {
+    let rows = [[1, 2, 3, 4].as_slice(), &[1, 2, 3], &[3, 2, 1], &[1, 2, 3, 4, 5], &[1, 1, 2, 2, 3]];
+    let rows: Vec<Vec<u32>> = rows.iter().map(|row| row.to_vec()).collect();
+    let near = |threshold| near(&rows, NearSettings { threshold, ngram: 1, ..NearSettings::default() });
+    assert_eq!(near(0.9), vec![0, 1, 1, 3, 1]);
+    // 4 of 5 are enough now, 3 of 4 are not.
+    assert_eq!(near(0.8), vec![0, 1, 1, 0, 1]);
+}
+
+#[test]
+fn a_huge_pair_among_tiny_rows_is_found_on_any_number_of_threads() {
+    let huge = noise(1, 300_000);
+    let mut twin = huge.clone();
+    twin[1000..3000].fill(7);
+    let mut rows: Vec<Vec<u32>> = (0..500).map(|row| noise(10 + row, 6)).collect();
+    rows.extend([huge, twin]);
+    let mut wanted: Vec<u32> = (0..501).collect();
+    wanted.push(500);
+    for threads in [1, 3] {
+        assert_eq!(with_threads(threads, || near(&rows, NearSettings::default())), wanted);
+    }
 }
