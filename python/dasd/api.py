@@ -15,6 +15,7 @@ import pluggy
 import polars as pl
 
 from dasd.chat import ChatTokenizer
+from dasd.engine_rows import EngineRows, Generated, Prompted, Text
 from dasd.errors import (
     BackendError,
     DasdError,
@@ -196,15 +197,18 @@ __all__ = [
     "Checkpoint",
     "ContinueRequest",
     "DasdError",
+    "EngineRows",
     "EvalSpec",
     "Evaluator",
     "Filter",
+    "Generated",
     "Grade",
     "InputError",
     "Message",
     "ModelInfo",
     "ModelSettings",
     "PluginError",
+    "Prompted",
     "QuestionSource",
     "Questions",
     "RecipeError",
@@ -219,6 +223,7 @@ __all__ = [
     "SelectSettings",
     "Selector",
     "Teacher",
+    "Text",
     "TrainProgress",
     "TrainSpec",
     "Trainer",
