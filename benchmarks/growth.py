@@ -29,7 +29,7 @@ import numpy as np
 import polars as pl
 
 from benchmarks.curation_run import MEASURED, Size, pipeline_of, prepare
-from benchmarks.machine import peak_bytes, restart_peak
+from benchmarks.machine import describe, peak_bytes, restart_peak
 from benchmarks.stages import add_size_arguments, run_stage, size_of
 from dasd.store import Run
 
@@ -160,7 +160,7 @@ def main() -> None:
             sizes = measure(places, arguments.rounds)
             figures = {"sizes": sizes, "growth": summary(sizes)}
         if arguments.json:
-            arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+            arguments.json.write_text(json.dumps({"machine": describe(), **figures}, indent=2) + "\n")
     finally:
         if arguments.directory is None:
             shutil.rmtree(place, ignore_errors=True)

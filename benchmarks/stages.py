@@ -21,6 +21,7 @@ from pathlib import Path
 import polars as pl
 
 from benchmarks.curation_run import MEASURED, Size, pipeline_of, prepare
+from benchmarks.machine import describe
 from dasd.pipeline import Pipeline
 from dasd.store import Run
 
@@ -120,7 +121,7 @@ def main() -> None:
                 f"  {statistics.median(seconds):8.2f}  {statistics.median(theirs):8.2f}"
             )
         if arguments.json:
-            arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+            arguments.json.write_text(json.dumps({"machine": describe(), **figures}, indent=2) + "\n")
     finally:
         shutil.rmtree(output, ignore_errors=True)
         if arguments.directory is None:

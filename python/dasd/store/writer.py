@@ -51,6 +51,9 @@ class DirectoryWriter:
         self._event = event
         records = stage.recover()
         self._parts = [record for record in records if isinstance(record, PartRecord)]
+        self._next: dict[str, int] = {}  # the number of each frame's next part
+        for part in self._parts:
+            self._next[part.frame] = max(self._next.get(part.frame, 0), _number(part.file) + 1)
         self._done = {record.key for record in records if isinstance(record, UnitRecord)}
         self._artifacts = [record.path for record in records if isinstance(record, ArtifactRecord)]
         self._summary: dict[str, JsonValue] = {}
@@ -85,7 +88,7 @@ class DirectoryWriter:
         buffer = io.BytesIO()
         checked.write_parquet(buffer, compression="zstd")
         data = buffer.getvalue()
-        number = 1 + max((_number(part.file) for part in self._parts if part.frame == frame), default=-1)
+        number = self._next.get(frame, 0)
         file = f"part-{frame}-{number:05d}.parquet"
         write_whole(self.directory / file, data)
         part = PartRecord(
@@ -93,6 +96,7 @@ class DirectoryWriter:
         )
         self._stage.record(part)
         self._parts.append(part)
+        self._next[frame] = number + 1
 
     def finish_unit(self, key: str) -> None:
         """Mark a unit of work done; the second time does nothing. Raises DiskFullError."""
