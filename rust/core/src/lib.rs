@@ -3,12 +3,13 @@
 //! Every kernel takes rows as borrowed slices (`None` is a null row), runs on the rayon pool of the
 //! thread that calls it, and looks at [`Stop`] inside its long loops.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod dedup;
 pub mod divergence;
 mod error;
 pub mod logprob;
+mod means;
 mod ngram;
 pub mod overlap;
 pub mod pack;

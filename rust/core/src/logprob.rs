@@ -2,7 +2,8 @@
 
 use crate::divergence::{Divergence, check_beta, row_divergence};
 use crate::error::Error;
-use crate::rows::{Lists, Row, Stop, check_rows, map_blocks};
+use crate::means::{exponentials, sentence_means};
+use crate::rows::{Lists, Row, Stop, Unwritten, check_rows, map_blocks_with};
 
 /// A response's tokens under one model, for every row.
 #[derive(Debug, Clone, Copy)]
@@ -39,14 +40,15 @@ pub fn sentence_probabilities(
     check_rows("token_ends", logprobs.len(), token_ends.len())?;
     check_rows("sentence_ends", logprobs.len(), sentence_ends.len())?;
     let tokens = Tokens { logprobs, token_ends };
-    let blocks = map_blocks(logprobs.len(), stop, |rows| {
-        let mut lists = Lists::default();
+    let mut found = tokens.lists(sentence_ends);
+    map_blocks_with(logprobs.len(), found.blocks_mut(), stop, |rows, mut out| {
+        let mut means = Vec::new();
         for row in rows {
-            tokens.add_row(row, sentence_ends[row], &mut lists)?;
+            tokens.write_row(row, sentence_ends[row], &mut means, &mut out)?;
         }
-        Ok(lists)
+        Ok(())
     })?;
-    Ok(Lists::join(blocks))
+    Ok(found)
 }
 
 /// Both models' [`sentence_probabilities`] and their [`divergence`](crate::divergence::divergence), in
@@ -64,45 +66,48 @@ pub fn compare_sentences(
     check_rows("student_logprobs", count, student.logprobs.len())?;
     check_rows("student_token_ends", count, student.token_ends.len())?;
     check_rows("sentence_ends", count, sentence_ends.len())?;
-    let blocks = map_blocks(count, stop, |rows| {
-        let mut block = Comparison::default();
-        for row in rows {
-            let known = teacher.add_row(row, sentence_ends[row], &mut block.teacher)?
-                & student.add_row(row, sentence_ends[row], &mut block.student)?;
-            let counts = || row_divergence(block.teacher.last_row(), block.student.last_row(), beta);
-            block.counts.push(known.then(counts));
-        }
-        Ok(block)
+    let (mut p_teacher, mut p_student) = (teacher.lists(sentence_ends), student.lists(sentence_ends));
+    let parts: Vec<_> = p_teacher.blocks_mut().into_iter().zip(p_student.blocks_mut()).collect();
+    let counts = map_blocks_with(count, parts, stop, |rows, (mut teachers, mut students)| {
+        let mut means = Vec::new();
+        rows.map(|row| {
+            let of_teacher = teacher.write_row(row, sentence_ends[row], &mut means, &mut teachers)?;
+            let of_student = student.write_row(row, sentence_ends[row], &mut means, &mut students)?;
+            Ok(of_teacher.zip(of_student).map(|(teacher, student)| row_divergence(teacher, student, beta)))
+        })
+        .collect::<Result<Vec<_>, _>>()
     })?;
-    let mut joined = Comparison::default();
-    let (mut teachers, mut students) = (Vec::with_capacity(blocks.len()), Vec::with_capacity(blocks.len()));
-    for block in blocks {
-        teachers.push(block.teacher);
-        students.push(block.student);
-        joined.counts.extend(block.counts);
-    }
-    (joined.teacher, joined.student) = (Lists::join(teachers), Lists::join(students));
-    Ok(joined)
+    Ok(Comparison { teacher: p_teacher, student: p_student, counts: counts.concat() })
 }
 
 impl Tokens<'_> {
-    /// Adds the row's probabilities, or a null row; tells which.
-    fn add_row(
+    /// Room for the probabilities of each row; a null row where its tokens or the sentences are null.
+    fn lists(&self, sentence_ends: &[Row<'_, u32>]) -> Lists<f32> {
+        let tokens = self.logprobs.iter().zip(self.token_ends);
+        Lists::with_lengths(tokens.zip(sentence_ends).map(|((logprobs, token_ends), sentence_ends)| {
+            logprobs.and(*token_ends).and(*sentence_ends).map(<[u32]>::len)
+        }))
+    }
+
+    /// Writes the row's probabilities to the next place of `out`; `None` for a null row. `means` is there to be used again.
+    fn write_row<'out>(
         &self,
         row: usize,
         sentence_ends: Row<'_, u32>,
-        lists: &mut Lists<f32>,
-    ) -> Result<bool, Error> {
+        means: &mut Vec<f64>,
+        out: &mut Unwritten<'out, f32>,
+    ) -> Result<Option<&'out [f32]>, Error> {
         let (Some(logprobs), Some(token_ends), Some(sentence_ends)) =
             (self.logprobs[row], self.token_ends[row], sentence_ends)
         else {
-            lists.null_row();
-            return Ok(false);
+            return Ok(None);
         };
         check_row(row, logprobs.len(), token_ends, sentence_ends)?;
-        row_probabilities(logprobs, token_ends, sentence_ends, &mut lists.values);
-        lists.end_row();
-        Ok(true)
+        means.resize(sentence_ends.len(), 0.0);
+        sentence_means(logprobs, token_ends, sentence_ends, means);
+        let probabilities = out.take(sentence_ends.len());
+        exponentials(means, probabilities);
+        Ok(Some(probabilities))
     }
 }
 
@@ -154,52 +159,6 @@ fn check_row(row: usize, logprobs: usize, token_ends: &[u32], sentence_ends: &[u
         }
         _ => Ok(()),
     }
-}
-
-/// One checked row. Both lists are sorted, so the tokens of a sentence are one stretch.
-fn row_probabilities(logprobs: &[f32], token_ends: &[u32], sentence_ends: &[u32], out: &mut Vec<f32>) {
-    let mut first = 0;
-    out.extend(sentence_ends.iter().map(|&end| {
-        // The token that reaches `end`: there is one, as the last token ends where the text does.
-        let reaching = first + below(&token_ends[first..], end);
-        let mut next = reaching + 1;
-        // Tokens without width at `end` belong here too.
-        while token_ends.get(next) == Some(&end) {
-            next += 1;
-        }
-        let mean = sum(&logprobs[first..next]) / (next - first) as f64;
-        // A token that straddles `end` counts for the next sentence too.
-        first = if token_ends[reaching] > end { reaching } else { next };
-        mean.exp() as f32
-    }));
-}
-
-/// How many items at the front of a sorted list are below `bound`: eight are compared at a time, which the
-/// compiler turns into vector instructions. Sentences are too short for a binary search to win.
-fn below(sorted: &[u32], bound: u32) -> usize {
-    let (chunks, rest) = sorted.as_chunks::<8>();
-    let mut passed = 0;
-    for chunk in chunks {
-        let count: u32 = chunk.iter().map(|&item| u32::from(item < bound)).sum();
-        passed += count as usize;
-        if count < 8 {
-            return passed;
-        }
-    }
-    passed + rest.iter().take_while(|&&item| item < bound).count()
-}
-
-/// Sum in f64, in four lanes: the same on every machine, and four times as fast as one after the other.
-fn sum(values: &[f32]) -> f64 {
-    let (chunks, rest) = values.as_chunks::<4>();
-    let mut lanes = [0.0_f64; 4];
-    for chunk in chunks {
-        for (lane, &value) in lanes.iter_mut().zip(chunk) {
-            *lane += f64::from(value);
-        }
-    }
-    let rest: f64 = rest.iter().map(|&value| f64::from(value)).sum();
-    (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]) + rest
 }
 
 #[cfg(test)]

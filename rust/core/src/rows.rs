@@ -56,16 +56,34 @@ impl<T: Copy> Lists<T> {
         self.valid.push(true);
     }
 
-    /// The items of the row that ended last.
-    pub(crate) fn last_row(&self) -> &[T] {
-        let row = self.valid.len().wrapping_sub(1);
-        self.offsets.get(row).map_or(&[], |&start| &self.values[start as usize..])
-    }
-
     /// Adds a null row.
     pub(crate) fn null_row(&mut self) {
         self.offsets.push(self.values.len() as i64);
         self.valid.push(false);
+    }
+
+    /// Rows of known lengths (`None` is a null row) whose values are still to be written, by [`Self::blocks_mut`].
+    pub(crate) fn with_lengths(lengths: impl Iterator<Item = Option<usize>>) -> Self
+    where
+        T: Default,
+    {
+        let mut lists = Self::default();
+        let mut end = 0;
+        for length in lengths {
+            end += length.unwrap_or(0);
+            lists.offsets.push(end as i64);
+            lists.valid.push(length.is_some());
+        }
+        lists.values = vec![T::default(); end];
+        lists
+    }
+
+    /// The values of each block of rows that [`map_blocks_with`] works on.
+    pub(crate) fn blocks_mut(&mut self) -> Vec<Unwritten<'_, T>> {
+        let mut rest = Unwritten(&mut self.values);
+        let (mut start, rows) = (0, self.valid.len());
+        let ends = (0..rows).step_by(BLOCK).map(|row| self.offsets[rows.min(row + BLOCK)] as usize);
+        ends.map(|end| Unwritten(rest.take(end - std::mem::replace(&mut start, end)))).collect()
     }
 
     /// Joins blocks in order.
@@ -90,6 +108,19 @@ impl<T: Copy> Lists<T> {
     }
 }
 
+/// The values of a block of rows, handed out row by row.
+pub(crate) struct Unwritten<'a, T>(&'a mut [T]);
+
+impl<'a, T> Unwritten<'a, T> {
+    /// The next `count` of them, or all where fewer are left.
+    pub(crate) fn take(&mut self, count: usize) -> &'a mut [T] {
+        let rest = std::mem::take(&mut self.0);
+        let (taken, rest) = rest.split_at_mut(count.min(rest.len()));
+        self.0 = rest;
+        taken
+    }
+}
+
 /// Rows a thread takes at a time, and between two looks at [`Stop`].
 const BLOCK: usize = 64;
 
@@ -102,11 +133,22 @@ pub(crate) fn map_blocks<O: Send>(
     stop: &Stop,
     work: impl Fn(Range<usize>) -> Result<O, Error> + Sync,
 ) -> Result<Vec<O>, Error> {
-    let results: Vec<Result<O, Error>> = (0..rows.div_ceil(BLOCK))
+    map_blocks_with(rows, vec![(); rows.div_ceil(BLOCK)], stop, |rows, ()| work(rows))
+}
+
+/// [`map_blocks`] where each block is given its part: what it may write to, as a rule.
+pub(crate) fn map_blocks_with<P: Send, O: Send>(
+    rows: usize,
+    parts: Vec<P>,
+    stop: &Stop,
+    work: impl Fn(Range<usize>, P) -> Result<O, Error> + Sync,
+) -> Result<Vec<O>, Error> {
+    let results: Vec<Result<O, Error>> = parts
         .into_par_iter()
-        .map(|block| {
+        .enumerate()
+        .map(|(block, part)| {
             stop.check()?;
-            work(block * BLOCK..rows.min((block + 1) * BLOCK))
+            work(block * BLOCK..rows.min((block + 1) * BLOCK), part)
         })
         .collect();
     stop.check()?;
@@ -150,6 +192,23 @@ mod tests {
         let stop = Stop::new();
         stop.request();
         assert_eq!(map_blocks(5, &stop, |_| Ok(())), Err(Error::Interrupted));
+    }
+
+    #[test]
+    fn lists_of_known_lengths_are_written_block_by_block() {
+        for rows in [0, 1, BLOCK, 3 * BLOCK + 5] {
+            let length = |row: usize| (row % 3 != 1).then_some(row % 5);
+            let mut lists = Lists::with_lengths((0..rows).map(length));
+            let parts = lists.blocks_mut();
+            map_blocks_with(rows, parts, &Stop::new(), |rows, part| {
+                assert_eq!(part.0.len(), rows.clone().filter_map(length).sum::<usize>());
+                part.0.fill(rows.start);
+                Ok(())
+            })
+            .unwrap();
+            let filled = (0..rows).map(|row| length(row).map(|length| vec![row / BLOCK * BLOCK; length]));
+            assert!(lists.rows().into_iter().map(|row| row.map(<[usize]>::to_vec)).eq(filled));
+        }
     }
 
     #[test]

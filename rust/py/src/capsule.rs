@@ -1,4 +1,4 @@
-//! Arrow in and out through the `PyCapsule` interface; the only unsafe code of the project.
+//! Arrow in and out through the `PyCapsule` interface. Unsafe here, and in one call of the core's `means.rs`.
 
 use std::ptr::NonNull;
 
