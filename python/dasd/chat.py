@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
+
+from pydantic import JsonValue
 
 from dasd.checksums import checksum
 from dasd.errors import InputError
@@ -24,6 +26,9 @@ __all__ = ["ChatTokenizer"]
 _NO_LIMIT = 2**62
 _BATCH = 64
 """Texts that are encoded together: enough for many cores, few enough for their encodings to stay small."""
+_RESERVED = frozenset(
+    {"add_generation_prompt", "continue_final_message", "conversation", "messages", "tokenize"}
+)
 
 
 class ChatTokenizer:
@@ -35,32 +40,39 @@ class ChatTokenizer:
 
     eos_id: int
     """The end token: what the model was trained to end its turn with."""
+    end_ids: frozenset[int]
+    """All tokens that end the turn in its chat format, ``eos_id`` among them; a model may declare more."""
     vocab_size: int
     """Number of tokens, added ones included. A model's embedding may have more rows."""
     hash: str
-    """32 hexadecimal digits over the tokenizer, its chat template and its end token."""
+    """32 hexadecimal digits over the tokenizer, its chat template with its options, and its end token."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, source: str = "tokenizer") -> None:
-        """``source`` names the tokenizer in messages. Raises InputError where it can't serve a chat model."""
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        source: str = "tokenizer",
+        template_options: Mapping[str, JsonValue] | None = None,
+    ) -> None:
+        """``source`` names the tokenizer in messages; ``template_options`` are variables of its chat template.
+
+        Raises InputError where it can't serve a chat model.
+        """
         if not getattr(tokenizer, "is_fast", False):
             raise InputError(
                 f"{source}: wanted a fast tokenizer, got {type(tokenizer).__name__}; convert it to a "
                 "tokenizer.json (AutoTokenizer.from_pretrained(...).save_pretrained(...))"
             )
+        self._source = source
+        self._tokenizer = tokenizer
+        self._template_options: dict[str, Any] = dict(template_options or {})
+        self._check_rendering()
         if tokenizer.eos_token_id is None:
             raise InputError(
                 f"{source}: the tokenizer has no end token; set eos_token in tokenizer_config.json to "
                 "the token that ends the assistant's turn"
             )
-        if not tokenizer.chat_template:
-            raise InputError(
-                f"{source}: the tokenizer has no chat template, so prompts can't be rendered; use an "
-                "instruct model, or put a chat_template.jinja next to its tokenizer.json"
-            )
         from tokenizers import Tokenizer
 
-        self._source = source
-        self._tokenizer = tokenizer
         # Prompts longer than what the tokenizer believes in are the engine's to judge, not to warn about.
         tokenizer.model_max_length = _NO_LIMIT
         # A copy: without truncation and padding, without a post-processor (it trims spaces from offsets).
@@ -76,15 +88,17 @@ class ChatTokenizer:
         control = {i for i, token in backend.get_added_tokens_decoder().items() if token.special}
         control |= set(tokenizer.all_special_ids)
         self._control_ids = (control - {tokenizer.unk_token_id}) | {self.eos_id}
-        parts = (self._prompt_backend, json.dumps(tokenizer.chat_template, sort_keys=True), str(self.eos_id))
+        self.end_ids = frozenset({self.eos_id})
+        parts = (self._prompt_backend, *self._rendering(), str(self.eos_id))
         self.hash = checksum("\0".join(parts).encode())
+        self._prepare()
 
     @classmethod
     def load(cls, settings: ModelSettings) -> ChatTokenizer:
         """The tokenizer of a model. Raises InputError where it is missing or can't serve a chat model."""
         from transformers import AutoTokenizer
 
-        check_model(settings)
+        check_model(settings, weights=False)
         path = resolve_model(settings.model)
         try:
             with no_bars():  # a named model's files may be fetched
@@ -93,7 +107,32 @@ class ChatTokenizer:
                 )
         except (OSError, ValueError, KeyError, ImportError) as error:
             raise InputError(f"model {settings.model}: its tokenizer can't be loaded: {error}") from error
-        return cls(tokenizer, f"model {settings.model}")
+        from dasd.formats.harmony import HarmonyTokenizer, is_harmony
+
+        kind = HarmonyTokenizer if is_harmony(tokenizer) else cls
+        return kind(tokenizer, f"model {settings.model}", settings.chat_template_options)
+
+    def _check_rendering(self) -> None:
+        """Refuse a tokenizer that can't render prompts."""
+        if not self._tokenizer.chat_template:
+            raise InputError(
+                f"{self._source}: the tokenizer has no chat template, so prompts can't be rendered; use an "
+                "instruct model, or put a chat_template.jinja next to its tokenizer.json"
+            )
+        reserved = sorted(_RESERVED.intersection(self._template_options))
+        if reserved:
+            raise InputError(
+                f"{self._source}: {', '.join(reserved)} can't be an option of the chat template: dasd sets it"
+            )
+
+    def _rendering(self) -> list[str]:
+        """What prompts are rendered by, for the hash."""
+        template = json.dumps(self._tokenizer.chat_template, sort_keys=True)
+        options = self._template_options
+        return [template, json.dumps(options, sort_keys=True)] if options else [template]
+
+    def _prepare(self) -> None:
+        """What a chat format of its own needs, once the tokenizer is known to be usable."""
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Tokens of the conversation by the chat template, up to where the assistant's answer starts."""
@@ -102,7 +141,11 @@ class ChatTokenizer:
         conversation = [{"role": message.role, "content": message.content} for message in messages]
         try:
             ids: Any = self._tokenizer.apply_chat_template(
-                conversation, add_generation_prompt=True, tokenize=True, return_dict=False
+                conversation,
+                add_generation_prompt=True,
+                tokenize=True,
+                return_dict=False,
+                **self._template_options,
             )
         except TemplateError as error:
             roles = ", ".join(message.role for message in messages)
@@ -123,7 +166,11 @@ class ChatTokenizer:
             return []
         try:
             ids: Any = self._tokenizer.apply_chat_template(
-                turns, add_generation_prompt=True, tokenize=True, return_dict=False
+                turns,
+                add_generation_prompt=True,
+                tokenize=True,
+                return_dict=False,
+                **self._template_options,
             )
         except TemplateError:
             ids = [()]

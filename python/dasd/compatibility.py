@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dasd.errors import RecipeError
-from dasd.settings import MixedPolicyStage, OffPolicyStage, RecipeSettings
+from dasd.records import ModelInfo
+from dasd.settings import MixedPolicyStage, ModelSettings, OffPolicyStage, RecipeSettings
 
 if TYPE_CHECKING:
     from dasd.registry import Registry
@@ -13,35 +16,78 @@ if TYPE_CHECKING:
 
 def check(registry: Registry, settings: RecipeSettings) -> None:
     """PluginError for a name that nobody registered, RecipeError for options and misfits."""
-    _models(registry, settings)
+    for _, question in questions(registry, settings):
+        question()
+
+
+def questions(registry: Registry, settings: RecipeSettings) -> list[tuple[str, Callable[[], object]]]:
+    """All that ``check`` asks, in its order, each with the key path that it is about.
+
+    A question raises as ``check`` does; one may fail and the others still be asked.
+    """
+    asked: list[tuple[str, Callable[[], object]]] = [
+        ("teacher.backend", partial(_teacher, registry, settings)),
+        ("student.backend", partial(_student, registry, settings)),
+        ("stages", partial(_continues, registry, settings)),
+        ("select.selector", partial(_logprobs, registry, settings)),
+    ]
+    options = registry.checked_options
     for split in ("train", "eval"):
         for index, source in enumerate(getattr(settings.questions, split)):
-            path = f"questions.{split}.{index}.options"
-            registry.checked_options("questions", source.source, source.options, path)
-    registry.checked_options("selector", settings.select.selector, settings.select.options, "select.options")
+            key = f"questions.{split}.{index}"
+            asked.append(
+                (
+                    f"{key}.source",
+                    partial(options, "questions", source.source, source.options, f"{key}.options"),
+                )
+            )
+    select = settings.select
+    asked.append(
+        ("select.selector", partial(options, "selector", select.selector, select.options, "select.options"))
+    )
     for index, stage in enumerate(settings.stages):
         trainer = settings.trainer_for(stage)
         own = f"stages.{index}.trainer.options" if "options" in stage.trainer else "trainer.options"
-        registry.checked_options("trainer", trainer.trainer, trainer.options, own)
-    registry.component("evaluator", settings.evaluation.evaluator)
-    for name in settings.filters.extra:
-        registry.component("filter", name)
+        asked.append(("trainer.trainer", partial(options, "trainer", trainer.trainer, trainer.options, own)))
+    evaluator = settings.evaluation.evaluator
+    asked.append(("evaluation.evaluator", partial(registry.component, "evaluator", evaluator)))
+    asked += [
+        ("filters.extra", partial(registry.component, "filter", name)) for name in settings.filters.extra
+    ]
+    return asked
 
 
-def _models(registry: Registry, settings: RecipeSettings) -> None:
-    teacher = registry.component("teacher", settings.teacher.backend)
-    registry.checked_options("teacher", teacher.name, settings.teacher.options, "teacher.options")
-    student = registry.component("teacher", settings.student.backend)
+def _teacher(registry: Registry, settings: RecipeSettings) -> None:
+    _options(registry, settings.teacher, "teacher")
+
+
+def _student(registry: Registry, settings: RecipeSettings) -> None:
+    student = registry.backend(settings.student, "student")
     if not student.runs_student:
         able = ", ".join(c.name for c in registry.components("teacher") if c.runs_student)
         raise RecipeError(f"student.backend: {student.label} can't run a student; use one of {able}")
-    registry.checked_options("teacher", student.name, settings.student.options, "student.options")
+    _options(registry, settings.student, "student")
+
+
+def _options(registry: Registry, model: ModelSettings, section: str) -> None:
+    if model.python is None:
+        registry.checked_options("teacher", model.backend, model.options, f"{section}.options")
+    else:
+        registry.backend(model, section)  # the other environment checks them
+
+
+def _continues(registry: Registry, settings: RecipeSettings) -> None:
+    teacher = registry.backend(settings.teacher, "teacher")
     mixed = [stage.name for stage in settings.stages if isinstance(stage, MixedPolicyStage)]
     if mixed and not teacher.continues:
         raise RecipeError(
             f"stages.{mixed[0]}: {teacher.label} can't continue a student's answer; take the mixed-policy "
             "stage out, or use another teacher.backend"
         )
+
+
+def _logprobs(registry: Registry, settings: RecipeSettings) -> None:
+    teacher = registry.backend(settings.teacher, "teacher")
     selector = registry.component("selector", settings.select.selector)
     # Responses from a file bring their own; the sample stage refuses those that don't.
     samples = any(isinstance(stage, OffPolicyStage) and not stage.samples for stage in settings.stages)
@@ -51,3 +97,24 @@ def _models(registry: Registry, settings: RecipeSettings) -> None:
             f"select.selector: {selector.name!r} compares both models' log-probabilities, "
             f"and {teacher.label} gives none; use one of {able}"
         )
+
+
+def check_logprobs(registry: Registry, settings: RecipeSettings, info: ModelInfo) -> None:
+    """RecipeError where the teacher that was opened gives other log-probabilities than the selector compares.
+
+    A server's are known once it is asked. Those after the temperature are raw ones at temperature 1 and ``top_p`` 1.
+    """
+    selector = registry.component("selector", settings.select.selector)
+    if not selector.needs_logprobs or info.logprobs_mode == "raw":
+        return
+    got = "none" if info.logprobs_mode == "none" else "them after the temperature only"
+    for index, stage in enumerate(settings.stages):
+        if not isinstance(stage, OffPolicyStage) or stage.samples:
+            continue
+        if info.logprobs_mode == "none" or stage.temperature != 1 or settings.sampling.top_p != 1:
+            able = ", ".join(c.name for c in registry.components("selector") if not c.needs_logprobs)
+            raise RecipeError(
+                f"select.selector: {selector.name!r} compares both models' raw log-probabilities, and {info.model} on "
+                f"{info.engine} {info.engine_version} gives {got} (stages.{index}, temperature {stage.temperature:g}); "
+                f"use one of {able}"
+            )

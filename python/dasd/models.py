@@ -57,10 +57,11 @@ def resolve_model(ref: str) -> str:
     return ref
 
 
-def check_model(settings: ModelSettings) -> None:
+def check_model(settings: ModelSettings, *, weights: bool = True) -> None:
     """Refuse a model directory that can't be used, before anything is spent. A named model isn't checked.
 
-    Raises InputError for a directory without config, tokenizer or safetensors weights, naming what it lacks.
+    ``weights``: whether they are needed; a model behind a server needs its tokenizer and config alone. Raises
+    InputError for a directory without config, tokenizer or safetensors weights, naming what it lacks.
     """
     path = Path(resolve_model(settings.model))
     if not path.is_dir():
@@ -74,6 +75,8 @@ def check_model(settings: ModelSettings) -> None:
         raise InputError(f"{where} has no config.json; wanted a Hugging Face model directory")
     if not any((path / name).is_file() for name in _TOKENIZER_FILES):
         raise InputError(f"{where} has no tokenizer (tokenizer.json); save the model's tokenizer into it")
+    if not weights:
+        return
     index = path / "model.safetensors.index.json"
     if index.is_file():
         try:

@@ -54,8 +54,8 @@ changes a key from the command line; items of a list go by their index or their 
 
     dasd pipeline demo -o trainer.epochs=2 -o stages.high.temperature=0.9 -o questions.train.0.count=500
 
-Relative paths (`model` directories, options called `path` or ending in `_path`) are looked for beside the
-recipe file first and in the working directory second; with `-o` it is the other way round, and a bundled
+Relative paths (`model` directories, `python`, options called `path` or ending in `_path`) are looked for beside
+the recipe file first and in the working directory second; with `-o` it is the other way round, and a bundled
 recipe's are looked for in the working directory. The recipe that a run keeps holds absolute paths.
 
 Keys and passwords don't belong into a recipe, which is copied into every run; plugins take them from the

@@ -14,10 +14,10 @@ _GLOB = ("*", "?", "[")
 def resolve_paths(data: dict[str, Any], base: Path | None, overridden: Collection[KeyPath]) -> None:
     """Make the relative paths in ``data`` absolute, in place.
 
-    Paths are ``teacher.model`` and ``student.model`` where such a directory exists, ``samples`` of a stage,
-    and every option called ``path`` or ending in ``_path``. What was set by ``-o`` is looked for in the
-    working directory first. A path that doesn't exist is made absolute too, so that the complaint names the
-    place that was looked at; a model that isn't a directory stays the name that it is.
+    Paths are ``teacher.model`` and ``student.model`` where such a directory exists, their ``python``,
+    ``samples`` of a stage, and every option called ``path`` or ending in ``_path``. What was set by ``-o`` is
+    looked for in the working directory first. A path that doesn't exist is made absolute too, so that the
+    complaint names the place that was looked at; a model that isn't a directory stays the name that it is.
     """
     cwd = Path.cwd()
     for holder, key, path, is_model in _places(data):
@@ -35,6 +35,8 @@ def _places(data: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, KeyPath
     for path, section in sections:
         if isinstance(section, dict) and "model" in section:
             yield section, "model", (*path, "model"), True
+        if isinstance(section, dict) and "python" in section:
+            yield section, "python", (*path, "python"), False
     stages = data.get("stages")
     for index, stage in enumerate(stages if isinstance(stages, (list, tuple)) else ()):
         if isinstance(stage, dict) and "samples" in stage:

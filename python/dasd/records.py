@@ -13,7 +13,7 @@ from typing import Literal
 from dasd.settings import TrainerSettings
 
 Role = Literal["system", "user", "assistant"]
-LogprobsMode = Literal["raw", "processed"]
+LogprobsMode = Literal["raw", "processed", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +183,8 @@ class Grade:
 
     correct: bool
     extracted: str | None
+    failure: str | None = None
+    """Why the answer could not be held against the expected one, e.g. ``timed out``; it then isn't right."""
 
 
 @dataclass(frozen=True, slots=True)

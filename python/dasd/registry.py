@@ -26,6 +26,7 @@ from dasd.components import (
 )
 from dasd.engine import ModelPool
 from dasd.errors import DasdError, PluginError, RecipeError
+from dasd.remote.backend import Backend
 from dasd.settings import FilterSettings, ModelSettings, RecipeSettings, SelectSettings, TrainerSettings
 
 __all__ = [
@@ -227,6 +228,19 @@ class Registry:
         owner = self.component(role, name).owner
         return {"plugin": owner.distribution, "version": owner.version}
 
+    def backend(self, settings: ModelSettings, section: str = "teacher") -> Backend:
+        """The backend that runs ``settings``, here or in the environment of its ``python``.
+
+        ``section`` stands before the keys in messages. Raises PluginError for a name that nobody registered
+        and for another environment that can't be used, InputError for a ``python`` that isn't there, and
+        RecipeError for options that the other environment refuses.
+        """
+        if settings.python is not None:
+            from dasd.remote.description import describe
+
+            return describe(settings, section)
+        return Backend.of(self.component("teacher", settings.backend))
+
     # -- making ------------------------------------------------------------------------------------
 
     def _make(self, role: Role, name: str, *arguments: object) -> tuple[Any, Component]:
@@ -241,6 +255,11 @@ class Registry:
 
     def make_teacher(self, settings: ModelSettings) -> Teacher:
         """Start the backend ``settings.backend``; every frame that it yields is checked."""
+        if settings.python is not None:
+            from dasd.remote.teacher import RemoteTeacher
+
+            label = f"teacher {settings.backend!r} (in {settings.python})"
+            return checked.CheckedTeacher(RemoteTeacher(settings), label)
         options = self.checked_options("teacher", settings.backend, settings.options, "options")
         settings = settings.model_copy(update={"options": options})
         made, component = self._make("teacher", settings.backend, settings)

@@ -24,6 +24,11 @@ class ModelSettings(Section):
         "`dasd:mini-teacher`, `dasd:mini-student`."
     )
     backend: str = Field("transformers", description="Inference backend, by its registered name.")
+    python: str | None = Field(
+        None,
+        description="Python of another environment in which this model's engine runs, or the directory of a "
+        "virtual environment; dasd of the same version and the backend's plugin have to be installed there.",
+    )
     revision: str | None = Field(None, description="Revision of a named model; a directory has none.")
     precision: Literal["fp32", "bf16"] = Field("bf16", description="Data type that the weights run in.")
     device: str = Field("auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
@@ -35,6 +40,11 @@ class ModelSettings(Section):
     )
     trust_remote_code: bool = Field(
         False, description="Run code that comes with the model. Off unless you trust it."
+    )
+    chat_template_options: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        description="Variables of the model's chat template, such as `enable_thinking: false`; for gpt-oss "
+        "`reasoning_effort`: `low`, `medium` (the default) or `high`.",
     )
     options: dict[str, JsonValue] = Field(
         default_factory=dict, description="The backend's own options, checked by the backend."

@@ -15,7 +15,7 @@ from dasd.chat import ChatTokenizer
 from dasd.errors import BackendError
 from dasd.settings import ModelSettings
 from dasd.store import Run
-from dasd.trainers.rows import expand_runs
+from dasd.training.rows import expand_runs
 
 FRAMES = ("questions", "samples", "scores", "verdicts", "sentences", "train", "eval", "metrics", "losses")
 

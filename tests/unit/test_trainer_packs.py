@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from tests.trainer_run import VOCABULARY, make_model, make_rows, settings, spec, write_shards
 
 from dasd.api import TrainingError
-from dasd.trainers.plan import plan_training
-from dasd.trainers.rows import TrainRows, load_rows
-from dasd.trainers.torch.attention import NAME, Segments
-from dasd.trainers.torch.batches import Batch, collate
-from dasd.trainers.torch.checks import try_model
-from dasd.trainers.torch.loss import weighted_nll
-from dasd.trainers.torch.model import load_model
+from dasd.training.attention import NAME, Segments
+from dasd.training.batches import Batch, collate
+from dasd.training.checks import try_model
+from dasd.training.loss import weighted_nll
+from dasd.training.model import load_model
+from dasd.training.plan import plan_training
+from dasd.training.rows import TrainRows, load_rows
 
 CPU = torch.device("cpu")
 

@@ -18,7 +18,7 @@ from dasd.api import TRAIN, InputError, RecipeError, Trainer, TrainingError, Tra
 from dasd.registry import Registry
 from dasd.schemas import LOSSES, check
 from dasd.trainers import dasd_register
-from dasd.trainers.torch.schedule import learning_rate
+from dasd.training.schedule import learning_rate
 
 
 @pytest.fixture

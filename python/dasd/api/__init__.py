@@ -25,6 +25,7 @@ from dasd.errors import (
     SchemaError,
     TrainingError,
 )
+from dasd.models import context_length, model_fingerprint, resolve_model
 from dasd.records import (
     BadRow,
     Checkpoint,
@@ -230,5 +231,8 @@ __all__ = [
     "TrainerSettings",
     "TrainingError",
     "Verifier",
+    "context_length",
     "hookimpl",
+    "model_fingerprint",
+    "resolve_model",
 ]

@@ -30,6 +30,9 @@ COMMANDS = {
     "pipeline": LazyCommand(
         "dasd.cli.pipeline:pipeline", "The whole method", "Run a recipe from end to end."
     ),
+    "plan": LazyCommand(
+        "dasd.cli.plan:plan", "The whole method", "Show what a recipe will do and cost, before it does."
+    ),
     "questions": LazyCommand("dasd.cli.stages:questions", _STAGES, "Collect the questions."),
     "sample": LazyCommand("dasd.cli.stages:sample", _STAGES, "Let the teacher answer them."),
     "filter": LazyCommand("dasd.cli.stages:filter_", _STAGES, "Judge the responses."),
@@ -44,6 +47,9 @@ COMMANDS = {
     "inspect": LazyCommand("dasd.cli.inspect:inspect", _LOOK, "Look at a response sentence by sentence."),
     "recipes": LazyCommand("dasd.cli.recipes:recipes", _LOOK, "List, show and start recipes."),
     "plugins": LazyCommand("dasd.cli.plugins:plugins", _LOOK, "List plugins and what they bring."),
+    "doctor": LazyCommand(
+        "dasd.cli.doctor:doctor", _LOOK, "Report versions, devices, plugins and conflicts."
+    ),
     "import": LazyCommand("dasd.cli.import_:import_", "Models", "Make a model directory out of a GGUF file."),
 }
 """Every command of dasd itself. A test holds each line against the command's own help."""

@@ -1,4 +1,4 @@
-"""``dasd plugins``: what is installed, what it brings, and why something doesn't load."""
+"""``dasd plugins``: what is installed, what it brings, why something doesn't load; writing and checking one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dasd.cli.options import json_option, print_json, print_table
+from dasd.cli.plugins_check import check
+from dasd.cli.plugins_new import new
 
 if TYPE_CHECKING:
     from dasd.plugins import PluginHost, PluginRecord
@@ -21,7 +23,13 @@ def plugins() -> None:
     Example:
       dasd plugins list
       dasd plugins info echo
+      dasd plugins new my-lengths
+      dasd plugins check my-lengths
     """
+
+
+plugins.add_command(new)
+plugins.add_command(check)
 
 
 @plugins.command("list")
@@ -65,10 +73,22 @@ def info(name: str, as_json: bool) -> None:
     Example:
       dasd plugins info echo
     """
-    from dasd.errors import PluginError
-
     host = _load()
     commands = _commands(host)
+    found = find_records(host, name)
+    if as_json:
+        records = [_record(record, commands) for record in found]
+        print_json(records[0] if len(records) == 1 else records)
+        return
+    for record in found:
+        _show(record, commands)
+
+
+def find_records(host: PluginHost, name: str) -> list[PluginRecord]:
+    """The plugin of that name or distribution, else those that bring a component of that name.
+
+    PluginError with a suggestion where there is none.
+    """
     wanted = name.lower().replace("_", "-").removeprefix("dasd-")
     found = [
         r for r in host.plugins if wanted in (r.name.lower(), r.distribution.lower().removeprefix("dasd-"))
@@ -77,18 +97,15 @@ def info(name: str, as_json: bool) -> None:
     if not found:
         import difflib
 
+        from dasd.errors import PluginError
+
         known = sorted({r.name for r in host.plugins} | {c.name for c in host.registry.components()})
         close = difflib.get_close_matches(name, known, n=1)
         raise PluginError(
             f"there is no plugin or component {name!r}"
             + (f"; did you mean {close[0]!r}?" if close else f". Known: {', '.join(known)}.")
         )
-    if as_json:
-        records = [_record(record, commands) for record in found]
-        print_json(records[0] if len(records) == 1 else records)
-        return
-    for record in found:
-        _show(record, commands)
+    return found
 
 
 def _load() -> PluginHost:

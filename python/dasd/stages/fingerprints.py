@@ -32,7 +32,11 @@ Settings = dict[str, JsonValue]
 
 def model_settings(settings: ModelSettings) -> Settings:
     """A model alone (its tokenizer, chat template and weights), whatever runs it."""
-    return {"reference": settings.model, "content": model_fingerprint(settings)}
+    return {
+        "reference": settings.model,
+        "content": model_fingerprint(settings),
+        **_template_options(settings),
+    }
 
 
 def engine_settings(settings: ModelSettings, registry: Registry) -> Settings:
@@ -42,17 +46,27 @@ def engine_settings(settings: ModelSettings, registry: Registry) -> Settings:
 
 def backend_settings(settings: ModelSettings, registry: Registry) -> Settings:
     """How a backend runs a model that another stage makes (a checkpoint)."""
+    backend = registry.backend(settings)
     found: Settings = {
         "backend": settings.backend,
-        "versions": registry.versions("teacher", settings.backend),
+        "versions": backend.versions,
         "precision": settings.precision,
-        "options": dict(settings.options),
+        "options": {
+            name: value for name, value in settings.options.items() if name not in backend.speed_options
+        },
+        **_template_options(settings),
     }
     path = settings.options.get("path")
     if isinstance(path, str):
         # A backend that reads a file (recorded responses) answers as the file does.
         found["file"] = _file_digest(Path(path), f"backend {settings.backend!r}")
     return found
+
+
+def _template_options(settings: ModelSettings) -> Settings:
+    """Those of the chat template, where there are any."""
+    options = settings.chat_template_options
+    return {"chat_template_options": options} if options else {}
 
 
 def source_settings(source: QuestionSource, registry: Registry) -> Settings:

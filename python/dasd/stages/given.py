@@ -64,7 +64,7 @@ class GivenSamplesStage:
         settings = self.recipe.settings
         return (
             self.registry.component("selector", settings.select.selector).needs_logprobs
-            and self.registry.component("teacher", settings.teacher.backend).gives_logprobs
+            and self.registry.backend(settings.teacher).gives_logprobs
         )
 
     def settings(self) -> Mapping[str, JsonValue]:
@@ -177,7 +177,7 @@ class GivenSamplesStage:
         raise InputError(
             f"{files[bare[0].file].path}, row {bare[0].row}: no log-probabilities ({len(bare)} of {len(places)} "
             f"responses), which select.selector {selector.name!r} compares, and "
-            f"{self.registry.component('teacher', settings.teacher.backend).label} can't score them; wanted "
+            f"{self.registry.backend(settings.teacher).label} can't score them; wanted "
             f"columns token_ids and logprobs, a teacher.backend that scores, or one of the selectors "
             f"{', '.join(able)}"
         )

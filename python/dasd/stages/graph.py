@@ -34,7 +34,9 @@ def build_graph(recipe: Recipe, registry: Registry) -> list[Stage]:
     can't be used.
     """
     _check(recipe)
-    check_model(recipe.settings.teacher)
+    teacher = recipe.settings.teacher
+    # A backend that can't run a student loads no directory's weights: a server, or recordings.
+    check_model(teacher, weights=registry.backend(teacher).runs_student)
     check_model(recipe.settings.student)
     off_policy = [stage for stage in recipe.settings.stages if isinstance(stage, OffPolicyStage)]
     heldout = HELDOUT if recipe.settings.questions.eval and recipe.settings.evaluation.heldout else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from dasd.schemas import METRICS
+from dasd.scores import mean_over_questions
 
 __all__ = ["answer_metrics", "kl_metrics", "metrics_frame", "teacher_metrics"]
 
@@ -34,8 +35,7 @@ def metrics_frame(
             benchmark,
             metric,
             group,
-            members.get_column("value").mean(),
-            _standard_error(members.get_column("value")),
+            *mean_over_questions(members.get_column("value")),
             members.height,
         )
         for group, members in groups
@@ -113,8 +113,3 @@ def teacher_metrics(heldout: pl.DataFrame, scores: pl.DataFrame, correct: pl.Ser
             for metric, value in values.items()
         ]
     )
-
-
-def _standard_error(values: pl.Series) -> float | None:
-    spread = values.std()
-    return None if spread is None else float(spread) / len(values) ** 0.5  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import polars as pl
 from pydantic import JsonValue
 
+from dasd.compatibility import check_logprobs
 from dasd.recipe import Recipe
 from dasd.records import SamplingSpec
 from dasd.registry import Registry
@@ -62,7 +63,10 @@ class SampleStage:
         spec = SamplingSpec(self.name, self.temperature, self.top_p, settings.sampling.max_tokens)
 
         def frames(unit: Unit) -> Iterator[pl.DataFrame]:
-            return context.models.open(settings.teacher).sample(unit.of(requests), spec)
+            teacher = context.models.open(settings.teacher)
+            # Only an open engine knows what a server gives.
+            check_logprobs(self.registry, settings, teacher.info)
+            return teacher.sample(unit.of(requests), spec)
 
         generate(
             context,

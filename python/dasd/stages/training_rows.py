@@ -48,8 +48,11 @@ class RowMaker:
     ) -> tuple[str, list[int], list[int], float, str]:
         prompt = self._prompt(question)
         given = self._adapted(text.encode()[:prefix_end].decode(errors="ignore"))
-        response, ends = self._chat.encode_response(self._adapted(text), ended=finish_reason == "stop")
+        ended = finish_reason == "stop"
+        response, ends = self._chat.encode_response(self._adapted(text), ended=ended)
         masked = 0 if self._train_prefix or not prefix_end else sum(e <= len(given.encode()) for e in ends)
+        # The end token covers no bytes, so it may end where the prefix does; it is the teacher's all the same.
+        masked = min(masked, len(response) - ended)
         mask = [len(prompt) + masked, len(response) - masked]
         return sample_id, prompt + response, mask, 1.0, self._stage
 

@@ -1,8 +1,8 @@
 """Built-in trainers. This module only registers; torch is imported by the factory.
 
 What holds for every trainer, whatever moves the weights: stage ``train`` gives it the directory of ``start``
-and rows that have passed ``preflight`` (labels shown or refused). What a trainer can use besides: ``rows``
-(TRAIN shards as memory-mapped tokens), ``plan`` (which rows fill which pack of which step).
+and rows that have passed ``preflight`` (labels shown or refused). What a trainer can use besides is in
+``dasd.training``; plugins take it from ``dasd.api.training``.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import polars as pl
 
 from dasd.api import TRAIN, InputError, SchemaError, TrainingError, TrainSpec
 from dasd.trainers.labels import render_labels
-from dasd.trainers.plan import plan_training
+from dasd.training.plan import plan_training
 
 
 @dataclass(frozen=True, slots=True)

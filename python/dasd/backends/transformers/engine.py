@@ -46,7 +46,7 @@ class TransformersTeacher:
         self._model: Any = load_model(settings, TransformersOptions.model_validate(settings.options))
         self._forward = Forward(self._model)
         self._scorer = Scorer(self._forward)
-        self._end_ids = frozenset({self._tokenizer.eos_id, *_declared_ends(self._model)})
+        self._end_ids = frozenset({*self._tokenizer.end_ids, *_declared_ends(self._model)})
         fingerprint = model_fingerprint(settings)
         revision = fingerprint.get("content") or getattr(self._model.config, "_commit_hash", None)
         self._info = ModelInfo(

@@ -12,18 +12,16 @@ import numpy as np
 import torch
 from torch.optim import Optimizer
 
-from dasd.api import TrainerSettings, TrainingError, TrainProgress
+from dasd.api import TrainerSettings, TrainProgress
 from dasd.seeds import seed_of
-from dasd.trainers.plan import TrainPlan
-from dasd.trainers.rows import TrainRows
-from dasd.trainers.torch.batches import collate
-from dasd.trainers.torch.loss import weighted_nll
-from dasd.trainers.torch.optimizer import set_learning_rate
-from dasd.trainers.torch.schedule import learning_rate
-from dasd.trainers.torch.state import Position
-
-_NAMED_ROWS = 8
-"""Sample ids that an error lists."""
+from dasd.training.batches import collate
+from dasd.training.loss import weighted_nll
+from dasd.training.optimizer import set_learning_rate
+from dasd.training.plan import TrainPlan
+from dasd.training.position import Position
+from dasd.training.rows import TrainRows
+from dasd.training.schedule import learning_rate
+from dasd.training.step import not_finite, step_weight
 
 
 @dataclass
@@ -62,7 +60,15 @@ class Loop:
         grad_norm = float(torch.nn.utils.clip_grad_norm_(parameters, self.settings.clip))
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
             self._clear()
-            raise TrainingError(self._not_finite(step, loss, grad_norm, rate, np.concatenate(packs)))
+            names = [self.rows.sample_ids[int(row)] for row in np.concatenate(packs)]
+            raise not_finite(
+                step=step,
+                steps=self.plan.steps,
+                loss=loss,
+                grad_norm=grad_norm,
+                rate=rate,
+                sample_ids=names,
+            )
         set_learning_rate(self.optimizers, rate)
         self.updating = True
         for optimizer in self.optimizers:
@@ -87,13 +93,9 @@ class Loop:
         )
 
     def _accumulate(self, packs: list[Any]) -> float:
-        """Gradients of the step's loss: weighted NLL over the weight of all trained tokens of the step.
-
-        Dividing by the whole step's weight, not by each micro-batch's, makes accumulation exact.
-        """
+        """Gradients of the step's loss: weighted NLL over the weight of all trained tokens of the step."""
         device = next(self.model.parameters()).device
-        chosen = np.concatenate(packs)
-        weight = float(np.dot(self.rows.weights_N[chosen].astype(np.float64), self.rows.trained_N[chosen]))
+        weight = step_weight(self.rows, np.concatenate(packs))
         total = torch.zeros((), dtype=torch.float64, device=device)
         size = self.settings.micro_batch_size
         for first in range(0, len(packs), size):
@@ -113,14 +115,3 @@ class Loop:
     def _clear(self) -> None:
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
-
-    def _not_finite(self, step: int, loss: float, grad_norm: float, rate: float, rows: Any) -> str:
-        names = [self.rows.sample_ids[int(i)] for i in rows[:_NAMED_ROWS]]
-        more = f" and {len(rows) - len(names)} more" if len(rows) > len(names) else ""
-        return (
-            f"step {step} of {self.plan.steps} has loss {loss:g} and gradient norm {grad_norm:g}; wanted "
-            f"finite numbers. Learning rate {rate:g}; samples in the step: {', '.join(names)}{more}. The "
-            f"weights of step {step - 1} were not changed, and the last saved state is kept. Try a lower "
-            "trainer.learning_rate, a longer trainer.warmup_ratio, or trainer.precision: fp32; look at those "
-            "samples."
-        )

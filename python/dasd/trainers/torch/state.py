@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,35 +19,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
-from dasd.api import TrainSpec
-from dasd.seeds import digest
-from dasd.store.files import canonical_json, disk_full, means_full, sync
+from dasd.store.files import disk_full, means_full, sync
+from dasd.training.position import Position
 
 _FILE = "state.safetensors"
 _FORMAT = 1
 _logger = logging.getLogger("dasd.trainers.torch")
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """How far a training has come."""
-
-    step: int
-    """Optimiser steps done."""
-    tokens: int
-    """Tokens seen, all starts together."""
-    seconds: float
-    """Time spent in steps, all starts together."""
-
-
-def training_key(spec: TrainSpec, rows: str, weights: str) -> str:
-    """Names a training by all that changes its result: a state of another key isn't resumed.
-
-    ``rows`` and ``weights``: fingerprints of the data and of the start model. When states are saved, and on
-    which device, may change between two starts.
-    """
-    settings = spec.settings.model_dump(mode="json", exclude={"save_every", "device"})
-    return digest(_FORMAT, canonical_json(settings).decode(), spec.seed, rows, weights)
 
 
 def save_state(

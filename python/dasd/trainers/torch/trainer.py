@@ -10,16 +10,17 @@ import torch
 from dasd.api import Checkpoint, RecipeError, TrainerSettings, TrainSpec
 from dasd.devices import pick_device
 from dasd.store.files import watch_disk
-from dasd.trainers.plan import plan_training
-from dasd.trainers.rows import load_rows
-from dasd.trainers.torch.checks import try_model
-from dasd.trainers.torch.curve import Curve
-from dasd.trainers.torch.export import export_model
 from dasd.trainers.torch.loop import Loop
-from dasd.trainers.torch.model import attention_of, load_model, weights_fingerprint
-from dasd.trainers.torch.optimizer import make_optimizers
 from dasd.trainers.torch.options import TorchOptions
-from dasd.trainers.torch.state import Position, load_state, save_state, training_key
+from dasd.trainers.torch.state import load_state, save_state
+from dasd.training.checks import try_model
+from dasd.training.curve import Curve
+from dasd.training.export import export_model
+from dasd.training.model import attention_of, load_model, weights_fingerprint
+from dasd.training.optimizer import make_optimizers
+from dasd.training.plan import plan_training
+from dasd.training.position import Position, training_key
+from dasd.training.rows import load_rows
 
 
 class TorchTrainer:
@@ -47,7 +48,7 @@ class TorchTrainer:
         with watch_disk(spec.state):
             rows = load_rows(shards, spec.state)
         key = training_key(spec, rows.fingerprint, weights_fingerprint(spec.model))
-        attention = attention_of(options, spec, device)
+        attention = attention_of(options.attention, spec.settings.precision, device)
         devices = [device] if device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             model, dtype = load_model(spec, attention, device)

@@ -1,0 +1,28 @@
+"""Plugin ``deepspeed``: a trainer that spreads a training over processes with DeepSpeed's ZeRO."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+from dasd.api import Trainer, TrainerSettings, hookimpl
+from dasd_deepspeed.options import DeepSpeedOptions
+
+__version__ = version("dasd-deepspeed")
+
+
+@hookimpl
+def dasd_register(registry: Any) -> None:
+    """Register the trainer ``deepspeed``."""
+    registry.trainer(
+        "deepspeed",
+        _deepspeed,
+        options=DeepSpeedOptions,
+        doc="Full fine-tuning over several processes or hosts with DeepSpeed's ZeRO-1, 2 or 3.",
+    )
+
+
+def _deepspeed(settings: TrainerSettings) -> Trainer:
+    from dasd_deepspeed.trainer import DeepSpeedTrainer
+
+    return DeepSpeedTrainer(settings)

@@ -1,0 +1,30 @@
+"""Plugin ``openai``: a teacher behind any OpenAI-compatible server."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+from dasd.api import ModelSettings, Teacher, hookimpl
+from dasd_openai.options import OpenAIOptions
+
+__version__ = version("dasd-openai")
+
+
+@hookimpl
+def dasd_register(registry: Any) -> None:
+    """Register the teacher ``openai``."""
+    registry.teacher(
+        "openai",
+        _openai,
+        options=OpenAIOptions,
+        doc="Asks a model behind an OpenAI-compatible server: vLLM, SGLang, llama.cpp, hosted.",
+        # A student changes with every training; a server goes on serving what it was started with.
+        runs_student=False,
+    )
+
+
+def _openai(settings: ModelSettings) -> Teacher:
+    from dasd_openai.teacher import OpenAITeacher
+
+    return OpenAITeacher(settings, OpenAIOptions.model_validate(settings.options))

@@ -1,0 +1,207 @@
+"""The teacher role behind a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+
+from dasd.api import (
+    BackendError,
+    ChatTokenizer,
+    ContinueRequest,
+    EngineRows,
+    Generated,
+    ModelInfo,
+    ModelSettings,
+    Prompted,
+    SampleRequest,
+    SamplingSpec,
+    ScoreRequest,
+    ScoringSpec,
+    Text,
+    context_length,
+    resolve_model,
+)
+from dasd_openai.answers import (
+    Reply,
+    echoed_logprobs,
+    only_choice,
+    prompt_logprobs,
+    read_chat,
+    read_completion,
+)
+from dasd_openai.bodies import draw_of, endpoint, sampling_body, scoring_body
+from dasd_openai.budget import Budget
+from dasd_openai.loop import Loop
+from dasd_openai.options import OpenAIOptions
+from dasd_openai.probe import Served, probe
+from dasd_openai.retokenise import generated
+from dasd_openai.transport import RefusedError, Transport
+
+
+class OpenAITeacher:
+    """Asks one model of one server, many requests at a time; rows come as they finish."""
+
+    def __init__(self, settings: ModelSettings, options: OpenAIOptions) -> None:
+        """Connect to the server, waiting for it, and ask what it is.
+
+        Raises InputError for a tokenizer or a model that can't be used, BackendError for a server that can't.
+        """
+        self._options = options
+        self._tokenizer = ChatTokenizer.load(settings)
+        self._bound = options.concurrency or settings.batch_size
+        self._transport = Transport(options, self._bound)
+        self._loop = Loop()
+        try:
+            self._served = self._loop.run(probe(self._transport, options, self._tokenizer))
+            self._info = _info(settings, options, self._served, self._tokenizer)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def info(self) -> ModelInfo:
+        """Which model, tokenizer and server this is; ``logprobs_mode`` is what the server's are at any temperature."""
+        return self._info
+
+    def sample(self, requests: Sequence[SampleRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
+        """Draw one response a request; yields SAMPLES rows as they finish.
+
+        Raises BackendError naming the sample that failed, or whose prompt leaves no room in the context.
+        """
+        yield from self._draw(requests, spec)
+
+    def continue_(self, requests: Sequence[ContinueRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
+        """Go on from each prefix; yields SAMPLES rows of prefix and continuation as they finish.
+
+        Raises BackendError as ``sample`` does, and where the server doesn't take tokens.
+        """
+        self._need_tokens("continue a response")
+        yield from self._draw(requests, spec)
+
+    def score(self, requests: Sequence[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
+        """Log-probability of every token of each text; yields SCORES rows as they finish.
+
+        At most ``spec.token_budget`` tokens are under way at a time, or one text. Raises BackendError naming the
+        sample that failed, and where the server gives no log-probabilities of prompts.
+        """
+        self._need_tokens("score a text")
+        rows = EngineRows(self._tokenizer, self._info)
+        texts = rows.texts(requests)
+        budget = Budget(spec.token_budget)
+
+        async def ask(text: Text) -> tuple[float, ...]:
+            what = f"sample {text.request.sample_id}"
+            async with budget.of(len(text.ids)):
+                return await self._forced(what, text.ids, len(text.prompt_ids))
+
+        for batch in self._loop.unordered(texts, ask, self._bound):
+            yield rows.scores([text for text, _ in batch], [found for _, found in batch])
+
+    def close(self) -> None:
+        """Drop what is under way, and the connections. The server goes on running."""
+        if not self._loop.closed:
+            self._loop.run(self._transport.close())
+            self._loop.close()
+
+    def _draw(
+        self, requests: Sequence[SampleRequest | ContinueRequest], spec: SamplingSpec
+    ) -> Iterator[pl.DataFrame]:
+        info = self._info
+        if info.logprobs_mode == "processed" and spec.temperature == 1 and spec.top_p == 1:
+            info = replace(info, logprobs_mode="raw")  # nothing was done to them
+        rows = EngineRows(self._tokenizer, info)
+        prompted = rows.prompted(requests, spec)
+
+        async def ask(each: Prompted) -> Generated:
+            return await self._drawn(each, spec)
+
+        for batch in self._loop.unordered(prompted, ask, self._bound):
+            yield rows.samples([each for each, _ in batch], [found for _, found in batch], spec)
+
+    async def _drawn(self, each: Prompted, spec: SamplingSpec) -> Generated:
+        what = f"sample {each.request.sample_id}"
+        served, kind = self._served, self._served.dialect
+        gives = served.logprobs != "none"
+        draw = draw_of(each.ids, each.request.messages, spec, each.limit, each.request.seed)
+        body = sampling_body(served.model, kind, served.mode, draw, 0 if gives else None)
+        prefixed = gives and bool(each.prefix_ids)
+        if prefixed and kind.prompt_logprobs:
+            body["prompt_logprobs"] = 0
+
+        def read(answer: dict[str, Any]) -> tuple[Reply, tuple[float, ...]]:
+            reply = read_completion(answer) if served.mode == "tokens" else read_chat(answer)
+            if gives and reply.logprobs is None:
+                raise BackendError(f"{what}: the server stopped giving log-probabilities")
+            if not (prefixed and kind.prompt_logprobs):
+                return reply, ()
+            return reply, prompt_logprobs(only_choice(answer), each.ids, len(each.prompt_ids))
+
+        reply, before = await self._transport.ask(what, endpoint(served.mode), body, read)
+        if prefixed and not kind.prompt_logprobs:
+            before = await self._forced(what, each.ids, len(each.prompt_ids))
+        return generated(reply, self._tokenizer, before, what)
+
+    async def _forced(self, what: str, ids: Sequence[int], start: int) -> tuple[float, ...]:
+        """Log-probabilities of ``ids`` from ``start`` on."""
+        kind = self._served.dialect
+        if len(ids) >= self._info.context_length:
+            raise BackendError(
+                f"{what}: its {len(ids)} tokens leave no room for the one that a server generates behind them, in a "
+                f"context of {self._info.context_length}; leave it out, or serve the model with a longer context"
+            )
+        find = prompt_logprobs if kind.prompt_logprobs else echoed_logprobs
+        try:
+            return await self._transport.ask(
+                what,
+                endpoint("tokens"),
+                scoring_body(self._served.model, kind, ids),
+                lambda answer: find(only_choice(answer), ids, start),
+            )
+        except RefusedError as error:
+            raise BackendError(
+                f"{error}. This server may not give log-probabilities of prompts (`prompt_logprobs`, or `echo` with "
+                "`logprobs`); vLLM does"
+            ) from None
+
+    def _need_tokens(self, verb: str) -> None:
+        if self._served.mode != "tokens":
+            raise BackendError(
+                f"{self._options.base_url} is asked through its chat endpoint, which can't {verb}: that takes the "
+                "completions endpoint with token ids (teacher.options.mode: tokens), as vLLM has it"
+            )
+
+
+def _info(
+    settings: ModelSettings, options: OpenAIOptions, served: Served, tokenizer: ChatTokenizer
+) -> ModelInfo:
+    return ModelInfo(
+        model=settings.model,
+        model_revision=f"{served.model} {served.fingerprint}".strip(),
+        tokenizer_hash=tokenizer.hash,
+        engine=f"openai:{served.dialect.name}",
+        engine_version=served.version,
+        logprobs_mode=served.logprobs,
+        context_length=options.context_length or served.context_length or _declared_length(settings),
+    )
+
+
+def _declared_length(settings: ModelSettings) -> int:
+    """Of the model's config."""
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(
+            resolve_model(settings.model),
+            revision=settings.revision,
+            trust_remote_code=settings.trust_remote_code,
+        )
+    except (OSError, ValueError) as error:
+        raise BackendError(
+            f"the server doesn't say how long the context of {settings.model} is, and its config can't be read "
+            f"({error}); set teacher.options.context_length"
+        ) from error
+    return context_length(config)

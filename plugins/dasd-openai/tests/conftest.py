@@ -1,0 +1,62 @@
+"""One real server for all tests of the plugin that need one, and what asks it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from openai_serving import KEY, VllmServer
+
+from dasd.api import ModelSettings, Teacher
+from dasd.plugins import PluginHost
+
+Open = Callable[..., Teacher]
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmServer]:
+    """vLLM with the miniature teacher."""
+    if find_spec("vllm") is None:
+        pytest.skip("vLLM is not installed in this environment")
+    server = VllmServer(tmp_path_factory.mktemp("vllm") / "server.log")
+    server.start()
+    server.wait()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def key(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The server's key, in the environment."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    return KEY
+
+
+@pytest.fixture
+def open_teacher(key: str) -> Iterator[Open]:  # noqa: ARG001 - it has to be set
+    """Opens teachers on an address, with quick retries; closes them."""
+    opened: list[Teacher] = []
+    registry = PluginHost.load(["openai"]).registry
+
+    def opens(url: str, **options: Any) -> Teacher:
+        settings = ModelSettings(
+            model=options.pop("model", "dasd:mini-teacher"),
+            backend="openai",
+            precision="fp32",
+            device="cpu",
+            batch_size=8,
+            options={"base_url": url, "backoff": 0.05, "timeout": 60, "patience": 60, **options},
+        )
+        opened.append(registry.make_teacher(settings))
+        return opened[-1]
+
+    yield opens
+    for teacher in opened:
+        teacher.close()

@@ -1,0 +1,172 @@
+"""One vLLM engine in this process: started, asked, started again with smaller passes, closed."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dasd.api import BackendError, ModelSettings
+from dasd_vllm.arguments import batched_tokens, engine_args
+from dasd_vllm.environment import check_device, left_alone, on_cpu
+from dasd_vllm.failures import cannot_start
+from dasd_vllm.heads import kernel_sizes, runnable
+from dasd_vllm.options import VllmOptions
+
+__all__ = ["Engine", "Question"]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Tokens to go on from, and vLLM's ``SamplingParams``."""
+
+    ids: Sequence[int]
+    params: Any
+
+
+class Engine:
+    """Answers questions in token ids.
+
+    It runs in this process, so that the same list of questions is batched the same way each time. After
+    anything but a normal end it starts anew with the next list.
+    """
+
+    def __init__(self, settings: ModelSettings, options: VllmOptions, path: str) -> None:
+        """Start it for the model at ``path``. Raises InputError where options or memory don't fit."""
+        check_device(settings.device)
+        self._settings = settings
+        self._options = options
+        self._files = contextlib.ExitStack()
+        with left_alone(), self._compiling():
+            self._path = self._files.enter_context(runnable(path, kernel_sizes())) if on_cpu() else path
+        self._numbers = itertools.count()
+        self._running = False
+        self._engine: Any = None
+        self.batched_tokens = batched_tokens(settings, options)
+        """Tokens in one forward pass."""
+        try:
+            self._start()
+        except BaseException:
+            self._files.close()
+            raise
+
+    @property
+    def context_length(self) -> int:
+        """Longest sequence in tokens."""
+        return int(self._engine.model_config.max_model_len)
+
+    @property
+    def commit(self) -> str | None:
+        """Revision of a named model that was fetched."""
+        found = getattr(self._engine.model_config.hf_config, "_commit_hash", None)
+        return None if found is None else str(found)
+
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """End tokens of the model's generation config."""
+        declared = self._engine.model_config.try_get_generation_config().get("eos_token_id")
+        if declared is None:
+            return frozenset()
+        return frozenset({declared} if isinstance(declared, int) else map(int, declared))
+
+    def ask(
+        self, questions: Sequence[Question], token_budget: int | None = None
+    ) -> Iterator[list[tuple[int, Any]]]:
+        """Yields finished answers as they come: index into ``questions`` and vLLM's ``RequestOutput``.
+
+        With ``token_budget`` the questions that are under way hold at most that many tokens, or there is one.
+        Raises what vLLM raises, and BackendError while another list is under way.
+        """
+        if self._running:
+            raise BackendError(
+                "the engine is still answering another list of requests; read that to its end, or close its "
+                "generator, before asking for more"
+            )
+        if self._engine is None:
+            self._start()
+        # What earlier lists left in the cache would change the last digits of this one.
+        self._engine.reset_prefix_cache()
+        self._running = True
+        under_way: dict[str, int] = {}
+        waiting = iter(range(len(questions)))
+        following = next(waiting, None)
+        tokens = 0
+        sound = False
+        try:
+            while following is not None or under_way:
+                while following is not None:
+                    size = len(questions[following].ids) + 1
+                    if token_budget is not None and under_way and tokens + size > token_budget:
+                        break
+                    name = f"dasd-{next(self._numbers)}"
+                    question = questions[following]
+                    self._engine.add_request(name, {"prompt_token_ids": list(question.ids)}, question.params)
+                    under_way[name] = following
+                    tokens += size
+                    following = next(waiting, None)
+                finished = []
+                for output in self._engine.step():
+                    if output.finished:
+                        index = under_way.pop(output.request_id)
+                        tokens -= len(questions[index].ids) + 1
+                        finished.append((index, output))
+                if finished:
+                    yield finished
+            sound = True
+        except GeneratorExit:
+            self._engine.abort_request(list(under_way))
+            sound = True
+            raise
+        finally:
+            self._running = False
+            if not sound:
+                self._stop()
+
+    def shrink(self, batched: int) -> None:
+        """Start anew with at most ``batched`` tokens in a forward pass, for good."""
+        self._stop()
+        self.batched_tokens = batched
+        self._start()
+
+    def close(self) -> None:
+        """Release memory and processes."""
+        self._stop()
+        self._files.close()
+
+    def _start(self) -> None:
+        failed: Exception | None = None
+        with left_alone(), self._compiling():
+            from vllm.v1.engine.llm_engine import LLMEngine
+
+            args = engine_args(self._settings, self._options, self._path, self.batched_tokens)
+            try:
+                self._engine = LLMEngine.from_engine_args(args)
+            except Exception as error:  # noqa: BLE001 - whatever vLLM raises becomes one of ours
+                failed = error
+        if failed is not None:
+            self._stop()
+            raise cannot_start(self._settings, failed) from failed
+
+    def _compiling(self) -> contextlib.AbstractContextManager[object]:
+        """Without compilation on a CPU, helpers of the sampler aren't compiled either: that takes 15 seconds."""
+        import torch._dynamo.config
+
+        eager = on_cpu() if self._options.enforce_eager is None else self._options.enforce_eager
+        if not (on_cpu() and eager):
+            return contextlib.nullcontext()
+        without: contextlib.AbstractContextManager[object] = torch._dynamo.config.patch(disable=True)
+        return without
+
+    def _stop(self) -> None:
+        engine, self._engine = self._engine, None
+        with left_alone():
+            from vllm.distributed import cleanup_dist_env_and_memory
+
+            if engine is not None:
+                engine.engine_core.shutdown()
+            del engine
+            cleanup_dist_env_and_memory()
+            gc.collect()

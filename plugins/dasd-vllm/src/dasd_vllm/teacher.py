@@ -1,0 +1,183 @@
+"""The teacher role on vLLM."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import polars as pl
+
+from dasd.api import (
+    BackendError,
+    ChatTokenizer,
+    ContinueRequest,
+    DasdError,
+    EngineRows,
+    Generated,
+    InputError,
+    ModelInfo,
+    ModelSettings,
+    Prompted,
+    SampleRequest,
+    SamplingSpec,
+    ScoreRequest,
+    ScoringSpec,
+    model_fingerprint,
+    resolve_model,
+)
+from dasd_vllm.engine import Engine, Question
+from dasd_vllm.environment import engine_version
+from dasd_vllm.failures import is_out_of_memory, summary
+from dasd_vllm.options import VllmOptions
+from dasd_vllm.scoring import Forced, Scorer
+
+__all__ = ["VllmTeacher"]
+
+_COLDEST, _HOTTEST = 0.01, 2.0
+"""Temperatures that vLLM samples at, besides 0; it raises lower ones to this without being asked."""
+
+
+class VllmTeacher:
+    """One model on one engine, asked in token ids: nothing is tokenised or rendered by vLLM.
+
+    All requests of a list are handed to the engine, which decodes ``max_num_seqs`` of them together; each
+    draws from its own seed.
+    """
+
+    def __init__(self, settings: ModelSettings, options: VllmOptions) -> None:
+        """Load model and tokenizer. Raises InputError where either, the options or memory can't serve."""
+        self._settings = settings
+        self._tokenizer = ChatTokenizer.load(settings)
+        self._engine = Engine(settings, options, resolve_model(settings.model))
+        self._scorer = Scorer(self._engine)
+        self._end_ids = sorted({*self._tokenizer.end_ids, *self._engine.end_ids})
+        revision = model_fingerprint(settings).get("content") or self._engine.commit
+        self._info = ModelInfo(
+            model=settings.model,
+            model_revision=str(revision or settings.revision or "main"),
+            tokenizer_hash=self._tokenizer.hash,
+            engine="vllm",
+            engine_version=engine_version(),
+            logprobs_mode="raw",
+            context_length=self._engine.context_length,
+        )
+        self._rows = EngineRows(self._tokenizer, self._info)
+
+    @property
+    def info(self) -> ModelInfo:
+        """Which model, tokenizer, engine and version this is."""
+        return self._info
+
+    def sample(self, requests: Sequence[SampleRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
+        """Draw one response a request; yields SAMPLES rows as responses finish.
+
+        Raises BackendError naming the sample whose prompt leaves no room in the model's context, and
+        InputError for a temperature that vLLM doesn't sample at.
+        """
+        prompted = self._rows.prompted(requests, spec)
+        yield from self._decode(prompted, [[]] * len(prompted), spec)
+
+    def continue_(self, requests: Sequence[ContinueRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
+        """Go on from each prefix; yields SAMPLES rows of prefix and continuation as they finish.
+
+        The prefixes are scored first, all of them, within the model's ``token_budget``. Raises as ``sample``.
+        """
+        prompted = self._rows.prompted(requests, spec)
+        _check_temperature(spec)
+        forced = [Forced(_name(p), p.ids, len(p.prefix_ids)) for p in prompted]
+        prefixes: list[list[float]] = [[] for _ in prompted]
+        try:
+            for indices, logprobs in self._scorer.score(forced, self._settings.token_budget):
+                for index, values in zip(indices, logprobs, strict=True):
+                    prefixes[index] = values
+        except Exception as error:
+            raise self._failed(spec.stage, "scoring prefixes", error) from error
+        yield from self._decode(prompted, prefixes, spec)
+
+    def score(self, requests: Sequence[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
+        """Log-probability of every token of each text; yields SCORES rows as texts finish.
+
+        Raises BackendError naming a sample that is longer than the model's context.
+        """
+        texts = self._rows.texts(requests)
+        forced = [Forced(f"sample {t.request.sample_id}", t.ids, len(t.token_ids)) for t in texts]
+        try:
+            for indices, logprobs in self._scorer.score(forced, spec.token_budget):
+                yield self._rows.scores([texts[index] for index in indices], logprobs)
+        except Exception as error:
+            raise self._failed(spec.stage, "scoring", error) from error
+
+    def close(self) -> None:
+        """Release the engine's memory and its processes."""
+        self._engine.close()
+
+    def _decode(
+        self, prompted: Sequence[Prompted], prefixes: Sequence[list[float]], spec: SamplingSpec
+    ) -> Iterator[pl.DataFrame]:
+        _check_temperature(spec)
+        questions = [self._question(p, spec) for p in prompted]
+        try:
+            for finished in self._engine.ask(questions):
+                rows = [prompted[index] for index, _ in finished]
+                answers = [
+                    self._generated(prompted[index], prefixes[index], output.outputs[0])
+                    for index, output in finished
+                ]
+                yield self._rows.samples(rows, answers, spec)
+        except Exception as error:
+            raise self._failed(spec.stage, "decoding", error) from error
+
+    def _question(self, prompted: Prompted, spec: SamplingSpec) -> Question:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        params = SamplingParams(
+            temperature=spec.temperature,
+            top_p=spec.top_p,
+            seed=prompted.request.seed,
+            max_tokens=prompted.limit,
+            stop_token_ids=self._end_ids,
+            logprobs=0,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        return Question(prompted.ids, params)
+
+    def _generated(self, prompted: Prompted, prefix: Sequence[float], answer: Any) -> Generated:
+        """vLLM's answer, held against what was asked for."""
+        ids = list(answer.token_ids)
+        stopped = bool(ids) and ids[-1] in self._end_ids
+        wanted = "stop" if stopped else "length"
+        if answer.finish_reason != wanted or not ids or len(ids) > prompted.limit:
+            raise BackendError(
+                f"{_name(prompted)}: vLLM finished after {len(ids)} tokens with reason {answer.finish_reason!r} "
+                f"and last token {ids[-1:]}; wanted 'stop' behind an end token {self._end_ids}, or 'length' at "
+                f"{prompted.limit} tokens"
+            )
+        logprobs = [entry[token].logprob for entry, token in zip(answer.logprobs, ids, strict=True)]
+        return Generated(ids, logprobs, prefix, stopped)
+
+    def _failed(self, stage: str, doing: str, error: Exception) -> Exception:
+        """One of ours for what vLLM raised."""
+        if isinstance(error, DasdError):
+            return error
+        start = f"stage {stage}: vLLM failed while {doing} with {self._settings.model}: {summary(error)}"
+        if is_out_of_memory(error):
+            start += (
+                "; lower batch_size, options.max_num_batched_tokens or options.gpu_memory_utilization of "
+                "this model"
+            )
+        return BackendError(start)
+
+
+def _name(prompted: Prompted) -> str:
+    return f"sample {prompted.request.sample_id}"
+
+
+def _check_temperature(spec: SamplingSpec) -> None:
+    if spec.temperature == 0 or _COLDEST <= spec.temperature <= _HOTTEST:
+        return
+    raise InputError(
+        f"stage {spec.stage}: vLLM samples at temperature 0 or from {_COLDEST} to {_HOTTEST}, got "
+        f"{spec.temperature}; change the stage's temperature, or use the backend transformers"
+    )

@@ -1,0 +1,60 @@
+"""What a trainer that is a plugin builds on. Stable like ``dasd.api``; unlike it, this module imports torch.
+
+The order of a training: ``load_rows`` and ``plan_training`` say which rows fill which pack of which step,
+``collate`` lays a micro-batch out, ``load_model`` and ``weighted_nll`` give the loss, ``learning_rate`` the rate,
+``Curve`` keeps what every step said, ``export_model`` leaves a directory that ``from_pretrained`` loads. Labels
+have been checked by the host before the trainer is called.
+"""
+
+from __future__ import annotations
+
+from dasd.devices import pick_device
+from dasd.seeds import digest, seed_of
+from dasd.store.files import disk_full, means_full, sync, watch_disk, write_whole
+from dasd.training.attention import Segments
+from dasd.training.batches import Batch, collate, model_arguments
+from dasd.training.checks import try_model
+from dasd.training.curve import Curve
+from dasd.training.export import export_model
+from dasd.training.loss import weighted_nll
+from dasd.training.model import attention_of, load_model, weights_fingerprint
+from dasd.training.optimizer import make_optimizers, set_learning_rate
+from dasd.training.plan import TrainPlan, plan_training
+from dasd.training.position import Position, training_key
+from dasd.training.rows import TrainRows, expand_runs, load_rows
+from dasd.training.schedule import learning_rate
+from dasd.training.step import not_finite, step_weight
+
+__all__ = [
+    "Batch",
+    "Curve",
+    "Position",
+    "Segments",
+    "TrainPlan",
+    "TrainRows",
+    "attention_of",
+    "collate",
+    "digest",
+    "disk_full",
+    "expand_runs",
+    "export_model",
+    "learning_rate",
+    "load_model",
+    "load_rows",
+    "make_optimizers",
+    "means_full",
+    "model_arguments",
+    "not_finite",
+    "pick_device",
+    "plan_training",
+    "seed_of",
+    "set_learning_rate",
+    "step_weight",
+    "sync",
+    "training_key",
+    "try_model",
+    "watch_disk",
+    "weighted_nll",
+    "weights_fingerprint",
+    "write_whole",
+]

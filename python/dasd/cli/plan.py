@@ -1,0 +1,305 @@
+"""``dasd plan``: what a recipe will do and cost, and what is wrong with it, before anything is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dasd.cli.options import F, json_option, override_option, plugins_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from dasd.plan import Amount, Finding, RunPlan, StagePlan
+
+_POSITIVE = click.FloatRange(min=0, min_open=True)
+
+
+def _number(name: str, text: str, metavar: str = "N") -> Callable[[F], F]:
+    return click.option(name, type=_POSITIVE, metavar=metavar, help=text)
+
+
+@click.command()
+@click.argument("recipe", default="demo")
+@plugins_option
+@click.option(
+    "--run",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Run directory; runs/ and the recipe's name when absent. Finished stages of it are reused and measured.",
+)
+@override_option
+@_number(
+    "--response-tokens", "Mean length of the teacher's responses; measured or half of the cap when absent."
+)
+@_number("--answer-tokens", "Mean length of the student's answers in evaluation.")
+@_number("--rate", "Tokens a second that the teacher generates, all devices together.", "TOKENS/S")
+@_number("--student-rate", "The same of the student.", "TOKENS/S")
+@_number("--score-rate", "Tokens a second that the student scores.", "TOKENS/S")
+@_number("--train-rate", "Tokens a second in training.", "TOKENS/S")
+@_number("--teacher-params", "Parameters of a teacher that isn't on this machine, e.g. 120e9.")
+@_number("--teacher-active", "Of these, those that one token passes through (mixture of experts).")
+@_number("--student-params", "Parameters of a student that isn't on this machine.")
+@_number("--student-active", "Of these, those that one token passes through.")
+@click.option(
+    "--devices", type=click.IntRange(min=1), default=1, show_default=True, help="Devices that work together."
+)
+@_number("--flops", "Peak FLOP/s of one device; an H100's 989e12 when absent.")
+@_number("--device-memory", "Bytes of memory of one device, e.g. 80e9.")
+@json_option
+@click.pass_context
+def plan(
+    context: click.Context,
+    recipe: str,
+    plugins: tuple[str, ...],
+    directory: Path | None,
+    overrides: tuple[str, ...],
+    response_tokens: float | None,
+    answer_tokens: float | None,
+    rate: float | None,
+    student_rate: float | None,
+    score_rate: float | None,
+    train_rate: float | None,
+    teacher_params: float | None,
+    teacher_active: float | None,
+    student_params: float | None,
+    student_active: float | None,
+    devices: int,
+    flops: float | None,
+    device_memory: float | None,
+    as_json: bool,
+) -> None:
+    """Show what a recipe will do and cost, and all that is wrong with it.
+
+    RECIPE is the name of a bundled recipe or a YAML file. Nothing is started, fetched or changed. Ends with
+    exit code 2 if there are problems; warnings and notes are fine.
+
+    \b
+    Example:
+      dasd plan demo
+      dasd plan dasd-4b --teacher-params 117e9 --teacher-active 5.1e9 --student-params 4e9 --devices 64
+      dasd plan my.yaml --run runs/trial          rates as the trial measured them
+    """
+    from dasd.plan import Given, plan_recipe
+
+    given = Given(
+        response_tokens=response_tokens,
+        answer_tokens=answer_tokens,
+        rate=rate,
+        student_rate=student_rate,
+        score_rate=score_rate,
+        train_rate=train_rate,
+        teacher_parameters=teacher_params,
+        teacher_active=teacher_active,
+        student_parameters=student_params,
+        student_active=student_active,
+        devices=devices,
+        flops=flops,
+        device_memory=device_memory,
+    )
+    made = plan_recipe(recipe, overrides, plugins, directory, given)
+    if as_json:
+        print_json(plan_json(made))
+    else:
+        _show(made)
+    if made.problems:
+        keys = ", ".join(dict.fromkeys(finding.key or "recipe" for finding in made.problems))
+        count = "one problem" if len(made.problems) == 1 else f"{len(made.problems)} problems"
+        click.echo(f"error: {count}: {keys}", err=True)
+        context.exit(2)
+
+
+def plan_json(made: RunPlan) -> dict[str, Any]:
+    """The plan as ``--json`` prints it."""
+    from dasd.plan.room import disk_need
+
+    stages = []
+    for stage in made.stages:
+        work = asdict(stage.work)
+        stages.append(
+            {
+                "number": stage.number,
+                "name": stage.name,
+                "kind": stage.kind,
+                "state": stage.state,
+                "rows": work["rows"],
+                "generates": list(work["generates"]),
+                "scores": list(work["scores"]),
+                "trains": work["trains"],
+                **asdict(stage.cost),
+                "missing": list(stage.cost.missing),
+            }
+        )
+    expected, most = disk_need(made.stages)
+    hours = [stage.cost.device_hours for stage in made.stages]
+    known = [hour for hour in hours if hour is not None]
+    return {
+        "recipe": made.name,
+        "run": made.directory,
+        "questions": asdict(made.questions),
+        "evaluation_questions": asdict(made.evaluation_questions),
+        "stages": stages,
+        "device_hours": sum(known) if known and len(known) == len(hours) else None,
+        "disk_bytes": expected,
+        "disk_bytes_most": most,
+        "free_disk_bytes": made.free_disk_bytes,
+        "models": [asdict(model) for model in made.models],
+        "memory": [{**asdict(need), "total": need.total} for need in made.memory],
+        "assumptions": list(made.assumptions),
+        "findings": [asdict(finding) for finding in made.findings],
+        "problems": len(made.problems),
+    }
+
+
+def _show(made: RunPlan) -> None:
+    from dasd.plan.room import disk_need
+    from dasd.store.files import human_bytes
+
+    if made.stages:
+        print_table(
+            (
+                "",
+                "stage",
+                "state",
+                "rows",
+                "generated",
+                "at most",
+                "scored",
+                "trained",
+                "steps",
+                "device time",
+                "disk",
+            ),
+            [_row(stage) for stage in made.stages],
+            (0, 3, 4, 5, 6, 7, 8, 9, 10),
+        )
+        click.echo("\n" + _totals(made))
+        expected, most = disk_need(made.stages)
+        if expected is not None:
+            bound = "" if most is None or most == expected else f" ({human_bytes(most)} at most)"
+            click.echo(
+                f"disk: {human_bytes(expected)} to be written{bound}, {human_bytes(made.free_disk_bytes)} free"
+            )
+    if made.memory:
+        click.echo()
+        print_table(
+            ("memory of one device", "about", "of which"),
+            [
+                (
+                    need.what,
+                    "-" if need.total is None else human_bytes(need.total),
+                    need.missing or ", ".join(f"{what} {human_bytes(n)}" for what, n in need.parts.items()),
+                )
+                for need in made.memory
+            ],
+            (1,),
+        )
+    _list("taken for granted", made.assumptions)
+    missing = dict.fromkeys(text for stage in made.stages for text in stage.cost.missing)
+    _list("without hours", tuple(missing))
+    for level, title in (("note", "notes"), ("warning", "warnings"), ("problem", "problems")):
+        _list(title, tuple(_line(finding) for finding in made.findings if finding.level == level))
+    if made.stages:
+        click.echo(f"\nrun: {made.directory}")
+
+
+def _row(stage: StagePlan) -> tuple[str, ...]:
+    from dasd.store.files import human_bytes
+
+    generated = [part.tokens for part in stage.work.generates]
+    scored = [part.tokens for part in stage.work.scores]
+    trains = stage.work.trains
+    return (
+        str(stage.number),
+        stage.name,
+        stage.state or "-",
+        _amount(stage.work.rows),
+        _sum(generated, bound=False),
+        _sum(generated, bound=True),
+        _sum(scored, bound=False),
+        "" if trains is None else _amount(trains.tokens),
+        "" if trains is None else _amount(trains.steps),
+        _time(stage),
+        "-" if stage.cost.disk_bytes is None else human_bytes(stage.cost.disk_bytes),
+    )
+
+
+def _amount(amount: Amount) -> str:
+    """The number, with ``~`` before an expectation."""
+    if amount.expected is None:
+        return "-" if amount.most is None else f"<= {_short(amount.most)}"
+    return ("" if amount.exact else "~") + _short(amount.expected)
+
+
+def _sum(amounts: list[Amount], bound: bool) -> str:
+    values = [amount.most if bound else amount.expected for amount in amounts]
+    if not values:
+        return ""
+    if any(value is None for value in values):
+        return "-"
+    exact = bound or all(amount.exact for amount in amounts)
+    return ("" if exact else "~") + _short(sum(value or 0 for value in values))
+
+
+def _short(count: int) -> str:
+    """Up to 99,999 as it is, then with k, M, G, T."""
+    if count < 100_000:
+        return f"{count:,}"
+    size = float(count)
+    for unit in ("", "k", "M", "G"):
+        if size < 1000:
+            return f"{size:.3g}{unit}"
+        size /= 1000
+    return f"{size:,.3g}T"
+
+
+def _time(stage: StagePlan) -> str:
+    hours = stage.cost.device_hours
+    return "-" if hours is None else _hours(hours) if hours else ""
+
+
+def _hours(hours: float) -> str:
+    """Device hours, or shorter units below a tenth of one."""
+    from dasd.progress import human_seconds
+
+    return f"{hours:,.1f} h" if hours >= 0.1 else human_seconds(hours * 3600)
+
+
+def _totals(made: RunPlan) -> str:
+    from dasd.progress import human_seconds
+
+    ahead = [stage for stage in made.stages if stage.state != "done"]
+    if not ahead:
+        return "every stage is done; nothing is left to do"
+    hours = [stage.cost.device_hours for stage in ahead]
+    known = sum(hour for hour in hours if hour is not None)
+    unknown = sum(hour is None for hour in hours)
+    seconds = sum(stage.cost.seconds or 0.0 for stage in ahead)
+    reused = len(made.stages) - len(ahead)
+    parts = [
+        "one stage to run"
+        if len(ahead) == 1
+        else f"{len(ahead)} stages to run" + (f", {reused} reused" if reused else "")
+    ]
+    if known or not unknown:
+        parts.append(f"about {_hours(known)} of device time (GPU hours, where that is the device)")
+        if made.devices > 1:
+            parts.append(f"{human_seconds(seconds)} on {made.devices} devices")
+    if unknown:
+        parts.append(f"hours of {unknown} stages unknown")
+    return "; ".join(parts)
+
+
+def _line(finding: Finding) -> str:
+    advice = f". To do: {finding.advice}" if finding.advice else ""
+    return (f"{finding.key}: " if finding.key else "") + finding.text.rstrip(".") + advice
+
+
+def _list(title: str, lines: tuple[str, ...]) -> None:
+    if lines:
+        click.echo(f"\n{title}:")
+        for line in lines:
+            click.echo(f"  - {line}")

@@ -1,0 +1,54 @@
+"""Whether answers can be graded: questions with answers, verifiers that are known and can be made."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from dasd.errors import DasdError
+from dasd.plan.records import Finding
+from dasd.recipe import Recipe
+from dasd.registry import Registry
+
+__all__ = ["check_answers"]
+
+BUILTIN_EVALUATOR = "verifier"
+"""It refuses a question without answer or verifier; other evaluators grade in their own way."""
+
+
+def check_answers(recipe: Recipe, registry: Registry, rows: pl.DataFrame) -> list[Finding]:
+    """Findings on the answers of QUESTIONS rows, as far as these could be read."""
+    settings = recipe.settings
+    findings = _verifiers(registry, rows)
+    gradable = pl.col("answer").is_not_null() & pl.col("verifier").is_not_null()
+    train = rows.filter(pl.col("split") == "train")
+    bare = train.filter(~gradable).height
+    if settings.filters.answer and train.height and bare:
+        if bare == train.height:
+            text = "is true, but no training question has an answer and a verifier, so no response is checked"
+            advice = "give the questions answers, or set it to false"
+            findings.append(Finding("problem", "filters.answer", text, advice))
+        else:
+            text = f"checks nothing of {bare} of {train.height} training questions: no answer or no verifier"
+            findings.append(Finding("warning", "filters.answer", text))
+    evaluated = rows.filter(pl.col("split") == "eval")
+    bare = evaluated.filter(~gradable).height
+    if bare and settings.evaluation.evaluator == BUILTIN_EVALUATOR:
+        first = evaluated.filter(~gradable).get_column("question_id")[0]
+        text = f"{bare} of {evaluated.height} questions have no answer or no verifier, e.g. {first}"
+        findings.append(Finding("problem", "questions.eval", text, "give them both, or leave them out"))
+    return findings
+
+
+def _verifiers(registry: Registry, rows: pl.DataFrame) -> list[Finding]:
+    findings = []
+    named = rows.select(pl.col("verifier").str.split(":").list.first(), "split", "question_id").drop_nulls()
+    for name, group in sorted(named.group_by("verifier"), key=lambda item: str(item[0][0])):
+        try:
+            registry.make_verifier(str(name[0]))
+        except DasdError as error:
+            splits = group.get_column("split").unique().sort().to_list()
+            key = f"questions.{splits[0]}" if len(splits) == 1 else "questions"
+            findings.append(
+                Finding("problem", key, f"{group.height} questions name verifier {name[0]!r}: {error}")
+            )
+    return findings

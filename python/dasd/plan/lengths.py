@@ -1,0 +1,138 @@
+"""How long responses, answers and prompts will be: given, measured, or assumed and said so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dasd.plan.measured import Measured
+from dasd.plan.records import Given, ModelRole
+from dasd.settings import RecipeSettings, TrainerSettings
+
+__all__ = ["Lengths", "PromptLengths"]
+
+ASSUMED_SHARE_OF_CAP = 0.5
+ASSUMED_PROMPT_TOKENS = 200
+REPORT_DRIFTED = 0.30
+"""arXiv 2601.09088: of 50K answers 15K hit their cap,"""
+REPORT_MIXED_KEPT = 0.85
+"""and 12.7K of their continuations passed the filters."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptLengths:
+    """Tokens of rendered prompts of one model, over the questions that were looked at."""
+
+    mean: float
+    longest: int
+    looked_at: int
+
+
+@dataclass
+class Lengths:
+    """Means and bounds in tokens. What is not known is assumed, and written into ``assumptions``."""
+
+    settings: RecipeSettings
+    given: Given
+    measured: Measured
+    contexts: Mapping[ModelRole, int | None]
+    prompts: Mapping[ModelRole, PromptLengths | None]
+    shared_tokenizer: bool | None
+    """Whether both models write a text in the same tokens; None where that can't be told."""
+    assumptions: dict[str, None] = field(default_factory=dict)
+    """In the order in which they were made."""
+
+    @property
+    def certain(self) -> bool:
+        """The responses' length is given or measured."""
+        return self.given.response_tokens is not None or self.measured.response_tokens("") is not None
+
+    def cap(self, role: ModelRole, wanted: int) -> int:
+        """``wanted`` new tokens, as far as the model's context has room."""
+        context = self.contexts[role]
+        return wanted if context is None else min(wanted, context)
+
+    def response(self, stage: str) -> float:
+        """Mean tokens of a teacher's response, in the teacher's tokens. ``stage``: the sample stage."""
+        cap = self.cap("teacher", self.settings.sampling.max_tokens)
+        if self.given.response_tokens is not None:
+            self._assume(f"responses of {self.given.response_tokens:g} tokens on average (--response-tokens)")
+            return min(cap, self.given.response_tokens)
+        measured = self.measured.response_tokens(stage)
+        if measured is not None:
+            self._assume(f"responses of {measured:.1f} tokens on average in {stage}: measured in this run")
+            return measured
+        mean = cap * ASSUMED_SHARE_OF_CAP
+        self._assume(
+            f"responses of {mean:.0f} tokens on average: half of the cap, for want of a better number "
+            "(--response-tokens gives yours)"
+        )
+        return mean
+
+    def response_of_student(self, stage: str) -> float:
+        """Mean tokens of a teacher's response as the student's tokenizer writes it."""
+        measured = self.measured.scored_tokens()
+        if measured is not None and self.given.response_tokens is None:
+            return measured
+        if self.shared_tokenizer is not True:
+            self._assume("the student's tokenizer writes a response in as many tokens as the teacher's")
+        return self.response(stage)
+
+    def longest_of_student(self, trainer: TrainerSettings) -> int | None:
+        """Most tokens of a kept response in the student's tokens; None: no bound."""
+        bounds = []
+        if self.settings.filters.length:
+            bounds.append(trainer.max_length)
+        if self.shared_tokenizer:
+            bounds.append(self.cap("teacher", self.settings.sampling.max_tokens))
+        if not bounds and self.contexts["student"] is not None:
+            bounds.append(self.contexts["student"])
+        return min(bounds) if bounds else None
+
+    def answer(self) -> float:
+        """Mean tokens of a student's answer in evaluation."""
+        cap = self.cap("student", self.settings.evaluation.max_tokens)
+        if self.given.answer_tokens is not None:
+            self._assume(f"answers of {self.given.answer_tokens:g} tokens on average (--answer-tokens)")
+            return min(cap, self.given.answer_tokens)
+        measured = self.measured.answer_tokens()
+        if measured is not None:
+            self._assume(f"answers of {measured:.1f} tokens on average: measured in this run")
+            return measured
+        self._assume("the student's answers are as long as the teacher's responses (--answer-tokens)")
+        return min(cap, self.response(""))
+
+    def prompt(self, role: ModelRole) -> float:
+        """Mean tokens of a prompt."""
+        known = self.prompts[role]
+        if known is not None:
+            return known.mean
+        self._assume(f"prompts of {ASSUMED_PROMPT_TOKENS} tokens on average")
+        return ASSUMED_PROMPT_TOKENS
+
+    def kept_share(self, stage: str) -> float:
+        """Share of the teacher's responses that filters and deduplication keep."""
+        measured = self.measured.kept_share(stage)
+        if measured is None:
+            self._assume("filters and deduplication keep every response, for want of a measured share")
+            return 1.0
+        self._assume(f"filters and deduplication keep {measured:.1%} for {stage}: measured in this run")
+        return measured
+
+    def mixed(self) -> tuple[float, float]:
+        """Share of the student's answers that drift, and share of those whose continuation is kept."""
+        measured = self.measured.mixed()
+        if measured is not None:
+            self._assume(
+                f"{measured[0]:.0%} of the student's answers drift and {measured[1]:.0%} of their continuations "
+                "are kept: measured in this run"
+            )
+            return measured
+        self._assume(
+            f"{REPORT_DRIFTED:.0%} of the student's answers drift and {REPORT_MIXED_KEPT:.0%} of their "
+            "continuations are kept, as in arXiv 2601.09088"
+        )
+        return REPORT_DRIFTED, REPORT_MIXED_KEPT
+
+    def _assume(self, text: str) -> None:
+        self.assumptions[text] = None

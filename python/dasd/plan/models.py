@@ -1,0 +1,162 @@
+"""Sizes of models from their files alone: config.json and the headers of the safetensors files."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from dasd.errors import InputError
+from dasd.models import resolve_model
+from dasd.settings import ModelSettings
+
+__all__ = ["Architecture", "ModelFacts", "find_model", "read_facts"]
+
+_STORED = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
+_LONGEST_HEADER = 100 * 2**20
+_EXPERT = re.compile(r"\.experts?\.")
+_CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """Numbers of a decoder's config that memory depends on."""
+
+    layers: int
+    hidden: int
+    kv_heads: int
+    head_dim: int
+    vocabulary: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a model directory says of itself; None for what it doesn't say."""
+
+    path: Path
+    parameters: int | None
+    active_parameters: int | None
+    stored_bytes: int | None
+    """Bytes of weights, config and tokenizer as they are stored: what a checkpoint takes."""
+    context_length: int | None
+    architecture: Architecture | None
+
+
+def find_model(settings: ModelSettings) -> Path | None:
+    """Directory of a model that is on this machine, the hub's local cache included; None for another.
+
+    Raises InputError as ``resolve_model`` does.
+    """
+    path = Path(resolve_model(settings.model))
+    if path.is_dir():
+        return path
+    if settings.model.startswith("dasd:"):
+        return None
+    cache = _hub_cache() / f"models--{settings.model.replace('/', '--')}"
+    revision = settings.revision or "main"
+    ref = cache / "refs" / revision
+    try:
+        commit = ref.read_text(encoding="utf-8").strip() if ref.is_file() else revision
+    except OSError:
+        return None
+    snapshot = cache / "snapshots" / commit
+    return snapshot if (snapshot / "config.json").is_file() else None
+
+
+def _hub_cache() -> Path:
+    if "HF_HUB_CACHE" in os.environ:
+        return Path(os.environ["HF_HUB_CACHE"]).expanduser()
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface"
+    return Path(home).expanduser() / "hub"
+
+
+def read_facts(path: Path) -> ModelFacts:
+    """Facts of a model directory. Raises InputError for a config or a header that can't be read."""
+    config = _config(path)
+    sizes = _tensors(path)
+    stored = sum(file.stat().st_size for pattern in _STORED for file in path.glob(pattern))
+    parameters = sum(sizes.values()) or None
+    return ModelFacts(
+        path=path,
+        parameters=parameters,
+        active_parameters=_active(sizes, config) if parameters else None,
+        stored_bytes=stored or None,
+        context_length=_first(config, _CONTEXT),
+        architecture=_architecture(config),
+    )
+
+
+def _config(path: Path) -> dict[str, Any]:
+    file = path / "config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} can't be read: {error}; fetch or save the model again") from error
+    if not isinstance(config, dict):
+        raise InputError(f"{file}: wanted an object, got {type(config).__name__}")
+    text = config.get("text_config")
+    return {**config, **text} if isinstance(text, dict) else config
+
+
+def _first(config: dict[str, Any], names: tuple[str, ...]) -> int | None:
+    values = (config.get(name) for name in names)
+    return next((value for value in values if isinstance(value, int) and value > 0), None)
+
+
+def _architecture(config: dict[str, Any]) -> Architecture | None:
+    layers = _first(config, ("num_hidden_layers", "n_layer", "num_layers"))
+    hidden = _first(config, ("hidden_size", "n_embd", "d_model"))
+    heads = _first(config, ("num_attention_heads", "n_head"))
+    vocabulary = _first(config, ("vocab_size",))
+    if layers is None or hidden is None or heads is None or vocabulary is None:
+        return None
+    return Architecture(
+        layers=layers,
+        hidden=hidden,
+        kv_heads=_first(config, ("num_key_value_heads",)) or heads,
+        head_dim=_first(config, ("head_dim",)) or hidden // heads,
+        vocabulary=vocabulary,
+    )
+
+
+def _active(sizes: dict[str, int], config: dict[str, Any]) -> int:
+    """Parameters that a token passes through: of the experts only those that it is routed to."""
+    total = sum(sizes.values())
+    experts = _first(config, ("num_local_experts", "num_experts", "n_routed_experts"))
+    chosen = _first(config, ("num_experts_per_tok", "experts_per_token", "top_k"))
+    if experts is None or chosen is None or chosen >= experts:
+        return total
+    routed = sum(size for name, size in sizes.items() if _EXPERT.search(name))
+    return total - routed + routed * chosen // experts
+
+
+def _tensors(path: Path) -> dict[str, int]:
+    """Elements of each tensor, from the headers alone."""
+    sizes: dict[str, int] = {}
+    for file in sorted(path.glob("*.safetensors")):
+        for name, tensor in _header(file).items():
+            if name == "__metadata__":
+                continue
+            try:
+                sizes[name] = prod(int(n) for n in tensor["shape"])
+            except (KeyError, TypeError, ValueError) as error:
+                raise InputError(f"{file}: its header is damaged at {name!r}; fetch it again") from error
+    return sizes
+
+
+def _header(file: Path) -> dict[str, Any]:
+    try:
+        with file.open("rb") as handle:
+            length = int.from_bytes(handle.read(8), "little")
+            if not 2 <= length <= min(_LONGEST_HEADER, file.stat().st_size - 8):
+                raise ValueError(f"a header of {length} bytes doesn't fit the file")
+            header = json.loads(handle.read(length))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} can't be read as safetensors ({error}); fetch it again") from error
+    if not isinstance(header, dict):
+        raise InputError(f"{file}: its header is no object; fetch it again")
+    return header

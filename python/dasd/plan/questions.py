@@ -1,0 +1,173 @@
+"""The questions of a recipe, read and counted as the run will do it, and all that is wrong with them."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+from pydantic import JsonValue
+
+from dasd.errors import DasdError
+from dasd.plan.records import UNKNOWN, Amount, Finding
+from dasd.progress import Console
+from dasd.recipe import Recipe
+from dasd.records import RowsSetAside
+from dasd.registry import ModelPool, Registry
+from dasd.schemas import QUESTIONS
+from dasd.settings import QuestionSource
+from dasd.stages.base import StageContext
+from dasd.stages.questions import QuestionsStage
+from dasd.store import FinishedInputs
+
+__all__ = ["QuestionFacts", "read_questions"]
+
+SPLITS = ("train", "eval")
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionFacts:
+    """Counts of both splits, and the questions as far as they could be read."""
+
+    train: Amount
+    evaluation: Amount
+    rows: pl.DataFrame
+    """QUESTIONS rows, system prompt included where the whole stage could be run."""
+    all_here: bool
+    """No source is missing from this machine."""
+
+
+class _Collected(Console):
+    """Keeps warnings instead of printing them."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+        self.warnings: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+class _Memory:
+    """A StageWriter that keeps rows in memory; files go to a directory that is thrown away."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.frames: dict[str, list[pl.DataFrame]] = {}
+
+    def append(self, frame: str, rows: pl.DataFrame, key: str = "") -> None:  # noqa: ARG002 (a protocol's)
+        self.frames.setdefault(frame, []).append(rows)
+
+    def finish_unit(self, key: str) -> None:
+        del key
+
+    def done(self) -> frozenset[str]:
+        return frozenset()
+
+    def read(self, frame: str) -> pl.LazyFrame:
+        return pl.concat(self.frames[frame]).lazy()
+
+    def artifact(self, relative: str) -> Path:
+        return self.directory / relative
+
+    def scratch(self) -> Path:
+        return self.directory
+
+    def summarise(self, summary: Mapping[str, JsonValue]) -> None:
+        del summary
+
+    def event(self, kind: str, **fields: JsonValue) -> None:
+        del kind, fields
+
+
+def read_questions(recipe: Recipe, registry: Registry) -> tuple[QuestionFacts, list[Finding]]:
+    """Run stage ``questions`` in memory; where that fails look at every source, so that all is told at once.
+
+    A file that isn't here but whose source says ``count`` is planned with that count, as an upper bound.
+    """
+    absent = _absent(recipe)
+    if not absent:
+        try:
+            rows, told = _run(recipe, registry)
+        except DasdError as error:
+            facts, findings = _by_source(recipe, registry, {})
+            known = [f for f in findings if f.level == "problem"]
+            return facts, findings if known else [*findings, Finding("problem", "questions", str(error))]
+        findings = [Finding("warning", "questions", text) for text in told]
+        counts = [Amount.exactly(rows.filter(pl.col("split") == split).height) for split in SPLITS]
+        return QuestionFacts(counts[0], counts[1], rows, all_here=True), findings
+    return _by_source(recipe, registry, absent)
+
+
+def _absent(recipe: Recipe) -> dict[tuple[str, int], int]:
+    """Sources whose file isn't here but that say how many questions it will hold."""
+    return {
+        (split, number): source.count
+        for split, number, source in _sources(recipe)
+        if source.count is not None and (path := _path(source)) is not None and not path.exists()
+    }
+
+
+def _sources(recipe: Recipe) -> list[tuple[str, int, QuestionSource]]:
+    section = recipe.settings.questions
+    both = (("train", section.train), ("eval", section.eval))
+    return [(split, number, source) for split, sources in both for number, source in enumerate(sources)]
+
+
+def _path(source: QuestionSource) -> Path | None:
+    path = source.options.get("path")
+    return Path(path) if isinstance(path, str) else None
+
+
+def _run(recipe: Recipe, registry: Registry) -> tuple[pl.DataFrame, list[str]]:
+    console = _Collected()
+    with tempfile.TemporaryDirectory(prefix="dasd-plan-") as place:
+        writer = _Memory(Path(place))
+        stage = QuestionsStage(recipe, registry)
+        inputs = FinishedInputs(stage.name, {})
+        stage.run(StageContext(stage.name, recipe, registry, ModelPool(registry), writer, inputs, console))
+    return pl.concat(writer.frames["questions"]), console.warnings
+
+
+def _by_source(
+    recipe: Recipe, registry: Registry, absent: Mapping[tuple[str, int], int]
+) -> tuple[QuestionFacts, list[Finding]]:
+    findings: list[Finding] = []
+    frames: list[pl.DataFrame] = []
+    counts: dict[str, list[int | None]] = {split: [] for split in SPLITS}
+    for split, number, source in _sources(recipe):
+        path = _path(source)
+        key = f"questions.{split}.{number}" + (".options.path" if path is not None else "")
+        count = absent.get((split, number))
+        if count is not None:
+            text = f"{path} isn't here; planned with count: {count}, and nothing in it is checked"
+            findings.append(Finding("warning", key, text, "put the file there before the run"))
+            counts[split].append(count)
+            continue
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", RowsSetAside)
+                rows = registry.make_questions(source.source).load(source, split, recipe.settings.seed)
+        except DasdError as error:
+            findings.append(Finding("problem", key, str(error)))
+            counts[split].append(None)
+            continue
+        findings += [Finding("warning", key, str(w.message)) for w in caught if w.category is RowsSetAside]
+        if not rows.height:
+            findings.append(Finding("problem", key, "the source holds no question of this split"))
+        counts[split].append(rows.height)
+        frames.append(rows)
+    amounts = [_sum(counts[split]) for split in SPLITS]
+    rows = pl.concat([QUESTIONS.empty(), *frames])
+    return QuestionFacts(amounts[0], amounts[1], rows, all_here=not absent), findings
+
+
+def _sum(counts: list[int | None]) -> Amount:
+    """Of sources that could be counted; repeats and overlaps are still among them, so a bound."""
+    if any(count is None for count in counts):
+        return UNKNOWN
+    total = sum(count or 0 for count in counts)
+    return Amount(total, total)

@@ -1,0 +1,275 @@
+"""What every stage of a recipe has to do: requests, tokens, rows, steps, with bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from dasd.plan.amounts import at_most, least, rounded, scaled, times, total, with_balance
+from dasd.plan.lengths import Lengths
+from dasd.plan.measured import Done
+from dasd.plan.records import NONE, UNKNOWN, Amount, Generation, Scoring, StageWork, Training
+from dasd.plan.steps import exact_training, expected_training
+from dasd.recipe import Recipe
+from dasd.report.distilled import RESPONSES
+from dasd.settings import TrainerSettings
+from dasd.sources.values import ValueFile
+from dasd.stages.base import Stage
+from dasd.stages.dedup import DedupStage
+from dasd.stages.evaluate import EvaluateStage
+from dasd.stages.filter import FilterStage
+from dasd.stages.given import GivenSamplesStage
+from dasd.stages.mix import MixStage
+from dasd.stages.report import ReportStage
+from dasd.stages.sample import SampleStage
+from dasd.stages.score import ScoreStage
+from dasd.stages.select import SelectStage
+from dasd.stages.train import TrainStage
+
+__all__ = ["Selected", "WorkPlanner"]
+
+MAIN_FRAME = {
+    "questions": "questions",
+    "sample": "samples",
+    "filter": "verdicts",
+    "dedup": "verdicts",
+    "score": "scores",
+    "select": "verdicts",
+    "mix": "samples",
+    "train": "train",
+    "evaluate": "eval",
+    "report": "sentences",
+}
+"""Frame whose rows stand for a stage of each kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """Responses that a finished select stage chose: tokens of their training rows, in order."""
+
+    lengths: npt.NDArray[np.int64]
+
+
+class WorkPlanner:
+    """Goes through the stages in their order; a stage's estimate rests on those before it."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        train: Amount,
+        evaluation: Amount,
+        lengths: Lengths,
+        selected: Mapping[str, Selected],
+    ) -> None:
+        """``train``, ``evaluation``: questions of each split. ``selected``: by the select stage's name."""
+        self._recipe = recipe
+        self._settings = recipe.settings
+        self._train = train
+        self._evaluation = evaluation
+        self._lengths = lengths
+        self._known = selected
+        self._responses: dict[str, Amount] = {}
+        self._selected: dict[str, Amount] = {}
+        self._mixed: dict[str, Amount] = {}
+
+    def work(self, stage: Stage, done: Done | None) -> StageWork:
+        """Work of ``stage``; of one that is done what it did."""
+        if done is None:
+            return self._work(stage)
+        if isinstance(stage, (SampleStage, GivenSamplesStage)):
+            self._responses[stage.name] = Amount.exactly(done.number("responses"))
+        elif isinstance(stage, SelectStage):
+            self._selected[stage.name] = Amount.exactly(done.number("selected"))
+        elif isinstance(stage, MixStage):
+            self._mixed[stage.name] = Amount.exactly(done.number("kept"))
+        return _did(stage, done)
+
+    def _work(self, stage: Stage) -> StageWork:
+        if isinstance(stage, SampleStage):
+            return self._sample(stage)
+        if isinstance(stage, GivenSamplesStage):
+            return self._given(stage)
+        if isinstance(stage, (FilterStage, DedupStage)):
+            return StageWork(rows=self._responses[stage.samples])
+        if isinstance(stage, ScoreStage):
+            return self._score(stage)
+        if isinstance(stage, SelectStage):
+            return self._select(stage)
+        if isinstance(stage, MixStage):
+            return self._mix(stage)
+        if isinstance(stage, TrainStage):
+            return self._training(stage)
+        if isinstance(stage, EvaluateStage):
+            return self._evaluate(stage)
+        if isinstance(stage, ReportStage):
+            return self._report()
+        return StageWork(rows=total(self._train, self._evaluation))
+
+    def _sample(self, stage: SampleStage) -> StageWork:
+        questions = self._train if stage.split == "train" else self._evaluation
+        requests = times(at_most(questions, stage.limit), stage.candidates)
+        self._responses[stage.name] = requests
+        cap = self._lengths.cap("teacher", self._settings.sampling.max_tokens)
+        tokens = scaled(requests, self._lengths.response(stage.name), cap)
+        return StageWork(rows=requests, generates=(Generation("teacher", requests, tokens),))
+
+    def _given(self, stage: GivenSamplesStage) -> StageWork:
+        rows = _rows_of_files(stage)
+        self._responses[stage.name] = rows
+        return StageWork(rows=rows)
+
+    def _score(self, stage: ScoreStage) -> StageWork:
+        of = self._stage_of(stage.samples)
+        responses = self._responses[stage.samples]
+        share = self._lengths.kept_share(of)
+        kept = Amount(rounded(responses.expected, share), responses.most)
+        longest = self._lengths.longest_of_student(self._trainer(of))
+        tokens = scaled(kept, self._lengths.response_of_student(stage.samples), longest)
+        return StageWork(rows=kept, scores=(Scoring("student", kept, tokens),))
+
+    def _select(self, stage: SelectStage) -> StageWork:
+        responses = self._responses[stage.samples]
+        per_question = self._settings.select.per_question
+        share = self._lengths.kept_share(self._stage_of(stage.samples))
+        candidates = self._settings.sampling.candidates
+        # A question is lost only if all of its candidates are.
+        each = 1 - (1 - share) ** candidates if per_question == 1 else min(per_question, candidates * share)
+        most = times(self._train, per_question).most
+        self._selected[stage.name] = Amount(
+            least(rounded(self._train.expected, each), responses.expected), least(most, responses.most)
+        )
+        return StageWork(rows=responses)
+
+    def _mix(self, stage: MixStage) -> StageWork:
+        questions = at_most(self._train, stage.stage.questions)
+        selected = self._selected[stage.select]
+        asked = Amount(least(questions.expected, selected.expected), least(questions.most, selected.most))
+        drifted, kept = self._lengths.mixed()
+        response = self._lengths.response_of_student(stage.samples)
+        longest = self._lengths.longest_of_student(self._trainer(self._stage_of(stage.samples)))
+        cap = stage.stage.cap
+        most = None if longest is None else self._lengths.cap("student", ceil(cap * longest))
+        answers = scaled(asked, min(self._lengths.answer(), cap * response), most)
+        continued = Amount(rounded(asked.expected, drifted), asked.most)
+        teacher_cap = self._lengths.cap("teacher", self._settings.sampling.max_tokens)
+        written = scaled(continued, self._lengths.response(stage.samples), teacher_cap)
+        self._mixed[stage.name] = Amount(rounded(continued.expected, kept), asked.most)
+        return StageWork(
+            rows=total(asked, continued),
+            generates=(
+                Generation("student", asked, answers),
+                Generation("teacher", continued, written),
+            ),
+        )
+
+    def _training(self, stage: TrainStage) -> StageWork:
+        settings = self._settings.trainer_for(stage.stage)
+        selected = self._selected[stage.select]
+        known = self._known.get(stage.select)
+        if stage.mix is None and known is not None and len(known.lengths):
+            trains = exact_training(known.lengths, settings, self._settings.seed, stage.name)
+            return StageWork(rows=trains.rows, trains=trains)
+        rows = selected
+        longest = settings.max_length
+        if stage.mix is not None:
+            mixed = self._mixed[stage.mix]
+            balance: float = getattr(stage.stage, "balance", 0.0)
+            rows = Amount(
+                with_balance(mixed.expected, selected.expected, balance),
+                with_balance(mixed.most, selected.most, balance),
+            )
+        else:
+            response = self._lengths.longest_of_student(settings)
+            prompts = self._lengths.prompts["student"]
+            if response is not None and prompts is not None:
+                longest = min(longest, prompts.longest + response)
+        row = self._lengths.prompt("student") + self._lengths.response_of_student(stage.samples)
+        trains = expected_training(rows, row, longest, settings)
+        return StageWork(rows=rows, trains=trains)
+
+    def _evaluate(self, stage: EvaluateStage) -> StageWork:
+        evaluation = self._settings.evaluation
+        requests = times(self._evaluation, evaluation.attempts)
+        cap = self._lengths.cap("student", evaluation.max_tokens)
+        tokens = scaled(requests, self._lengths.answer(), cap)
+        scores: tuple[Scoring, ...] = ()
+        if stage.heldout is not None:
+            responses = self._responses[stage.heldout]
+            longest = self.cap_of_heldout()
+            scored = scaled(responses, self._lengths.response_of_student(stage.heldout), longest)
+            scores = (Scoring("student", responses, scored),)
+        return StageWork(rows=requests, generates=(Generation("student", requests, tokens),), scores=scores)
+
+    def cap_of_heldout(self) -> int | None:
+        """Most tokens of a held-out response in the student's tokens: no length filter has seen it."""
+        if self._lengths.shared_tokenizer:
+            return self._lengths.cap("teacher", self._settings.sampling.max_tokens)
+        return self._lengths.contexts["student"]
+
+    def _report(self) -> StageWork:
+        if not self._selected:
+            return StageWork(rows=NONE)
+        name, selected = list(self._selected.items())[-1]
+        responses = at_most(selected, RESPONSES)
+        of = name.removeprefix("select-")
+        longest = self._lengths.longest_of_student(self._trainer(of))
+        tokens = scaled(responses, self._lengths.response_of_student(f"sample-{of}"), longest)
+        return StageWork(rows=responses, scores=(Scoring("student", responses, tokens),))
+
+    # -- helpers -----------------------------------------------------------------------------------
+
+    def _stage_of(self, samples: str) -> str:
+        return samples.removeprefix("sample-")
+
+    def _trainer(self, name: str) -> TrainerSettings:
+        stage = next(stage for stage in self._settings.stages if stage.name == name)
+        return self._settings.trainer_for(stage)
+
+
+def _did(stage: Stage, done: Done) -> StageWork:
+    """What a finished stage did."""
+    tokens = done.tokens
+    generates = []
+    if tokens.student_requests:
+        generates.append(
+            Generation(
+                "student", Amount.exactly(tokens.student_requests), Amount.exactly(tokens.student_tokens)
+            )
+        )
+    if tokens.teacher_requests and not isinstance(stage, GivenSamplesStage):
+        generates.append(
+            Generation(
+                "teacher", Amount.exactly(tokens.teacher_requests), Amount.exactly(tokens.teacher_tokens)
+            )
+        )
+    scores: tuple[Scoring, ...] = ()
+    if tokens.scored_responses:
+        scored = Amount.exactly(tokens.scored_responses), Amount.exactly(tokens.scored_tokens)
+        scores = (Scoring("student", *scored),)
+    trains = None
+    if isinstance(stage, TrainStage):
+        trains = Training(*(Amount.exactly(done.number(key)) for key in ("rows", "tokens", "steps")))
+    rows = done.rows.get(MAIN_FRAME[stage.kind], 0) if stage.kind in MAIN_FRAME else 0
+    return StageWork(Amount.exactly(rows), tuple(generates), scores, trains)
+
+
+def _rows_of_files(stage: GivenSamplesStage) -> Amount:
+    """Rows of response files: a bound, as bad ones are set aside."""
+    rows = 0
+    for name in stage.stage.samples:
+        path = Path(name)
+        if not path.is_file():
+            return UNKNOWN
+        file = ValueFile(path, "response")
+        if file.is_parquet:
+            import polars as pl
+
+            rows += int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
+        else:
+            rows += sum(1 for _ in file)
+    return Amount(rows, rows)

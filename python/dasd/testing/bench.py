@@ -1,0 +1,114 @@
+"""The bench of a teacher's checks: one open engine, what it is asked, and how its rows are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from dasd.api import ModelInfo, SampleRequest, SamplingSpec, Teacher
+from dasd.chat import ChatTokenizer
+from dasd.miniature import world
+from dasd.records import Message
+from dasd.schemas import SAMPLES
+from dasd.settings import ModelSettings
+
+__all__ = ["QUESTIONS", "Bench", "apart", "gathered", "tiles"]
+
+QUESTIONS = tuple(question.question for question in world.questions(4, seed=11, split="eval"))
+"""What teachers are asked: sums that the miniature teacher can do."""
+CANDIDATES = 3
+
+
+@dataclass
+class Bench:
+    """At most one engine is open at a time: a second one rarely fits into memory."""
+
+    open: Callable[[ModelSettings], Teacher]
+    settings: ModelSettings
+    questions: tuple[str, ...]
+    max_tokens: int
+    _teacher: Teacher | None = None
+    _tokenizer: ChatTokenizer | None = None
+    _samples: dict[float, pl.DataFrame] = field(default_factory=dict)
+
+    @property
+    def teacher(self) -> Teacher:
+        """The engine; it is started when it is first asked for."""
+        if self._teacher is None:
+            self._teacher = self.open(self.settings)
+        return self._teacher
+
+    @property
+    def info(self) -> ModelInfo:
+        """Of the engine."""
+        return self.teacher.info
+
+    @property
+    def tokenizer(self) -> ChatTokenizer:
+        """The model's, as dasd loads it."""
+        if self._tokenizer is None:
+            self._tokenizer = ChatTokenizer.load(self.settings)
+        return self._tokenizer
+
+    def close(self) -> None:
+        """Close the engine, if one is open."""
+        teacher, self._teacher = self._teacher, None
+        if teacher is not None:
+            teacher.close()
+
+    def spec(self, temperature: float = 1.0, max_tokens: int | None = None) -> SamplingSpec:
+        """How to sample. The nucleus is the whole distribution."""
+        return SamplingSpec("suite", temperature, 1.0, max_tokens or self.max_tokens)
+
+    def requests(self, candidates: int = CANDIDATES, *, max_tokens: int | None = None) -> list[SampleRequest]:
+        """Every question so many times, each request with a seed of its own."""
+        return [
+            SampleRequest(
+                f"sample-{q}-{c}", f"question-{q}", (Message("user", text),), c, 1000 * q + c + 1, max_tokens
+            )
+            for q, text in enumerate(self.questions)
+            for c in range(candidates)
+        ]
+
+    def sample(self, requests: Sequence[SampleRequest], spec: SamplingSpec) -> pl.DataFrame:
+        """SAMPLES rows in the order of the requests."""
+        return gathered(self.teacher.sample(requests, spec), [r.sample_id for r in requests])
+
+    def samples(self, temperature: float = 1.0) -> pl.DataFrame:
+        """The rows of ``requests()`` at a temperature, drawn once."""
+        if temperature not in self._samples:
+            self._samples[temperature] = self.sample(self.requests(), self.spec(temperature))
+        return self._samples[temperature]
+
+    def messages(self, sample_id: str) -> tuple[Message, ...]:
+        """The conversation of one of ``requests()``."""
+        return (Message("user", self.questions[int(sample_id.split("-")[1])]),)
+
+
+def gathered(frames: Iterable[pl.DataFrame], order: Sequence[str]) -> pl.DataFrame:
+    """All rows in one frame, by ``sample_id`` in this order."""
+    rows = list(frames)
+    if not rows:
+        return SAMPLES.empty()
+    wanted = pl.DataFrame({"sample_id": list(order)}, schema={"sample_id": pl.String})
+    return wanted.join(pl.concat(rows), on="sample_id", how="left", maintain_order="left")
+
+
+def apart(got: Sequence[float], wanted: Sequence[float]) -> float:
+    """Largest difference of log-probabilities in nats; where one is below -1, the share of it."""
+    wanted_t = np.asarray(wanted, dtype=np.float64)
+    differences = np.abs(np.asarray(got, dtype=np.float64) - wanted_t) / np.maximum(1.0, np.abs(wanted_t))
+    return float(differences.max(initial=0.0))
+
+
+def tiles(text: str, ends: Sequence[int]) -> str:
+    """What is wrong with the byte offsets ``ends`` of a text's tokens; "" where they tile it."""
+    size = len(text.encode())
+    if list(ends) != sorted(ends):
+        return f"token_ends go back: {list(ends)}"
+    if (ends[-1] if ends else 0) != size:
+        return f"the last of token_ends is {ends[-1] if ends else None}; wanted {size}, the text's length in bytes"
+    return ""

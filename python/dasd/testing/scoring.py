@@ -1,0 +1,163 @@
+"""Checks of ``Teacher.score``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import polars as pl
+import pytest
+
+from dasd.api import BackendError, InputError, SampledTokens, ScoreRequest, ScoringSpec
+from dasd.chat import ChatTokenizer
+from dasd.records import Message
+from dasd.settings import ModelSettings
+from dasd.testing.bench import Bench, apart, gathered, tiles
+from dasd.testing.sampling import PROMPTABLE, SamplingChecks
+
+__all__ = ["ScoringChecks"]
+
+TEXTS = ("Begin at 9. So 9 + 3 = 12. " * 4, "So", "Grüße 😀 " * 9, "That makes 7.", "  <eos>\n\t中文。")
+
+
+class ScoringChecks(SamplingChecks):
+    """Scores are those of sampling, whatever tokens a text comes in; or scoring is refused."""
+
+    scores: ClassVar[bool | None] = None
+    """Whether the backend scores texts; None: where it is registered with ``runs_student``."""
+
+    def test_scores_reproduce_the_logprobs_of_sampling(self, bench: Bench) -> None:
+        """A sample's own tokens get, within the tolerance, the log-probabilities that they were sampled with."""
+        samples = bench.samples()
+        asked = [
+            ScoreRequest(
+                row["sample_id"],
+                bench.messages(row["sample_id"]),
+                row["text"],
+                row["finish_reason"] == "stop",
+                SampledTokens(row["token_ids"], row["token_ends"], row["tokenizer_hash"]),
+            )
+            for row in samples.iter_rows(named=True)
+        ]
+        if self._scoring_refused(bench, asked):
+            return
+        rows = self._scored(bench, asked)
+        compared = self.gives_logprobs(bench) and bench.info.logprobs_mode == "raw"
+        for sample, score in zip(samples.iter_rows(named=True), rows.iter_rows(named=True), strict=True):
+            what = f"row {score['sample_id']}"
+            assert score["token_ids"] == sample["token_ids"], f"{what}: other tokens than it was sampled as"
+            assert score["token_ends"] == sample["token_ends"], f"{what}: other token_ends"
+            if compared:
+                self._near(score["logprobs"], sample["logprobs"], what)
+
+    def test_a_text_is_scored_in_the_tokens_it_was_sampled_as(self, bench: Bench) -> None:
+        """Even if the tokenizer would write it in others: never tokenised again, when the tokenizer is the same."""
+        text = TEXTS[0]
+        ids: list[int] = []
+        ends: list[int] = []
+        for place, character in enumerate(text):
+            ids += bench.tokenizer.encode_response(character, ended=False)[0]
+            ends += [place + 1] * (len(ids) - len(ends))
+        sampled = SampledTokens(ids, ends, bench.tokenizer.hash)
+        asked = [ScoreRequest("sample-0", self._messages(bench, 0), text, ended=False, sampled=sampled)]
+        if self._scoring_refused(bench, asked) or bench.info.tokenizer_hash != bench.tokenizer.hash:
+            return
+        row = self._scored(bench, asked).row(0, named=True)
+        assert row["token_ids"] == ids, (
+            f"scored as {len(row['token_ids'])} tokens; wanted the {len(ids)} given"
+        )
+        assert row["token_ends"] == ends, f"token_ends {row['token_ends']}; wanted those given, {ends}"
+        assert len(row["logprobs"]) == len(ids), (
+            f"{len(row['logprobs'])} log-probabilities; wanted {len(ids)}"
+        )
+
+    def test_a_text_in_another_tokenizers_tokens_is_scored_in_its_own(self, bench: Bench) -> None:
+        """The model's own tokens tile the text, one finite log-probability each."""
+        other = ChatTokenizer.load(ModelSettings(model="dasd:mini-student"))
+        asked = []
+        for i, text in enumerate(TEXTS):
+            ids, ends = other.encode_response(text, ended=False)
+            sampled = SampledTokens(ids, ends, "0" * 32)
+            asked.append(
+                ScoreRequest(f"text-{i}", self._messages(bench, i), text, ended=False, sampled=sampled)
+            )
+        if self._scoring_refused(bench, asked):
+            return
+        for row, text in zip(self._scored(bench, asked).iter_rows(named=True), TEXTS, strict=True):
+            wrong = tiles(text, row["token_ends"])
+            assert not wrong, f"row {row['sample_id']} ({text!r}): {wrong}"
+            logprobs = row["logprobs"]
+            assert len(logprobs) == len(row["token_ids"]) > 0, f"row {row['sample_id']}"
+            assert np.isfinite(logprobs).all() and max(logprobs) <= 1e-6, (
+                f"row {row['sample_id']}: {logprobs}"
+            )
+
+    def test_the_end_is_scored_where_the_text_ended(self, bench: Bench) -> None:
+        """``ended`` adds the end token behind the others, which covers no bytes; nothing else changes."""
+        asked = [
+            ScoreRequest(f"{kind}-{i}", self._messages(bench, i), text, ended=kind == "ended")
+            for i, text in enumerate(TEXTS)
+            for kind in ("open", "ended")
+        ]
+        if self._scoring_refused(bench, asked):
+            return
+        rows = self._scored(bench, asked).to_dicts()
+        for still_open, ended in zip(rows[::2], rows[1::2], strict=True):
+            what = f"row {ended['sample_id']}"
+            assert ended["token_ids"][:-1] == still_open["token_ids"], (
+                f"{what}: {len(ended['token_ids'])} tokens; wanted the {len(still_open['token_ids'])} of the text "
+                "and the end token"
+            )
+            assert ended["token_ends"][-1] == (still_open["token_ends"] or [0])[-1], (
+                f"{what}: the end token covers bytes"
+            )
+            self._near(ended["logprobs"][:-1], still_open["logprobs"], f"row {ended['sample_id']}")
+
+    def test_the_token_budget_changes_no_score(self, bench: Bench) -> None:
+        """In chunks of a few tokens or all at once: the same numbers, and no row for no request."""
+        asked = [
+            ScoreRequest(f"text-{i}", self._messages(bench, i), text, ended=True)
+            for i, text in enumerate(TEXTS)
+        ]
+        if self._scoring_refused(bench, asked):
+            return
+        assert sum(f.height for f in bench.teacher.score([], ScoringSpec("suite", 64))) == 0
+        whole, chunked = self._scored(bench, asked), self._scored(bench, asked, token_budget=32)
+        for one, other in zip(whole.iter_rows(named=True), chunked.iter_rows(named=True), strict=True):
+            assert other["token_ids"] == one["token_ids"], f"row {one['sample_id']}"
+            self._near(other["logprobs"], one["logprobs"], f"row {one['sample_id']} with token_budget 32")
+
+    def test_a_text_over_the_context_is_refused_by_name(self, bench: Bench) -> None:
+        """BackendError or InputError with the sample_id, not a cut text."""
+        room = bench.info.context_length
+        text = "1 + 2 " * min(room, PROMPTABLE)
+        request = ScoreRequest("sample-too-long", self._messages(bench, 0), text, ended=True)
+        if self._scoring_refused(bench, [request]):
+            return
+        if room > PROMPTABLE:
+            pytest.skip(f"no text is made for a context of {room} tokens")
+        with pytest.raises((BackendError, InputError), match="sample-too-long"):
+            list(bench.teacher.score([request], ScoringSpec("suite", 4096)))
+
+    def _messages(self, bench: Bench, number: int) -> tuple[Message, ...]:
+        return (Message("user", bench.questions[number % len(bench.questions)]),)
+
+    def _scored(self, bench: Bench, asked: Sequence[ScoreRequest], token_budget: int = 4096) -> pl.DataFrame:
+        frames = bench.teacher.score(asked, ScoringSpec("suite", token_budget))
+        return gathered(frames, [request.sample_id for request in asked])
+
+    def _near(self, got: Sequence[float], wanted: Sequence[float], what: str) -> None:
+        assert len(got) == len(wanted), f"{what}: {len(got)} log-probabilities; wanted {len(wanted)}"
+        difference = apart(got, wanted)
+        assert difference <= self.logprob_tolerance, (
+            f"{what}: log-probabilities differ by {difference:.3g} nats; tolerated are {self.logprob_tolerance:g}"
+        )
+
+    def _scoring_refused(self, bench: Bench, asked: Sequence[ScoreRequest]) -> bool:
+        """Whether the backend doesn't score; then it has to say so when asked."""
+        if self.component().runs_student if self.scores is None else self.scores:
+            return False
+        with pytest.raises(BackendError):
+            list(bench.teacher.score(asked, ScoringSpec("suite", 4096)))
+        return True

@@ -1,0 +1,43 @@
+"""The learning curve: a line of JSON for every optimiser step, whole over any number of kills."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from dasd.records import TrainProgress
+from dasd.schemas import LOSSES, check
+from dasd.store.files import append_line, canonical_json, mend_lines, write_whole
+
+_COLUMNS = tuple(name for name in LOSSES.columns if name != "stage")
+
+
+class Curve:
+    """``losses.jsonl`` in the state directory of one training stage."""
+
+    def __init__(self, directory: Path, stage: str, step: int) -> None:
+        """Go on after step ``step`` (0: anew): lines of later steps, which a kill has undone, are dropped."""
+        self._path = directory / "losses.jsonl"
+        self._stage = stage
+        rows = [row for row in mend_lines(self._path) if isinstance(row, dict)] if step else []
+        self._rows = [row for row in rows if isinstance(row["step"], int) and row["step"] <= step]
+        write_whole(self._path, b"".join(canonical_json(row) + b"\n" for row in self._rows))
+
+    @property
+    def last_step(self) -> int:
+        """Number of the last step on the curve; 0 before the first."""
+        return int(str(self._rows[-1]["step"])) if self._rows else 0
+
+    def append(self, progress: TrainProgress, *, durable: bool) -> None:
+        """Add a step. ``durable``: on the disk when this returns, as before a state that counts it."""
+        row = {name: getattr(progress, name) for name in _COLUMNS}
+        append_line(self._path, canonical_json(row), durable=durable)
+        self._rows.append(row)
+
+    def frame(self) -> pl.DataFrame:
+        """All steps so far, as LOSSES."""
+        rows = [(self._stage, *(row[name] for name in _COLUMNS)) for row in self._rows]
+        return check(
+            pl.DataFrame(rows, schema=dict(LOSSES.columns), orient="row"), LOSSES, f"training {self._stage!r}"
+        )

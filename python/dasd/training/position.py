@@ -1,0 +1,33 @@
+"""How far a training has come, and what tells one training from another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dasd.records import TrainSpec
+from dasd.seeds import digest
+from dasd.store.files import canonical_json
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a training has come."""
+
+    step: int
+    """Optimiser steps done."""
+    tokens: int
+    """Tokens seen, all starts together."""
+    seconds: float
+    """Time spent in steps, all starts together."""
+
+
+def training_key(spec: TrainSpec, rows: str, weights: str) -> str:
+    """Names a training by all that changes its result: a state of another key isn't resumed.
+
+    ``rows`` and ``weights``: fingerprints of the data and of the start model. When states are saved, and on
+    which device, may change between two starts.
+    """
+    settings = spec.settings.model_dump(mode="json", exclude={"save_every", "device"})
+    return digest(_FORMAT, canonical_json(settings).decode(), spec.seed, rows, weights)

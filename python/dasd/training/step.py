@@ -1,0 +1,39 @@
+"""What every trainer says of one optimiser step: the weight that its loss is over, and why it was refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dasd.errors import TrainingError
+from dasd.training.rows import TrainRows
+
+_NAMED_ROWS = 8
+"""Sample ids that an error lists."""
+
+
+def step_weight(rows: TrainRows, chosen: npt.NDArray[Any]) -> float:
+    """Sum of the weights of all trained tokens of the rows with the numbers ``chosen``.
+
+    A step's loss is divided by the whole step's weight, not by each micro-batch's or each process's: so
+    accumulation and data parallelism are exact.
+    """
+    return float(np.dot(rows.weights_N[chosen].astype(np.float64), rows.trained_N[chosen]))
+
+
+def not_finite(
+    *, step: int, steps: int, loss: float, grad_norm: float, rate: float, sample_ids: Sequence[str]
+) -> TrainingError:
+    """The error for a loss or gradient that isn't finite; ``sample_ids`` are those of the step."""
+    named = list(sample_ids)[:_NAMED_ROWS]
+    more = f" and {len(sample_ids) - len(named)} more" if len(sample_ids) > len(named) else ""
+    return TrainingError(
+        f"step {step} of {steps} has loss {loss:g} and gradient norm {grad_norm:g}; wanted "
+        f"finite numbers. Learning rate {rate:g}; samples in the step: {', '.join(named)}{more}. The "
+        f"weights of step {step - 1} were not changed, and the last saved state is kept. Try a lower "
+        "trainer.learning_rate, a longer trainer.warmup_ratio, or trainer.precision: fp32; look at those "
+        "samples."
+    )
