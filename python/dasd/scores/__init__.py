@@ -1,0 +1,33 @@
+"""Scores of EVAL rows with their errors: avg@k, pass@k, majority@k, intervals, comparisons.
+
+Pure functions: frames in, records out. The formulas and where they are from stand in docs/graders.md.
+"""
+
+from __future__ import annotations
+
+from dasd.scores.average import average, length, truncation_rate
+from dasd.scores.bootstrap import bootstrap
+from dasd.scores.estimate import Estimate, Interval, mean_over_questions, t_interval
+from dasd.scores.majority import majority_at, majority_of
+from dasd.scores.paired import Comparison, compare
+from dasd.scores.passing import pass_at, pass_probability
+from dasd.scores.summary import SUMMARY, summary
+
+__all__ = [
+    "SUMMARY",
+    "Comparison",
+    "Estimate",
+    "Interval",
+    "average",
+    "bootstrap",
+    "compare",
+    "length",
+    "majority_at",
+    "majority_of",
+    "mean_over_questions",
+    "pass_at",
+    "pass_probability",
+    "summary",
+    "t_interval",
+    "truncation_rate",
+]
