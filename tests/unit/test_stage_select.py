@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from tests.stage_run import ListConsole, run_recipe
 
-from dasd.errors import InputError
+from dasd.errors import RecipeError
 from dasd.stages.selection import selection_summary, selection_warnings
 
 
@@ -56,7 +56,7 @@ def test_the_probability_of_a_sentence_is_that_of_the_tokens_that_cover_it(tmp_p
 @pytest.mark.parametrize("mode", ["processed", "none"])
 def test_unlike_logprobs_are_refused_where_they_would_be_compared(tmp_path: Path, mode: str) -> None:
     teacher = {"options": {"mode": mode}}
-    with pytest.raises(InputError, match="random, longest, grape"):
+    with pytest.raises(RecipeError, match="use one of longest, random, grape"):
         run_recipe(tmp_path, "select-low", teacher=teacher)
     run = run_recipe(tmp_path, "select-low", teacher=teacher, select={"selector": "longest"})
     assert run.summary("select-low")["agreement_longest"] == 1

@@ -15,4 +15,3 @@ class TestVllm(TeacherSuite):
     name = "vllm"
     options: ClassVar[dict[str, Any]] = {"kv_cache_memory_mib": 128, "max_num_batched_tokens": 512}
     batch_size = 16
-    streams = True

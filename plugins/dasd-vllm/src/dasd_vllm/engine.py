@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import itertools
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,9 @@ from dasd_vllm.heads import kernel_sizes, runnable
 from dasd_vllm.options import VllmOptions
 
 __all__ = ["Engine", "Question"]
+
+SECONDS = 0.5
+"""Finished answers are handed on together after this time: a frame for each costs a small model several percent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ class Engine:
     def ask(
         self, questions: Sequence[Question], token_budget: int | None = None
     ) -> Iterator[list[tuple[int, Any]]]:
-        """Yields finished answers as they come: index into ``questions`` and vLLM's ``RequestOutput``.
+        """Yields finished answers, a few at a time: index into ``questions`` and vLLM's ``RequestOutput``.
 
         With ``token_budget`` the questions that are under way hold at most that many tokens, or there is one.
         Raises what vLLM raises, and BackendError while another list is under way.
@@ -93,6 +97,8 @@ class Engine:
         under_way: dict[str, int] = {}
         waiting = iter(range(len(questions)))
         following = next(waiting, None)
+        finished: list[tuple[int, Any]] = []
+        last = time.monotonic()
         tokens = 0
         sound = False
         try:
@@ -107,14 +113,16 @@ class Engine:
                     under_way[name] = following
                     tokens += size
                     following = next(waiting, None)
-                finished = []
                 for output in self._engine.step():
                     if output.finished:
                         index = under_way.pop(output.request_id)
                         tokens -= len(questions[index].ids) + 1
                         finished.append((index, output))
-                if finished:
+                if finished and time.monotonic() - last > SECONDS:
                     yield finished
+                    finished, last = [], time.monotonic()
+            if finished:
+                yield finished
             sound = True
         except GeneratorExit:
             self._engine.abort_request(list(under_way))
