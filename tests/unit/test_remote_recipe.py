@@ -164,6 +164,14 @@ def test_what_is_no_python_is_refused_by_its_key(tmp_path: Path) -> None:
         WorkerProcess(str(plain), "teacher.python")
 
 
+def test_a_script_may_set_what_that_environment_needs(registry: Registry, there: str, tmp_path: Path) -> None:
+    script = tmp_path / "python-there"
+    script.write_text(f'#!/bin/sh\nexport SPEAKER_SIZE=4\nexec {there} "$@"\n')
+    script.chmod(0o755)
+    settings = ModelSettings(model="m", backend="speaker", python=str(script))
+    assert registry.backend(settings).plugin == "dasd-speaker"
+
+
 def test_an_environment_without_dasd(bare: Path) -> None:
     with pytest.raises(PluginError, match=rf"bare/bin/python has no dasd.*pip install dasd=={__version__}"):
         WorkerProcess(str(bare), "teacher.python")
