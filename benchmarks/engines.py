@@ -1,9 +1,9 @@
 """What the backend vllm adds to vLLM itself: seconds of ``Teacher.sample`` over those of a bare ``LLM.generate``.
 
-Two processes hold an engine each, with the same arguments, and answer the same requests with the same sampling
-parameters in turn: ours, bare, ours, bare ... Ours starts from messages and ends with checked frames of text, byte
-offsets and log-probabilities; the bare one is given token ids and returns vLLM's objects. Both start each round
-with an empty prefix cache. Printed is the ratio of each pair of rounds.
+One engine answers the same requests with the same sampling parameters in turn: through the backend, bare, bare,
+through the backend ... Ours starts from messages and ends with checked frames of text, byte offsets and
+log-probabilities; the bare one is given token ids and returns vLLM's objects. Each round starts with an empty prefix
+cache. Printed is the ratio of each pair of rounds.
 
 Example:
     python -m benchmarks.engines --requests 256 --rounds 7 --json engines.json
@@ -16,21 +16,30 @@ import argparse
 import dataclasses
 import gc
 import json
-import multiprocessing
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
+from unittest import mock
 
 from benchmarks.machine import describe, version
-from dasd.api import Message, ModelSettings, SampleRequest, SamplingSpec
+from dasd.api import (
+    ChatTokenizer,
+    Message,
+    ModelSettings,
+    SampleRequest,
+    SamplingSpec,
+    Teacher,
+    resolve_model,
+)
 from dasd.miniature import world
 
 Side = Literal["ours", "bare"]
+Runs = dict[Side, Callable[[], int]]
+SIDES: tuple[Side, Side] = ("ours", "bare")
 TARGET = 1.03
 """Ours takes at most this many times the bare engine's seconds, at the median."""
 
@@ -65,38 +74,29 @@ class Round:
     tokens: int
 
 
-def ours(work: Work) -> Callable[[], int]:
-    """Samples through the registry, as a run does; returns the tokens sampled."""
+def both(work: Work) -> tuple[Runs, Teacher]:
+    """The two ways to answer, each of which returns the number of tokens sampled; and what is to be closed."""
     from dasd.plugins import PluginHost
-
-    teacher = PluginHost.load(["vllm"]).registry.make_teacher(work.settings)
-    requests, spec = work.sample_requests(), SamplingSpec("bench", work.temperature, 1.0, work.max_tokens)
-    return lambda: sum(int(frame["token_ids"].list.len().sum()) for frame in teacher.sample(requests, spec))
-
-
-def bare(work: Work) -> Callable[[], int]:
-    """``LLM.generate`` of the same tokens; returns the tokens sampled."""
-    from dasd.api import ChatTokenizer, resolve_model
     from dasd_vllm.environment import left_alone, prepare
 
     prepare()
     with left_alone():
-        import torch._dynamo.config
+        from vllm import LLM, SamplingParams
+        from vllm.v1.engine.llm_engine import LLMEngine
 
-        from dasd_vllm.arguments import batched_tokens, engine_args
-        from dasd_vllm.options import VllmOptions
+    started: list[Any] = []
+    start = LLMEngine.from_engine_args
 
-        with torch._dynamo.config.patch(disable=True):
-            from vllm import LLM, SamplingParams
+    def recorded(*arguments: Any, **named: Any) -> Any:
+        started.append(start(*arguments, **named))
+        return started[-1]
 
-            options = VllmOptions.model_validate(work.settings.options)
-            path, batched = resolve_model(work.settings.model), batched_tokens(work.settings, options)
-            arguments = engine_args(work.settings, options, path, batched)
-            fields = {f.name: getattr(arguments, f.name) for f in dataclasses.fields(arguments)}
-            plain = {f.name: f.default for f in dataclasses.fields(arguments)}
-            llm = LLM(**{name: value for name, value in fields.items() if value != plain[name]})
+    with mock.patch.object(LLMEngine, "from_engine_args", recorded):
+        teacher = PluginHost.load(["vllm"]).registry.make_teacher(work.settings)
+    with left_alone(), mock.patch.object(LLMEngine, "from_engine_args", return_value=started[-1]):
+        llm = LLM(resolve_model(work.settings.model))
     tokenizer = ChatTokenizer.load(work.settings)
-    requests = work.sample_requests()
+    requests, spec = work.sample_requests(), SamplingSpec("bench", work.temperature, 1.0, work.max_tokens)
     prompts: list[Any] = [{"prompt_token_ids": tokenizer.prompt_ids(r.messages)} for r in requests]
     parameters = [
         SamplingParams(
@@ -110,50 +110,35 @@ def bare(work: Work) -> Callable[[], int]:
         for r in requests
     ]
 
-    def generate() -> int:
+    def ours() -> int:
+        return sum(int(frame["token_ids"].list.len().sum()) for frame in teacher.sample(requests, spec))
+
+    def bare() -> int:
         llm.reset_prefix_cache()
         outputs = llm.generate(prompts, parameters, use_tqdm=False)
         return sum(len(output.outputs[0].token_ids) for output in outputs)
 
-    return generate
-
-
-def serve(side: Side, work: Work, pipe: Connection) -> None:
-    """In a process of its own: start the engine, then answer each message with a ``Round``."""
-    run = {"ours": ours, "bare": bare}[side](work)
-    run()
-    pipe.send(None)
-    while pipe.recv():
-        gc.collect()
-        start, used = time.perf_counter(), time.process_time()
-        tokens = run()
-        pipe.send(Round(time.perf_counter() - start, time.process_time() - used, tokens))
+    return {"ours": ours, "bare": bare}, teacher
 
 
 def measure(work: Work, rounds: int) -> dict[Side, list[Round]]:
-    """What each round took; the side that goes first alternates."""
-    context = multiprocessing.get_context("spawn")
-    pipes: dict[Side, Connection] = {}
-    processes = []
-    sides: tuple[Side, Side] = ("ours", "bare")
-    for side in sides:
-        here, there = context.Pipe()
-        process = context.Process(target=serve, args=(side, work, there), daemon=True)
-        process.start()
-        there.close()  # so that the end of the process is the end of the pipe
-        processes.append(process)
-        pipes[side] = here
-        here.recv()
+    """What each round took; the side that goes first alternates, and the first of each isn't counted."""
+    runs, teacher = both(work)
     found: dict[Side, list[Round]] = {"ours": [], "bare": []}
-    for number in range(rounds):
-        for side in sides if number % 2 == 0 else sides[::-1]:
-            pipes[side].send(True)
-            found[side].append(pipes[side].recv())
-            took = found[side][-1]
-            print(f"round {number + 1}, {side}: {took.seconds:.2f} s", file=sys.stderr, flush=True)
-    for side, process in zip(sides, processes, strict=True):
-        pipes[side].send(False)
-        process.join()
+    try:
+        for number in range(rounds + 1):
+            for side in SIDES if number % 2 == 0 else SIDES[::-1]:
+                gc.collect()
+                start, used = time.perf_counter(), time.process_time()
+                tokens = runs[side]()
+                took = Round(time.perf_counter() - start, time.process_time() - used, tokens)
+                if number:
+                    found[side].append(took)
+                    print(f"round {number}, {side}: {took.seconds:.2f} s", file=sys.stderr, flush=True)
+    finally:
+        teacher.close()
+    if len({r.tokens for rounds in found.values() for r in rounds}) != 1:
+        raise AssertionError(f"wanted the same tokens in every round, got {found}")
     return found
 
 
@@ -202,10 +187,10 @@ def main() -> None:
     met = "kept" if statistics.median(ratios["seconds"]) <= TARGET else "missed"
     print(f"  wanted at most {TARGET:.2f} of seconds at the median: {met}")
     if arguments.json:
-        result: dict[str, object] = {
+        result = {
             "machine": machine,
-            "work": {k: v for k, v in vars(arguments).items() if k != "json"},
-            "rounds": found,
+            "work": {name: value for name, value in vars(arguments).items() if name != "json"},
+            "rounds": {side: [dataclasses.asdict(r) for r in rounds] for side, rounds in found.items()},
             "ratios": ratios,
         }
         arguments.json.write_text(json.dumps(result, indent=2) + "\n")

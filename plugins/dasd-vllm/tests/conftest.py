@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from dasd.api import Message, ModelSettings, SampleRequest, Teacher
 from dasd.miniature import world
 from dasd.plugins import PluginHost
 
-OpenTeacher = Callable[..., Any]
+sys.path.insert(0, str(Path(__file__).parent))  # importlib mode doesn't
 
 
 @pytest.fixture(scope="session")

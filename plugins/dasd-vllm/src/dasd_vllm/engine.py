@@ -8,10 +8,11 @@ import itertools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from dasd.api import BackendError, ModelSettings
 from dasd_vllm.arguments import batched_tokens, engine_args
+from dasd_vllm.draws import keep_draws
 from dasd_vllm.environment import check_device, left_alone, on_cpu
 from dasd_vllm.failures import cannot_start
 from dasd_vllm.heads import kernel_sizes, runnable
@@ -38,8 +39,20 @@ class Engine:
     anything but a normal end it starts anew with the next list.
     """
 
+    _open: ClassVar[str | None] = None
+    """The model of the engine that this process has: vLLM shares what connects its processes among all."""
+
     def __init__(self, settings: ModelSettings, options: VllmOptions, path: str) -> None:
-        """Start it for the model at ``path``. Raises InputError where options or memory don't fit."""
+        """Start it for the model at ``path``.
+
+        Raises InputError where options or memory don't fit, BackendError while another engine is open.
+        """
+        if Engine._open is not None:
+            raise BackendError(
+                f"backend 'vllm' can't start {settings.model}: a process has one engine of vLLM at a time, and this "
+                f"one still has that of {Engine._open}; close it first, or give one of the models a `python` of its "
+                "own"
+            )
         check_device(settings.device)
         self._settings = settings
         self._options = options
@@ -56,6 +69,7 @@ class Engine:
         except BaseException:
             self._files.close()
             raise
+        Engine._open = settings.model
 
     @property
     def context_length(self) -> int:
@@ -141,14 +155,19 @@ class Engine:
 
     def close(self) -> None:
         """Release memory and processes."""
-        self._stop()
-        self._files.close()
+        try:
+            self._stop()
+        finally:
+            self._files.close()
+            Engine._open = None
 
     def _start(self) -> None:
         failed: Exception | None = None
         with left_alone(), self._compiling():
             from vllm.v1.engine.llm_engine import LLMEngine
 
+            if on_cpu():
+                keep_draws()
             args = engine_args(self._settings, self._options, self._path, self.batched_tokens)
             try:
                 self._engine = LLMEngine.from_engine_args(args)
