@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -27,6 +28,17 @@ def plugins_option(command: F) -> F:
         callback=split_names,
         help="Load exactly these plugins; what they bring becomes the recipe's default for its role.",
     )(command)
+
+
+def run_option(what: str) -> Callable[[F], F]:
+    """``--run DIR`` as ``directory``; ``what`` says what becomes of a run that is there."""
+    return click.option(
+        "--run",
+        "directory",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+        help=f"Run directory; runs/ and the recipe's name when absent. {what}",
+    )
 
 
 def override_option(command: F) -> F:

@@ -13,19 +13,14 @@ from dasd.cli.options import (
     print_json,
     print_table,
     quiet_option,
+    run_option,
 )
 
 
 @click.command()
 @click.argument("recipe", default="demo")
 @plugins_option
-@click.option(
-    "--run",
-    "directory",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Run directory; runs/ and the recipe's name when absent. An existing one is continued.",
-)
+@run_option("An existing one is continued.")
 @override_option
 @click.option("--until", metavar="STAGE", help="Stop after this stage, or after the last of this kind.")
 @click.option("--dry-run", is_flag=True, help="Show the stages and which of them would run; change nothing.")

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dasd.cli.options import F, json_option, override_option, plugins_option, print_json, print_table
+from dasd.cli.options import (
+    F,
+    json_option,
+    override_option,
+    plugins_option,
+    print_json,
+    print_table,
+    run_option,
+)
 
 if TYPE_CHECKING:
     from dasd.plan import Amount, Finding, RunPlan, StagePlan
@@ -24,13 +32,7 @@ def _number(name: str, text: str, metavar: str = "N") -> Callable[[F], F]:
 @click.command()
 @click.argument("recipe", default="demo")
 @plugins_option
-@click.option(
-    "--run",
-    "directory",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Run directory; runs/ and the recipe's name when absent. Finished stages of it are reused and measured.",
-)
+@run_option("Finished stages of it are reused and measured.")
 @override_option
 @_number(
     "--response-tokens", "Mean length of the teacher's responses; measured or half of the cap when absent."
