@@ -1,8 +1,9 @@
 """The evidence suite: `python -m benchmarks.evidence run|table|page`. See docs/evidence.md.
 
 Examples:
-    python -m benchmarks.evidence run --quick                      # minutes; direction only
+    python -m benchmarks.evidence run --scale quick                # minutes; direction only
     python -m benchmarks.evidence run --directory runs/evidence    # hours; goes on where it was stopped
+    python -m benchmarks.evidence run --scale large --processes 8  # the central arms with 100M parameters on a GPU
     python -m benchmarks.evidence run --arm divergence --seed 2    # one arm of one seed, and what it needs
     python -m benchmarks.evidence table                            # runs/evidence/results.parquet and .json
     python -m benchmarks.evidence page                             # the results part of docs/evidence.md
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.evidence.arms import ARMS
 from benchmarks.evidence.run import jobs, run_suite
-from benchmarks.evidence.scale import FULL, QUICK
+from benchmarks.evidence.scale import SCALES
 from benchmarks.evidence.worlds import WORLDS
 from dasd.errors import DasdError
 from dasd.progress import Console
@@ -31,7 +32,6 @@ def main() -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run the cells that aren't done")
-    run.add_argument("--quick", action="store_true", help="small sizes, few arms, one seed")
     run.add_argument("--world", action="append", default=[], choices=sorted(WORLDS))
     run.add_argument("--arm", action="append", default=[], choices=[arm.name for arm in ARMS])
     run.add_argument("--seed", action="append", default=[], type=int)
@@ -40,17 +40,21 @@ def main() -> int:
     table = commands.add_parser("table", help="gather the results of all finished cells into one table")
     page = commands.add_parser("page", help="write the results part of docs/evidence.md and its figures")
     for command in (run, table, page):
-        command.add_argument("--directory", type=Path, help="default: runs/evidence, runs/evidence-quick")
+        command.add_argument("--scale", choices=list(SCALES), default="full", help="default: full")
+        command.add_argument(
+            "--directory", type=Path, help="default: runs/evidence, for others runs/evidence-SCALE"
+        )
     page.add_argument("--docs", type=Path, default=Path("docs"))
     options = parser.parse_args()
-    quick = getattr(options, "quick", False)
-    directory = options.directory or Path("runs/evidence-quick" if quick else "runs/evidence")
+    scale = SCALES[options.scale]
+    directory = options.directory or Path(
+        "runs/evidence" if scale.name == "full" else f"runs/evidence-{scale.name}"
+    )
     directory = directory.absolute()
     console = Console()
     try:
         if options.command == "run":
-            scale = QUICK if quick else FULL
-            todo = jobs(directory, scale, quick, options.world, options.arm, options.seed)
+            todo = jobs(directory, scale, options.world, options.arm, options.seed)
             run_suite(todo, scale, options.processes, console, keep=options.keep)
         elif options.command == "table":
             from benchmarks.evidence.table import write_table
@@ -59,7 +63,7 @@ def main() -> int:
         else:
             from benchmarks.evidence.page import write_page
 
-            console.info(write_page(directory, options.docs))
+            console.info(write_page(directory, options.docs, scale))
     except KeyboardInterrupt:
         console.warn("stopped; the same command goes on")
         return 130

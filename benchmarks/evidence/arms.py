@@ -16,8 +16,8 @@ class Training:
 
     responses: str
     share: float = 1.0
-    learning_rate: float | None = None
-    """None: that of the suite."""
+    mixed_rate: bool = False
+    """At the learning rate of mixed-policy rounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ class Arm:
     rounds: int = 0
     mixed: Mapping[str, JsonValue] = field(default_factory=dict)
     mixed_share: float = 0.1
-    quick: bool = False
-    """Whether the quick suite runs it."""
+    probed: bool = False
+    """Whether its responses are sampled afresh, at the temperatures that the package's probe recommends."""
 
 
 _ALL = ("1x", "3x", "9x")
@@ -50,8 +50,8 @@ _LOW, _HIGH = (Training("low"),), (Training("high"),)
 _LOW_HIGH = (Training("low", 0.5), Training("high", 0.5))
 
 
-def _selection(name: str, doc: str, table: str = "3", *, quick: bool = False, **select: JsonValue) -> Arm:
-    return Arm(name, doc, table, _HIGH, ("3x",), select=select, quick=quick)
+def _selection(name: str, doc: str, table: str = "3", **select: JsonValue) -> Arm:
+    return Arm(name, doc, table, _HIGH, ("3x",), select=select)
 
 
 def _by_steps(name: str, **select: JsonValue) -> Arm:
@@ -61,8 +61,8 @@ def _by_steps(name: str, **select: JsonValue) -> Arm:
 
 ARMS: tuple[Arm, ...] = (
     # Temperature (tables 1 and 2): random candidates, right ones only, so that nothing but the temperature differs.
-    Arm("low", "temperature 0.6", "1, 2", _LOW, _ALL, quick=True),
-    Arm("high", "temperature 1.0; the random selection of table 3", "1, 2, 3", _HIGH, _ALL, quick=True),
+    Arm("low", "temperature 0.6", "1, 2", _LOW, _ALL),
+    Arm("high", "temperature 1.0; the random selection of table 3", "1, 2, 3", _HIGH, _ALL),
     Arm("low-high", "0.6 for half of the steps, then 1.0", "1, 2", _LOW_HIGH, _ALL),
     Arm(
         "high-again",
@@ -75,7 +75,7 @@ ARMS: tuple[Arm, ...] = (
         "shuffled", "0.6 and 1.0 shuffled together", "1, 2", (Training("both"),), ("1x", "3x"), per_question=2
     ),
     # Selection at fixed tokens (tables 3 and 4): responses of temperature 1.0.
-    _selection("divergence", "most Teacher sentences, beta 0.1", selector="divergence", quick=True),
+    _selection("divergence", "most Teacher sentences, beta 0.1", selector="divergence"),
     _selection("divergence-05", "most Teacher sentences, beta 0.05", selector="divergence", beta=0.05),
     _selection("divergence-15", "most Teacher sentences, beta 0.15", selector="divergence", beta=0.15),
     _selection(
@@ -86,7 +86,7 @@ ARMS: tuple[Arm, ...] = (
     ),
     _selection("ratio", "largest share of Teacher sentences", selector="ratio"),
     _selection("longest", "most tokens", selector="longest"),
-    _selection("fewest", "fewest Teacher sentences (control)", selector="fewest", quick=True),
+    _selection("fewest", "fewest Teacher sentences (control)", selector="fewest"),
     _selection(
         "length-matched", "random, as long as what divergence picks (control)", selector="length-matched"
     ),
@@ -101,11 +101,20 @@ ARMS: tuple[Arm, ...] = (
     ),
     Arm(
         "weighted",
+        "all right candidates, weighted by the root of the teacher's probability of the response",
+        "beyond",
+        _HIGH,
+        ("3x",),
+        select={"selector": "random", "weighting": "teacher", "weight_power": 0.5},
+        per_question=4,
+    ),
+    Arm(
+        "weighted-full",
         "all right candidates, weighted by the teacher's probability of the response",
         "beyond",
         _HIGH,
         ("3x",),
-        select={"selector": "random", "weighting": "teacher"},
+        select={"selector": "random", "weighting": "teacher", "weight_power": 1.0},
         per_question=4,
     ),
     Arm(
@@ -115,6 +124,14 @@ ARMS: tuple[Arm, ...] = (
         _HIGH,
         ("3x",),
         per_question=4,
+    ),
+    Arm(
+        "probed",
+        "low then high at the temperatures that `dasd probe` recommends",
+        "beyond",
+        _LOW_HIGH,
+        ("3x",),
+        probed=True,
     ),
     # The same at fixed steps.
     _by_steps("random", selector="random"),
@@ -146,7 +163,7 @@ ARMS: tuple[Arm, ...] = (
         "mixed-control",
         "as many more steps on off-policy responses of temperature 1.0",
         "5, 7",
-        (*_LOW_HIGH, Training("more", 0.1, 2e-3)),
+        (*_LOW_HIGH, Training("more", 0.1, mixed_rate=True)),
         ("3x",),
     ),
     # The correctness filter.

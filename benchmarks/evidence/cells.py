@@ -9,11 +9,13 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from benchmarks.evidence.answers import answer_kinds
 from benchmarks.evidence.arms import Arm
 from benchmarks.evidence.measure import measured
 from benchmarks.evidence.places import Place, write_json
+from benchmarks.evidence.probing import probed_temperatures
 from benchmarks.evidence.recipes import TEMPERATURE, cell_recipe, measure_recipe
-from benchmarks.evidence.running import QuietConsole, forget, link_stages, run_recipe, save_frame
+from benchmarks.evidence.running import QuietConsole, forget, link_stages, machine, run_recipe, save_frame
 from benchmarks.evidence.scale import Scale
 from benchmarks.evidence.worlds import World
 from dasd.store import Run
@@ -55,23 +57,27 @@ def run_cell(world: World, place: Place, scale: Scale, arm: Arm, budget: str, *,
         f"{kind}-{name}" for kind in ("sample", "filter", "dedup", "score") for name in names
     }
     link_stages(place.pool, directory, shared.__contains__)
-    recipe = cell_recipe(place, scale, arm, budget)
+    chosen = probed_temperatures(world, place, scale) if arm.probed else {}
+    recipe = cell_recipe(place, scale, arm, budget, chosen)
     run = run_recipe(recipe, directory, world, console)
     stages = [stage["name"] for stage in recipe["stages"]]
     checkpoint = run.artifact(f"train-{stages[-1]}")
     answers = run_recipe(measure_recipe(place, scale, world, str(checkpoint)), asked, world, console)
+    origins = answer_kinds(world, place, scale, run, f"evaluate-{stages[-1]}", checkpoint, cell)
     result: dict[str, Any] = {
         "world": world.name,
         "seed": place.seed,
         "arm": arm.name,
         "budget": budget,
         "scale": scale.name,
-        "measures": measured(run, stages[-1], answers, world),
+        "machine": machine(scale.device),
+        "measures": measured(run, stages[-1], answers, world) | origins,
         "trainings": {name: _training(run, name) for name in stages},
         "selection": {
             name: _selection(run.summary(f"select-{name}")) for name in TEMPERATURE if name in names
         },
         "mixed": {name: dict(run.summary(f"mix-{name}")) for name in stages if name not in TEMPERATURE},
+        "temperatures": {name: chosen.get(name, TEMPERATURE[name]) for name in TEMPERATURE if name in names},
         "warnings": sorted(set(console.warnings)),
     }
     save_frame(run, "eval", [f"evaluate-{name}" for name in stages], cell / "eval.parquet")

@@ -3,46 +3,65 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-__all__ = ["ALPHA", "HYPOTHESES", "Hypothesis"]
+__all__ = ["ALPHA", "HYPOTHESES", "Hypothesis", "Question"]
 
 ALPHA = 0.05
 _BOTH = ("modes", "usefulness")
+Question = Literal[
+    "temperature", "selection", "mixed-policy", "answer filter", "coverage", "weighting", "probe"
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
     """``arm`` minus ``than`` in ``measure`` has the sign of ``smallest``, and at least its size.
 
-    ``table``: of the report that claims it; empty where the report doesn't.
+    ``question``: p-values are adjusted over the tested hypotheses of one question in all worlds. ``tested``: else
+    it is exploration, shown with its interval and without a verdict. ``table``: of the report that claims it; empty
+    where the report doesn't.
     """
 
     name: str
     claim: str
+    question: Question
     measure: str
     arm: str
     than: str
     smallest: float
     table: str = ""
     budget: str = "3x"
+    tested: bool = True
     worlds: tuple[str, ...] = _BOTH
 
 
 HYPOTHESES: tuple[Hypothesis, ...] = (
-    Hypothesis("H1", "High temperature ends nearer to the teacher than low", "kl", "high", "low", -0.5),
+    Hypothesis(
+        "H1",
+        "High temperature ends nearer to the teacher than low",
+        "temperature",
+        "kl",
+        "high",
+        "low",
+        -0.5,
+    ),
     Hypothesis(
         "H2",
         "With few steps low temperature is more accurate than high",
+        "temperature",
         "accuracy",
         "low",
         "high",
         0.02,
         "1, 2",
         "1x",
+        tested=False,
     ),
     Hypothesis(
         "H3",
         "With many steps high temperature is more accurate than low",
+        "temperature",
         "accuracy",
         "high",
         "low",
@@ -51,11 +70,19 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
         "9x",
     ),
     Hypothesis(
-        "H4", "Low then high is more accurate than high alone", "accuracy", "low-high", "high", 0.01, "1, 2"
+        "H4",
+        "Low then high is more accurate than high alone",
+        "temperature",
+        "accuracy",
+        "low-high",
+        "high",
+        0.01,
+        "1, 2",
     ),
     Hypothesis(
         "H5",
-        "Low then high is more accurate than high with a second sample",
+        "... and than high with a second sample",
+        "temperature",
         "accuracy",
         "low-high",
         "high-again",
@@ -65,6 +92,7 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
     Hypothesis(
         "H6",
         "Divergence-aware selection is more accurate than random",
+        "selection",
         "accuracy",
         "divergence",
         "high",
@@ -72,30 +100,56 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
         "3, 4",
     ),
     Hypothesis(
-        "H7", "It is more accurate than its length alone", "accuracy", "divergence", "length-matched", 0.01
+        "H7", "... than its length alone", "selection", "accuracy", "divergence", "length-matched", 0.01
     ),
     Hypothesis(
-        "H8", "It is more accurate than its styles alone", "accuracy", "divergence", "style-matched", 0.01
+        "H8", "... than its styles alone", "selection", "accuracy", "divergence", "style-matched", 0.01
     ),
     Hypothesis(
-        "H9", "It is more accurate than the longest", "accuracy", "divergence", "longest", 0.01, "ablation"
+        "H9",
+        "... than the longest",
+        "selection",
+        "accuracy",
+        "divergence",
+        "longest",
+        0.01,
+        "ablation",
+        tested=False,
     ),
     Hypothesis(
         "H10",
-        "It is more accurate than the fewest Teacher sentences",
+        "... than the fewest Teacher sentences",
+        "selection",
         "accuracy",
         "divergence",
         "fewest",
         0.01,
         "ablation",
+        tested=False,
     ),
-    Hypothesis("H11", "It ends further from the teacher than random", "kl", "divergence", "high", 0.5),
     Hypothesis(
-        "H12", "It weakens what the student knew: styles forced", "macro_known", "divergence", "high", -0.02
+        "H11",
+        "It ends further from the teacher than random (a cost)",
+        "selection",
+        "kl",
+        "divergence",
+        "high",
+        0.5,
+    ),
+    Hypothesis(
+        "H12",
+        "It weakens the styles that the student knew (a cost)",
+        "selection",
+        "macro_known",
+        "divergence",
+        "high",
+        -0.02,
+        tested=False,
     ),
     Hypothesis(
         "H13",
         "A mixed-policy round is more accurate than as many off-policy steps",
+        "mixed-policy",
         "accuracy",
         "mixed",
         "mixed-control",
@@ -104,40 +158,70 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
     ),
     Hypothesis(
         "H14",
-        "Loss on the student's part is more accurate than none",
+        "Loss on the student's part is more accurate than masking it",
+        "mixed-policy",
         "accuracy",
         "mixed",
         "mixed-masked",
         0.01,
         "5",
     ),
-    Hypothesis("H15", "Three rounds are more accurate than one", "accuracy", "mixed-3", "mixed", 0.01),
+    Hypothesis(
+        "H15",
+        "Three rounds are more accurate than one",
+        "mixed-policy",
+        "accuracy",
+        "mixed-3",
+        "mixed",
+        0.01,
+        tested=False,
+    ),
     Hypothesis(
         "H16",
-        "Training on right responses alone is more accurate than on all",
+        "Right responses alone are better than all",
+        "answer filter",
         "accuracy",
         "high",
         "high-unfiltered",
         0.01,
     ),
-    Hypothesis("H17", "Coverage is more accurate than random", "accuracy", "coverage", "high", 0.01),
+    Hypothesis(
+        "H17", "Coverage is more accurate than random", "coverage", "accuracy", "coverage", "high", 0.01
+    ),
     Hypothesis(
         "H18",
-        "Coverage is more accurate with styles forced than divergence",
+        "Coverage keeps more styles than divergence",
+        "coverage",
         "macro",
         "coverage",
         "divergence",
         0.02,
     ),
     Hypothesis(
-        "H19", "Coverage ends nearer to the teacher than divergence", "kl", "coverage", "divergence", -0.5
+        "H19",
+        "Coverage ends nearer to the teacher than divergence",
+        "coverage",
+        "kl",
+        "coverage",
+        "divergence",
+        -0.5,
     ),
     Hypothesis(
         "H20",
-        "Weighting by the teacher's probability is more accurate than equal weights",
+        "Weights by the teacher's probability are more accurate than equal weights",
+        "weighting",
         "accuracy",
         "weighted",
         "unweighted",
+        0.01,
+    ),
+    Hypothesis(
+        "H21",
+        "Low then high at the probe's temperatures is more accurate than at 0.6 and 1.0",
+        "probe",
+        "accuracy",
+        "probed",
+        "low-high",
         0.01,
     ),
 )

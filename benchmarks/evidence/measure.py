@@ -6,6 +6,7 @@ from math import exp, log
 
 import polars as pl
 
+from benchmarks.evidence.answers import BETA, shares_of_kinds
 from benchmarks.evidence.components import FORCED, TEMPERATURES
 from benchmarks.evidence.recipes import LABEL
 from benchmarks.evidence.worlds import World
@@ -15,7 +16,6 @@ from dasd.store import Run
 
 __all__ = ["LENGTH_BINS", "measured", "style_shares"]
 
-BETA = 0.1
 HELDOUT = "sample-heldout"
 LENGTH_BINS = 4
 
@@ -100,8 +100,8 @@ def _cut_off_by_length(run: Run, answers: pl.DataFrame) -> dict[str, float]:
 def _kinds(run: Run, stage: str) -> dict[str, float]:
     """Kinds of sentences on the teacher's held-out responses, with the student before and after distillation.
 
-    ``kind.NAME``: share of all sentences; ``kind.NAME.first`` and ``.last``: of those in the first and the last third
-    of their response.
+    ``kind.NAME``: share of all sentences; ``kind.NAME.first``, ``.middle``, ``.last``: of those in that third of
+    their response.
     """
     samples = run.frame("samples", HELDOUT).collect()
     order = samples.select("sample_id")
@@ -110,15 +110,4 @@ def _kinds(run: Run, stage: str) -> dict[str, float]:
     )
     after = run.frame("scores", stage).collect()
     sentences = sentences_frame(compared(samples, before, BETA), BETA)
-    rows = distilled_sentences(sentences, after, ALPHA, BETA).with_columns(
-        place=pl.col("sentence") / pl.len().over("sample_id")
-    )
-    found: dict[str, float] = {}
-    for part, chosen in (
-        ("", rows),
-        (".first", rows.filter(pl.col("place") < 1 / 3)),
-        (".last", rows.filter(pl.col("place") >= 2 / 3)),
-    ):
-        for kind in ("teacher", "student", "shared", "boosted", "common"):
-            found[f"kind.{kind}{part}"] = float((chosen["kind"] == kind).mean() or 0.0)  # type: ignore[arg-type]
-    return found
+    return shares_of_kinds(distilled_sentences(sentences, after, ALPHA, BETA), "kind.")

@@ -17,9 +17,6 @@ from dasd.progress import Console, no_bars
 
 __all__ = ["learned", "write_questions"]
 
-MAX_LENGTH = 512
-MIN_LEARNING_RATE = 1e-4
-
 
 def write_questions(world: World, place: Place, scale: Scale) -> None:
     """Training and evaluation questions, one file each."""
@@ -33,7 +30,7 @@ def write_questions(world: World, place: Place, scale: Scale) -> None:
         pl.DataFrame(rows, schema=["question", "answer", "verifier"], orient="row").write_parquet(path)
 
 
-def learned(world: World, place: Place, author: Author, share: float, console: Console) -> Path:
+def learned(world: World, place: Place, author: Author, scale: Scale, console: Console) -> Path:
     """The model directory of ``author``, trained if it isn't there yet; the rest of the training's run is removed."""
     directory = place.model(author)
     if directory.is_dir():
@@ -42,20 +39,21 @@ def learned(world: World, place: Place, author: Author, share: float, console: C
     shape = world.teacher if author == "teacher" else world.student
     start = work / "start"
     if not (start / "config.json").is_file():
-        _initialise(world, author, place.seed, start)
+        _initialise(world, author, place.seed, scale.max_length, start)
     solved = work / "solved.parquet"
     if not solved.is_file():
+        share = scale.teacher_share if author == "teacher" else 1.0
         _write_solved(world, author, place.seed, round(shape.questions * share), solved)
     recipe: dict[str, Any] = {
         "name": f"learn-{author}",
         "seed": place.seed,
-        "teacher": {"model": "start", "precision": "fp32", "device": "cpu", "batch_size": 256},
-        "student": {"model": "start", "precision": "fp32", "device": "cpu", "batch_size": 256},
+        "teacher": {"model": "start", **scale.engine()},
+        "student": {"model": "start", **scale.engine()},
         "questions": {
             "system_prompt": None,
             "train": [{"source": "file", "options": {"path": "solved.parquet"}}],
         },
-        "sampling": {"max_tokens": 160, "chunk": 8192},
+        "sampling": {"max_tokens": scale.max_tokens, "chunk": 8192},
         "filters": {"structure": "any", "repetition": False, "tool_calls": False},
         "dedup": {"exact": False, "near": False, "contamination": None},
         "select": {"selector": "random"},
@@ -64,12 +62,12 @@ def learned(world: World, place: Place, author: Author, share: float, console: C
             "epochs": shape.epochs,
             "optimizer": "muon",
             "learning_rate": shape.learning_rate,
-            "min_learning_rate": MIN_LEARNING_RATE,
+            "min_learning_rate": scale.min_learning_rate,
             "batch_size": shape.batch_size,
             "micro_batch_size": shape.batch_size,
-            "max_length": MAX_LENGTH,
-            "precision": "fp32",
-            "device": "cpu",
+            "max_length": scale.max_length,
+            "precision": scale.precision,
+            "device": scale.device,
             "save_every": 200,
         },
     }
@@ -82,8 +80,8 @@ def learned(world: World, place: Place, author: Author, share: float, console: C
     return directory
 
 
-def _initialise(world: World, author: Author, seed: int, directory: Path) -> None:
-    """An untrained Llama with the tokenizer of its role, as the miniature models have them."""
+def _initialise(world: World, author: Author, seed: int, context: int, directory: Path) -> None:
+    """An untrained Llama for ``context`` tokens with the tokenizer of its role, as the miniature models have them."""
     import torch
 
     from dasd.miniature.make import build_model
@@ -94,6 +92,7 @@ def _initialise(world: World, author: Author, seed: int, directory: Path) -> Non
     tokenizer = build_tokenizer(author)
     torch.manual_seed(seed_of(world.name, author, seed))
     model = build_model(shape, tokenizer)
+    model.config.max_position_embeddings = tokenizer.model_max_length = context
     with no_bars():
         model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)

@@ -1,24 +1,23 @@
-"""Writes the results part of docs/evidence.md, between its two marks, and the figures beside it."""
+"""Writes the results part of docs/evidence.md, a scale's between its two marks, and the figures beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from benchmarks.evidence.arms import ARMS
-from benchmarks.evidence.table import Tested, gather, held_against, prepared
+from benchmarks.evidence.results import Found, keep, load
+from benchmarks.evidence.scale import FULL, Scale
+from benchmarks.evidence.table import Tested, held_against
 from benchmarks.evidence.worlds import WORLDS
 from dasd.errors import InputError
 from dasd.scores import mean_over_questions
 from dasd.store.files import write_whole
 
-__all__ = ["BEGIN", "END", "write_page"]
+__all__ = ["marks", "write_page"]
 
-BEGIN = "<!-- results: written by `python -m benchmarks.evidence page` -->"
-END = "<!-- end of results -->"
 _MEASURES = {
     "accuracy": "T=1.0",
     "accuracy_warm": "T=0.6",
@@ -33,16 +32,40 @@ _MEASURES = {
 _BUDGETS = ("1x", "3x", "9x")
 
 
-def write_page(directory: Path, docs: Path) -> str:
-    """Replace the results part of ``docs/evidence.md``; returns what to tell."""
+def marks(scale: Scale) -> tuple[str, str]:
+    """Between which lines of the page the results of ``scale`` stand; the quick ones take the place of the full."""
+    if scale.device == FULL.device:
+        return "<!-- results: written by `python -m benchmarks.evidence page` -->", "<!-- end of results -->"
+    command = f"python -m benchmarks.evidence page --scale {scale.name}"
+    return f"<!-- results: written by `{command}` -->", f"<!-- end of results, scale {scale.name} -->"
+
+
+def write_page(directory: Path, docs: Path, scale: Scale = FULL) -> str:
+    """Replace the results of ``scale`` in ``docs/evidence.md``; returns what to tell.
+
+    The figures of a scale that doesn't run on a CPU are also written to ``docs/evidence/SCALE.json``, and come from
+    there when ``directory`` holds none.
+    """
     from benchmarks.evidence.figures import curves, points
 
     page = docs / "evidence.md"
     text = page.read_text(encoding="utf-8")
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise InputError(f"{page}: wanted the marks {BEGIN} and {END}, once each")
-    table = gather(directory)
-    lines = [*_hypotheses(held_against(table)), *_worlds(directory)]
+    begin, end = marks(scale)
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise InputError(f"{page}: wanted the marks {begin} and {end}, once each")
+    kept = docs / "evidence" / f"{scale.name}.json"
+    found = load(directory, kept)
+    table = found.table
+    heading = ""
+    if scale.device != FULL.device:
+        keep(found, kept)
+        heading = f", scale {scale.name}"
+    tested = held_against(table)
+    if heading:
+        tested = [each for each in tested if each.seeds]
+    lines = [*_hypotheses(tested, scale, heading), *_worlds(found, heading)]
+    if found.machines and heading:
+        lines = ["", f"Run on {'; '.join(found.machines)}.", *lines]
     for world in table["world"].unique().sort():
         here = set(table.filter(pl.col("world") == world)["arm"])
         in_curves = [arm.name for arm in ARMS if len(arm.budgets) > 1 and arm.name in here]
@@ -56,21 +79,22 @@ def write_page(directory: Path, docs: Path) -> str:
                 else:
                     points(table, world, drawn, "3x", path)
                 lines += ["", f"![{world}: {name}](evidence/{path.name})"]
-    head, rest = text.split(BEGIN)
-    tail = rest.split(END)[1]
-    write_whole(page, "\n".join([f"{head}{BEGIN}", *lines, f"{END}{tail}"]).encode())
+    head, rest = text.split(begin)
+    tail = rest.split(end)[1]
+    write_whole(page, "\n".join([f"{head}{begin}", *lines, "", f"{end}{tail}"]).encode())
     return f"{page}: {table.select('world', 'seed', 'arm', 'budget').unique().height} cells"
 
 
-def _hypotheses(tested: Sequence[Tested]) -> Iterator[str]:
+def _hypotheses(tested: Sequence[Tested], scale: Scale, heading: str) -> Iterator[str]:
     yield ""
-    yield "### Hypotheses"
+    yield f"### Hypotheses{heading}"
     yield ""
     yield "| | world | seeds | first | second | difference | 95 % interval | p (Holm) | verdict | again |"
     yield "|---|---|---|---|---|---|---|---|---|---|"
     for each in tested:
         what = each.hypothesis
-        again = f"`run --world {each.world} --arm {what.arm} --arm {what.than}`"
+        option = "" if scale.name == FULL.name else f"--scale {scale.name} "
+        again = f"`run {option}--world {each.world} --arm {what.arm} --arm {what.than}`"
         interval = "" if each.low is None else f"{each.low:+.3f} to {each.high:+.3f}"
         yield (
             f"| {what.name} {what.measure}, {what.arm} - {what.than}, {what.budget} | {each.world} | {each.seeds} "
@@ -79,19 +103,19 @@ def _hypotheses(tested: Sequence[Tested]) -> Iterator[str]:
         )
 
 
-def _worlds(directory: Path) -> Iterator[str]:
+def _worlds(found: Found, heading: str) -> Iterator[str]:
     """What each world and seed is like before any distillation."""
     yield ""
-    yield "### The worlds as they came out"
+    yield f"### The worlds as they came out{heading}"
     yield ""
     yield (
         "| world | seed | teacher, styles forced | student T=1.0 | student, styles forced | Teacher sentences | "
         "count and length | agrees with longest |"
     )
     yield "|---|---|---|---|---|---|---|---|"
-    for world, seed, figures in prepared(directory):
+    for world, seed, figures in found.prepared:
         styles = WORLDS[world].styles
-        selected = _divergence(directory, world, seed)
+        selected = _divergence(found.table, world, seed)
         yield (
             f"| {world} | {seed} | {_forced(figures['teacher'], styles)} | {_number(figures['student']['accuracy'])} "
             f"| {_forced(figures['student'], styles)} | {_number(figures['teacher_sentences'])} "
@@ -99,9 +123,9 @@ def _worlds(directory: Path) -> Iterator[str]:
         )
 
 
-def _divergence(directory: Path, world: str, seed: int) -> dict[str, Any]:
+def _divergence(table: pl.DataFrame, world: str, seed: int) -> dict[str, float]:
     """What selection by divergence did in the world's pool, from the first cell that ran it."""
-    rows = gather(directory).filter(
+    rows = table.filter(
         (pl.col("world") == world)
         & (pl.col("seed") == seed)
         & (pl.col("arm") == "divergence")

@@ -10,7 +10,7 @@ import polars as pl
 from benchmarks.evidence.measure import measured
 from benchmarks.evidence.models import learned, write_questions
 from benchmarks.evidence.places import Place, write_json
-from benchmarks.evidence.recipes import AGAIN_SEED, TEMPERATURE, draw_recipe, measure_recipe, pool_recipe
+from benchmarks.evidence.recipes import AGAIN_SEED, draw_recipe, measure_recipe, pool_names, pool_recipe
 from benchmarks.evidence.running import QuietConsole, forget, run_recipe
 from benchmarks.evidence.scale import Scale
 from benchmarks.evidence.worlds import World
@@ -25,8 +25,8 @@ def prepare(world: World, place: Place, scale: Scale) -> None:
         return
     clock = time.process_time()
     console = QuietConsole()
-    learned(world, place, "teacher", scale.teacher_share, console)
-    learned(world, place, "student", 1.0, console)
+    learned(world, place, "teacher", scale, console)
+    learned(world, place, "student", scale, console)
     write_questions(world, place, scale)
     drawn = run_recipe(
         draw_recipe(place, scale, ("low", "high"), place.seed),
@@ -46,7 +46,7 @@ def prepare(world: World, place: Place, scale: Scale) -> None:
     forget(again)
     run = run_recipe(pool_recipe(place, scale), place.pool, world, console, until="evaluate-before")
     figures: dict[str, Any] = {
-        "pool": _pool_figures(run, world),
+        "pool": _pool_figures(run, world, scale),
         "teacher_sentences": run.summary("select-high")["teacher_share"],
     }
     for role in ("teacher", "student"):
@@ -80,10 +80,10 @@ def _keep_responses(run: Run, place: Place, name: str, stage: str | None = None)
         beside.replace(path)
 
 
-def _pool_figures(run: Run, world: World) -> dict[str, Any]:
+def _pool_figures(run: Run, world: World, scale: Scale) -> dict[str, Any]:
     """What the teacher's responses are like: right ones by style, and how styles and cut-offs are spread."""
     figures: dict[str, Any] = {}
-    for name in TEMPERATURE:
+    for name in pool_names(scale):
         if name in ("both", "more"):
             continue
         samples = run.frame("samples", f"sample-{name}").select("sample_id", "text")

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
-from benchmarks.evidence.arms import Arm, Training
+from benchmarks.evidence.arms import ARMS, Arm, Training
 from benchmarks.evidence.components import FORCED, SOURCE, TEMPERATURES
-from benchmarks.evidence.models import MAX_LENGTH, MIN_LEARNING_RATE
 from benchmarks.evidence.places import Place
 from benchmarks.evidence.scale import Scale
 from benchmarks.evidence.worlds import World
 
-__all__ = ["AGAIN_SEED", "TEMPERATURE", "cell_recipe", "draw_recipe", "measure_recipe", "pool_recipe"]
+__all__ = [
+    "AGAIN_SEED",
+    "TEMPERATURE",
+    "answers_recipe",
+    "cell_recipe",
+    "draw_recipe",
+    "measure_recipe",
+    "pool_recipe",
+]
 
 TEMPERATURE = {"low": 0.6, "high": 1.0, "again": 1.0, "more": 1.0, "both": 1.0}
 """Name of a training -> temperature of its responses (`both`: the rows of its files say it)."""
@@ -20,20 +29,17 @@ GIVEN = {"again": ("again",), "more": ("high",), "both": ("low", "high")}
 """Trainings whose responses come from files of the pool: the same responses again, or of another seed."""
 AGAIN_SEED = 1_000
 """Added to the seed for the second sample at the high temperature."""
-MAX_TOKENS = 160
-MIXED_LEARNING_RATE = 2e-3
 LABEL = "hot"
 """Benchmark of the free answers at temperature 1."""
 
 
 def shared(place: Place, scale: Scale) -> dict[str, Any]:
     """What every recipe of one world and seed has."""
-    engine = {"precision": "fp32", "device": "cpu", "batch_size": 256}
     return {
         "name": f"{place.world}-{place.seed}",
         "seed": place.seed,
-        "teacher": {"model": str(place.model("teacher")), **engine},
-        "student": {"model": str(place.model("student")), **engine},
+        "teacher": {"model": str(place.model("teacher")), **scale.engine()},
+        "student": {"model": str(place.model("student")), **scale.engine()},
         "questions": {
             "system_prompt": None,
             "train": [{"source": "file", "options": {"path": str(place.questions)}}],
@@ -41,26 +47,26 @@ def shared(place: Place, scale: Scale) -> dict[str, Any]:
                 {"source": "file", "name": LABEL, "count": scale.asked, "options": {"path": str(place.asked)}}
             ],
         },
-        "sampling": {"candidates": scale.candidates, "max_tokens": MAX_TOKENS, "chunk": 2048},
+        "sampling": {"candidates": scale.candidates, "max_tokens": scale.max_tokens, "chunk": 2048},
         "filters": {"answer": True},
         "dedup": {"near": False, "contamination": None},
         "select": {"selector": "random"},
         "stages": [],
         "trainer": {
             "optimizer": "muon",
-            "learning_rate": 1e-2,
-            "min_learning_rate": MIN_LEARNING_RATE,
+            "learning_rate": scale.learning_rate,
+            "min_learning_rate": scale.min_learning_rate,
             "batch_size": scale.batch_size,
             "micro_batch_size": scale.batch_size,
-            "max_length": MAX_LENGTH,
-            "precision": "fp32",
-            "device": "cpu",
+            "max_length": scale.max_length,
+            "precision": scale.precision,
+            "device": scale.device,
             "save_every": 500,
         },
         "evaluation": {
             "attempts": scale.attempts,
-            "max_tokens": MAX_TOKENS,
-            "heldout": min(scale.heldout, scale.asked),
+            "max_tokens": scale.max_tokens,
+            "heldout": scale.heldout,
         },
     }
 
@@ -69,24 +75,34 @@ def draw_recipe(place: Place, scale: Scale, names: tuple[str, ...], seed: int) -
     """Sampling alone."""
     recipe = shared(place, scale)
     recipe["seed"] = seed
-    recipe["stages"] = [_stage(place, Training(name), 1) for name in names]
+    recipe["stages"] = [_stage(place, scale, Training(name), 1) for name in names]
     return recipe
+
+
+def pool_names(scale: Scale) -> list[str]:
+    """Names of the trainings whose responses the arms of this scale use."""
+    used = {
+        each.responses for arm in ARMS if not scale.arms or arm.name in scale.arms for each in arm.trainings
+    }
+    return [name for name in TEMPERATURE if name in used]
 
 
 def pool_recipe(place: Place, scale: Scale) -> dict[str, Any]:
     """All responses that any arm trains on, up to the student's scores of them."""
     recipe = shared(place, scale)
-    recipe["stages"] = [_stage(place, Training(name), 1) for name in TEMPERATURE]
+    recipe["stages"] = [_stage(place, scale, Training(name), 1) for name in pool_names(scale)]
     return recipe
 
 
-def cell_recipe(place: Place, scale: Scale, arm: Arm, budget: str) -> dict[str, Any]:
-    """An arm at a budget."""
+def cell_recipe(
+    place: Place, scale: Scale, arm: Arm, budget: str, temperatures: Mapping[str, float] | None = None
+) -> dict[str, Any]:
+    """An arm at a budget; ``temperatures``: of its responses, where they aren't those of the pool."""
     recipe = shared(place, scale)
     steps = scale.steps[budget]
     recipe["select"] = {**deepcopy(dict(arm.select)), "per_question": arm.per_question}
     recipe["filters"]["answer"] = arm.correct_only
-    recipe["stages"] = [_stage(place, each, round(each.share * steps)) for each in arm.trainings]
+    recipe["stages"] = [_stage(place, scale, each, round(each.share * steps)) for each in arm.trainings]
     for number in range(1, arm.rounds + 1):
         recipe["stages"].append(
             {
@@ -96,10 +112,13 @@ def cell_recipe(place: Place, scale: Scale, arm: Arm, budget: str) -> dict[str, 
                 **deepcopy(dict(arm.mixed)),
                 "trainer": {
                     **_steps(round(arm.mixed_share * steps / arm.rounds)),
-                    "learning_rate": MIXED_LEARNING_RATE,
+                    "learning_rate": scale.mixed_learning_rate,
                 },
             }
         )
+    for stage in recipe["stages"]:
+        if stage["name"] in (temperatures or {}):
+            stage["temperature"] = (temperatures or {})[stage["name"]]
     if not arm.packed:
         recipe["trainer"] |= {
             "packing": False,
@@ -139,11 +158,28 @@ def measure_recipe(place: Place, scale: Scale, world: World, checkpoint: str) ->
     return recipe
 
 
-def _stage(place: Place, training: Training, steps: int) -> dict[str, Any]:
+def answers_recipe(place: Place, scale: Scale, answers: Path, student: str | None = None) -> dict[str, Any]:
+    """Answers to the evaluation questions as given responses, scored by the teacher and by ``student``.
+
+    ``student``: a model directory, by default the student before distillation.
+    """
+    recipe = shared(place, scale)
+    del recipe["questions"]["eval"]
+    recipe["questions"]["train"][0]["options"]["path"] = str(place.asked)
+    if student is not None:
+        recipe["student"]["model"] = student
+    recipe["filters"] = {"structure": "any", "repetition": False, "tool_calls": False}
+    recipe["dedup"]["exact"] = False
+    recipe["select"] = {"selector": "divergence"}
+    recipe["stages"] = [{"name": "answers", "temperature": 1.0, "samples": [str(answers)]}]
+    return recipe
+
+
+def _stage(place: Place, scale: Scale, training: Training, steps: int) -> dict[str, Any]:
     name = training.responses
     stage: dict[str, Any] = {"name": name, "temperature": TEMPERATURE[name], "trainer": _steps(steps)}
-    if training.learning_rate is not None:
-        stage["trainer"]["learning_rate"] = training.learning_rate
+    if training.mixed_rate:
+        stage["trainer"]["learning_rate"] = scale.mixed_learning_rate
     if name in GIVEN:
         stage["samples"] = [str(place.responses(source)) for source in GIVEN[name]]
     return stage

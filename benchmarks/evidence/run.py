@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.evidence.arms import ARMS, Arm
 from benchmarks.evidence.cells import finished, run_cell
+from benchmarks.evidence.hypotheses import HYPOTHESES
 from benchmarks.evidence.places import Place
 from benchmarks.evidence.pool import prepare
 from benchmarks.evidence.scale import Scale
 from benchmarks.evidence.worlds import WORLDS
+from dasd.errors import StoreError
 from dasd.progress import Console, human_seconds
 
 __all__ = ["Job", "jobs", "run_suite"]
@@ -53,23 +58,33 @@ class Job:
 def jobs(
     directory: Path,
     scale: Scale,
-    quick: bool,
     worlds: Sequence[str] = (),
     arms: Sequence[str] = (),
     seeds: Sequence[int] = (),
 ) -> list[Job]:
-    """All jobs in the order in which they start: seed by seed, so that an early stop leaves whole seeds."""
-    found: list[Job] = []
+    """All jobs in the order in which they start.
+
+    What the tested hypotheses need comes first, seed by seed, and then the rest: an early stop leaves whole tests.
+    Where the scale says so, arm by arm: an early stop leaves whole arms.
+    """
+    needed = {(name, each.budget) for each in HYPOTHESES if each.tested for name in (each.arm, each.than)}
+    chosen = arms or scale.arms
+    first: list[Job] = []
+    rest: list[Job] = []
     for seed in seeds or scale.seeds:
-        for world in worlds or tuple(WORLDS):
+        for world in worlds or scale.worlds:
             place = Place(directory, world, seed)
-            found.append(Job(place, None, ""))
+            first.append(Job(place, None, ""))
             for arm in ARMS:
-                if arm.name not in arms if arms else quick and not arm.quick:
+                if chosen and arm.name not in chosen:
                     continue
                 budgets = [budget for budget in arm.budgets if budget in scale.steps] or list(scale.steps)
-                found += [Job(place, arm, budget) for budget in budgets]
-    return found
+                for budget in budgets:
+                    (first if (arm.name, budget) in needed else rest).append(Job(place, arm, budget))
+    if scale.by_arm:
+        order = {arm.name: number for number, arm in enumerate(ARMS)}
+        return sorted(first + rest, key=lambda job: -1 if job.arm is None else order[job.arm.name])
+    return first + rest
 
 
 def run_suite(
@@ -90,14 +105,19 @@ def run_suite(
                 waiting.remove(job)
                 running[pool.submit(_work, job, scale, keep)] = (job, time.monotonic())
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                job, start = running.pop(future)
                 future.result()
+                job, start = running.pop(future)
                 count += 1
                 left = (time.monotonic() - begun) / count * (len(waiting) + len(running))
                 console.info(
                     f"{job.label}: {human_seconds(time.monotonic() - start)}; {len(waiting) + len(running)} jobs "
                     f"left, about {human_seconds(left)}"
                 )
+    except BrokenProcessPool as error:
+        labels = " or ".join(job.label for job, _ in running.values())
+        raise StoreError(
+            f"a worker process was killed in {labels}, often because memory ran out; the same command goes on"
+        ) from error
     except BaseException:
         # Ctrl-C: the terminal tells the workers too; otherwise they finish what they do and start nothing else.
         pool.shutdown(wait=True, cancel_futures=True)
@@ -116,9 +136,18 @@ def _next(waiting: Sequence[Job], running: dict[Future[None], tuple[Job, float]]
 
 def _start_worker() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     import torch
 
     torch.set_num_threads(1)
+
+
+def _end_with_parent() -> None:
+    """Stop the worker's cell when the suite's own process is gone, however it ended."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _work(job: Job, scale: Scale, keep: bool) -> None:

@@ -19,7 +19,7 @@ from dasd.progress import Console
 from dasd.recipe import Recipe
 from dasd.store import Run
 
-__all__ = ["QuietConsole", "forget", "link_stages", "run_recipe", "save_frame"]
+__all__ = ["QuietConsole", "forget", "link_stages", "machine", "run_recipe", "save_frame"]
 
 
 class QuietConsole(Console):
@@ -67,6 +67,14 @@ def save_frame(run: Run, name: str, stages: Sequence[str], path: Path) -> None:
     rows = run.frame(name, with_stage=True).filter(pl.col("run_stage").is_in(list(stages)))
     path.parent.mkdir(parents=True, exist_ok=True)
     rows.collect().write_parquet(path, compression="zstd")
+
+
+def machine(device: str) -> str:
+    """What computes on ``device``, for readers of the results."""
+    import torch
+
+    name = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else "CPU"
+    return f"{name}, torch {torch.__version__}"
 
 
 def forget(directory: Path) -> None:

@@ -1,18 +1,20 @@
-"""How much of everything: the full suite, and the quick one that checks direction only."""
+"""How much of everything: the full suite, the quick one that checks direction only, the large one for a GPU."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["FULL", "QUICK", "Scale"]
+__all__ = ["FULL", "LARGE", "QUICK", "SCALES", "Scale"]
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
     """Sizes that do not differ between arms.
 
-    A step is ``batch_size`` packs of 512 tokens where responses are packed, ``responses`` responses where not.
+    A step is ``batch_size`` packs of ``max_length`` tokens where responses are packed, ``responses`` responses where
+    not.
     """
 
     name: str
@@ -22,6 +24,7 @@ class Scale:
     asked: int
     attempts: int
     heldout: int
+    """Of the questions asked, those that the teacher answers too: the KL is over its answers."""
     forced: int
     """Questions that every style is forced on."""
     steps: Mapping[str, int]
@@ -30,18 +33,45 @@ class Scale:
     """Part of the world's solved questions that the teacher learns from."""
     batch_size: int = 5
     responses: int = 36
+    worlds: tuple[str, ...] = ("modes", "usefulness")
+    arms: tuple[str, ...] = ()
+    """Arms that it runs; empty: all."""
+    by_arm: bool = False
+    """Run an arm in every seed before the next arm, so that an early stop leaves whole arms instead of whole seeds."""
+    max_tokens: int = 160
+    """Cap on an answer, in tokens of its model."""
+    max_length: int = 512
+    learning_rate: float = 1e-2
+    mixed_learning_rate: float = 2e-3
+    """Of mixed-policy rounds, and of the off-policy steps that stand in for them."""
+    min_learning_rate: float = 1e-4
+    device: str = "cpu"
+    precision: str = "fp32"
+    decoded: int = 256
+    """Responses decoded together."""
+    scored: int | None = None
+    """Tokens scored together; None: as the recipe's default."""
+
+    def engine(self) -> dict[str, Any]:
+        """How teacher and student run, as keys of a recipe."""
+        keys: dict[str, Any] = {
+            "precision": self.precision,
+            "device": self.device,
+            "batch_size": self.decoded,
+        }
+        return keys if self.scored is None else {**keys, "token_budget": self.scored}
 
 
 FULL = Scale(
     name="full",
     seeds=(0, 1, 2, 3, 4),
-    questions=1_500,
+    questions=3_000,
     candidates=4,
     asked=200,
     attempts=4,
-    heldout=300,
+    heldout=200,
     forced=100,
-    steps={"1x": 160, "3x": 480, "9x": 1_440},
+    steps={"1x": 120, "3x": 360, "9x": 1_080},
 )
 QUICK = Scale(
     name="quick",
@@ -53,4 +83,41 @@ QUICK = Scale(
     heldout=80,
     forced=40,
     steps={"1x": 80},
+    arms=("low", "high", "divergence", "fewest"),
 )
+LARGE = Scale(
+    name="large",
+    seeds=(0, 1, 2),
+    questions=1_200,
+    candidates=4,
+    asked=128,
+    attempts=4,
+    heldout=128,
+    forced=64,
+    steps={"3x": 180},
+    batch_size=8,
+    worlds=("long",),
+    arms=(
+        "low",
+        "high",
+        "low-high",
+        "high-again",
+        "divergence",
+        "length-matched",
+        "style-matched",
+        "coverage",
+        "mixed",
+        "mixed-control",
+    ),
+    by_arm=True,
+    max_tokens=320,
+    max_length=1024,
+    learning_rate=1e-3,
+    mixed_learning_rate=2e-4,
+    min_learning_rate=1e-5,
+    device="cuda",
+    precision="bf16",
+    decoded=512,
+    scored=65_536,
+)
+SCALES = {scale.name: scale for scale in (QUICK, FULL, LARGE)}

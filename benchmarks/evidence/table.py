@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from dasd.results import holm
 from dasd.scores import Estimate, mean_over_questions, t_interval
 from dasd.scores.student_t import t_two_sided
 
-__all__ = ["COLUMNS", "Tested", "gather", "held_against", "paired", "prepared", "write_table"]
+__all__ = ["COLUMNS", "Tested", "gather", "held_against", "machines", "paired", "prepared", "write_table"]
 
 COLUMNS = {
     "world": pl.String,
@@ -27,7 +27,7 @@ COLUMNS = {
     "measure": pl.String,
     "value": pl.Float64,
 }
-Verdict = Literal["holds", "reversed", "no effect worth naming", "undecided", "not run"]
+Verdict = Literal["holds", "reversed", "no effect worth naming", "undecided", "exploration", "not run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Tested:
     p_value: float | None = None
     """Two-sided, of the paired t test over seeds."""
     p_holm: float | None = None
-    """Adjusted for all hypotheses in all worlds."""
+    """Adjusted for the tested hypotheses of the same question in all worlds; None for exploration."""
     verdict: Verdict = "not run"
 
 
@@ -85,6 +85,12 @@ def prepared(directory: Path) -> list[tuple[str, int, dict[str, Any]]]:
     return found
 
 
+def machines(directory: Path) -> list[str]:
+    """What the finished cells ran on."""
+    cells = (json.loads(path.read_text()) for path in directory.glob(f"*/seed*/cells/*/{RESULT}"))
+    return sorted({cell["machine"] for cell in cells if "machine" in cell})
+
+
 def paired(
     table: pl.DataFrame, world: str, measure: str, first: tuple[str, str], second: tuple[str, str]
 ) -> list[tuple[float, float]]:
@@ -99,19 +105,32 @@ def paired(
 
 
 def held_against(table: pl.DataFrame) -> list[Tested]:
-    """Every hypothesis in every world, with p-values adjusted by Holm over all that could be tested."""
-    found = [_tested(table, each, world) for each in HYPOTHESES for world in each.worlds]
-    known = [number for number, each in enumerate(found) if each.p_value is not None]
-    adjusted = holm([found[number].p_value or 0.0 for number in known])
-    for number, p_holm in zip(known, adjusted, strict=True):
-        each = found[number]
-        fields = {**{name: getattr(each, name) for name in Tested.__slots__}, "p_holm": p_holm}
-        fields["verdict"] = _verdict(each, p_holm)
-        found[number] = Tested(**fields)
+    """Every hypothesis in every world; p-values adjusted by Holm over those tested of the same question.
+
+    In a world that a hypothesis doesn't name it is exploration.
+    """
+    found = [_compared(table, each, world) for each in HYPOTHESES for world in each.worlds]
+    worlds = sorted(set(table["world"]))
+    found += [
+        _compared(table, replace(each, tested=False), world)
+        for each in HYPOTHESES
+        for world in worlds
+        if world not in each.worlds
+    ]
+    for question in dict.fromkeys(each.question for each in HYPOTHESES):
+        family = [
+            number
+            for number, each in enumerate(found)
+            if each.hypothesis.question == question and each.hypothesis.tested and each.p_value is not None
+        ]
+        adjusted = holm([found[number].p_value or 0.0 for number in family])
+        for number, p_holm in zip(family, adjusted, strict=True):
+            each = found[number]
+            found[number] = replace(each, p_holm=p_holm, verdict=_verdict(each, p_holm))
     return found
 
 
-def _tested(table: pl.DataFrame, hypothesis: Hypothesis, world: str) -> Tested:
+def _compared(table: pl.DataFrame, hypothesis: Hypothesis, world: str) -> Tested:
     pairs = paired(
         table,
         world,
@@ -139,7 +158,7 @@ def _tested(table: pl.DataFrame, hypothesis: Hypothesis, world: str) -> Tested:
         low=None if interval is None else interval.low,
         high=None if interval is None else interval.high,
         p_value=p_value,
-        verdict="undecided",
+        verdict="undecided" if hypothesis.tested else "exploration",
     )
 
 

@@ -21,7 +21,7 @@ def suite(*arguments: str) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_the_large_effects_have_their_direction(tmp_path: Path) -> None:
-    suite("run", "--quick", "--directory", str(tmp_path / "suite"))
+    suite("run", "--scale", "quick", "--directory", str(tmp_path / "suite"))
     suite("table", "--directory", str(tmp_path / "suite"))
     (tmp_path / "docs").mkdir()
     shutil.copy(ROOT / "docs" / "evidence.md", tmp_path / "docs")

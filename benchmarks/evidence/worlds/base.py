@@ -18,7 +18,8 @@ Author = Literal["teacher", "student"]
 class Shape:
     """A Llama made from scratch, and how it learns to solve the world's questions before any distillation.
 
-    ``questions`` solved once each, trained on for ``epochs``; a step takes ``batch_size`` packs of 512 tokens.
+    ``questions`` solved once each, trained on for ``epochs``; a step takes ``batch_size`` packs of
+    the scale's length.
     """
 
     width: int

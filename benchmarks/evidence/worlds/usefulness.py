@@ -50,9 +50,9 @@ _TEACHER = Habits(
 )
 _STUDENT = Habits(
     styles={"steps": 0.5, "leaps": 0.5},
-    openers={"Begin at {first}. ": 0.6, "Let me see. ": 0.4},
-    connectors={"So": 0.6, "Then": 0.4},
-    closers={"That makes {answer}. ": 0.6, "We end at {answer}. ": 0.4},
+    openers={"Begin at {first}. ": 0.45, "Let me see. ": 0.3, "First comes {first}. ": 0.25},
+    connectors={"So": 0.5, "Then": 0.35, "Next": 0.15},
+    closers={"That makes {answer}. ": 0.5, "We end at {answer}. ": 0.3, "All done with {answer}. ": 0.2},
     remarks=_FILLERS,
     remark_probability=SWITCH,
 )
@@ -133,6 +133,6 @@ USEFULNESS = World(
     prefix=_prefix,
     style_of=_style_of,
     split_of=miniature.split_of,
-    teacher=Shape(width=128, layers=4, heads=4, mlp=384, questions=16_000, epochs=3),
+    teacher=Shape(width=128, layers=4, heads=4, mlp=384, questions=12_000, epochs=2.5),
     student=Shape(width=64, layers=3, heads=4, mlp=192, questions=6_000, epochs=2),
 )
