@@ -133,11 +133,6 @@ ARMS: tuple[Arm, ...] = (
         ("3x",),
         probed=True,
     ),
-    # The same at fixed steps.
-    _by_steps("random", selector="random"),
-    _by_steps("divergence", selector="divergence"),
-    _by_steps("longest", selector="longest"),
-    _by_steps("length-matched", selector="length-matched"),
     # Mixed-policy (table 5), after low then high; its control trains as long on off-policy responses alone.
     Arm(
         "mixed",
@@ -177,4 +172,9 @@ ARMS: tuple[Arm, ...] = (
         select={"selector": "divergence"},
         correct_only=False,
     ),
+    # Selection again, at a fixed number of responses a step.
+    _by_steps("random", selector="random"),
+    _by_steps("divergence", selector="divergence"),
+    _by_steps("longest", selector="longest"),
+    _by_steps("length-matched", selector="length-matched"),
 )

@@ -64,8 +64,8 @@ def jobs(
 ) -> list[Job]:
     """All jobs in the order in which they start.
 
-    What the tested hypotheses need comes first, seed by seed, and then the rest: an early stop leaves whole tests.
-    Where the scale says so, arm by arm: an early stop leaves whole arms.
+    What the tested hypotheses need comes first, seed by seed; then the rest arm by arm, the longest budgets last: an
+    early stop leaves whole tests and whole arms. Where the scale says so, everything arm by arm.
     """
     needed = {(name, each.budget) for each in HYPOTHESES if each.tested for name in (each.arm, each.than)}
     chosen = arms or scale.arms
@@ -81,10 +81,13 @@ def jobs(
                 budgets = [budget for budget in arm.budgets if budget in scale.steps] or list(scale.steps)
                 for budget in budgets:
                     (first if (arm.name, budget) in needed else rest).append(Job(place, arm, budget))
+    order = {arm.name: number for number, arm in enumerate(ARMS)}
     if scale.by_arm:
-        order = {arm.name: number for number, arm in enumerate(ARMS)}
         return sorted(first + rest, key=lambda job: -1 if job.arm is None else order[job.arm.name])
-    return first + rest
+    longest = max(scale.steps, key=lambda budget: scale.steps[budget])
+    return first + sorted(
+        rest, key=lambda job: (job.budget == longest, order[job.arm.name] if job.arm else -1)
+    )
 
 
 def run_suite(

@@ -65,7 +65,7 @@ class Scale:
 FULL = Scale(
     name="full",
     seeds=(0, 1, 2, 3, 4),
-    questions=3_000,
+    questions=2_400,
     candidates=4,
     asked=200,
     attempts=4,

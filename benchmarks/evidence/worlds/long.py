@@ -113,12 +113,12 @@ LONG = World(
         layers=8,
         heads=20,
         mlp=3456,
-        questions=12_000,
+        questions=8_000,
         epochs=1,
         learning_rate=1e-3,
-        batch_size=8,
+        batch_size=4,
     ),
     student=Shape(
-        width=1024, layers=8, heads=16, mlp=2816, questions=5_000, epochs=1, learning_rate=1e-3, batch_size=8
+        width=1024, layers=8, heads=16, mlp=2816, questions=1_500, epochs=1, learning_rate=1e-3, batch_size=4
     ),
 )

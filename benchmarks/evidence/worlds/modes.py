@@ -41,5 +41,5 @@ MODES = World(
     style_of=miniature.style_of,
     split_of=miniature.split_of,
     teacher=Shape(width=128, layers=4, heads=4, mlp=384, questions=12_000, epochs=2.5),
-    student=Shape(width=64, layers=3, heads=4, mlp=192, questions=5_000, epochs=2),
+    student=Shape(width=64, layers=3, heads=4, mlp=192, questions=4_000, epochs=2),
 )
