@@ -8,6 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from benchmarks.evidence.arms import ARMS
+from benchmarks.evidence.comparisons import against, in_sequence
+from benchmarks.evidence.provenance import DRAWN, provenance_figure, provenance_table
 from benchmarks.evidence.results import Found, keep, load
 from benchmarks.evidence.scale import FULL, Scale
 from benchmarks.evidence.table import Tested, held_against
@@ -79,10 +81,33 @@ def write_page(directory: Path, docs: Path, scale: Scale = FULL) -> str:
                 else:
                     points(table, world, drawn, "3x", path)
                 lines += ["", f"![{world}: {name}](evidence/{path.name})"]
+        lines += _details(table, world, docs)
     head, rest = text.split(begin)
     tail = rest.split(end)[1]
     write_whole(page, "\n".join([f"{head}{begin}", *lines, "", f"{end}{tail}"]).encode())
     return f"{page}: {table.select('world', 'seed', 'arm', 'budget').unique().height} cells"
+
+
+def _details(table: pl.DataFrame, world: str, docs: Path) -> Iterator[str]:
+    """What the hypotheses don't say: a selector of our own against three, stages in sequence, provenance of answers."""
+    rows = table.filter(pl.col("world") == world)
+    arms = set(rows["arm"])
+    if "coverage" in arms:
+        yield from [
+            "",
+            "`coverage` against the others, 3x (not tested):",
+            "",
+            *against(table, world, "coverage", "3x"),
+        ]
+    if "mixed" in arms:
+        yield from ["", "After each stage of `mixed`, 3x:", "", *in_sequence(table, world, "3x")]
+    asked = [name for name in (*DRAWN, "mixed") if name in arms]
+    if asked:
+        yield from ["", "Sentences of the student's own answers by kind, 3x:", ""]
+        yield from provenance_table(rows, asked, "3x")
+        path = docs / "evidence" / f"{world}-provenance.svg"
+        provenance_figure(rows, "3x", path)
+        yield from ["", f"![{world}: kinds of sentences along answers](evidence/{path.name})"]
 
 
 def _hypotheses(tested: Sequence[Tested], scale: Scale, heading: str) -> Iterator[str]:

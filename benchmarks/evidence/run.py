@@ -17,14 +17,16 @@ from pathlib import Path
 from benchmarks.evidence.arms import ARMS, Arm
 from benchmarks.evidence.cells import finished, run_cell
 from benchmarks.evidence.hypotheses import HYPOTHESES
+from benchmarks.evidence.models import learned
 from benchmarks.evidence.places import Place
 from benchmarks.evidence.pool import prepare
+from benchmarks.evidence.running import QuietConsole
 from benchmarks.evidence.scale import Scale
-from benchmarks.evidence.worlds import WORLDS
+from benchmarks.evidence.worlds import AUTHORS, WORLDS, Author
 from dasd.errors import StoreError
 from dasd.progress import Console, human_seconds
 
-__all__ = ["Job", "jobs", "run_suite"]
+__all__ = ["Job", "jobs", "next_job", "run_suite"]
 
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
@@ -36,20 +38,23 @@ ONE_THREAD = {
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A cell, or with ``arm`` None what all cells of its world and seed need first."""
+    """A cell, or with ``arm`` None what all cells of its world and seed need first: ``author``'s model, or the pool."""
 
     place: Place
     arm: Arm | None
     budget: str
+    author: Author | None = None
 
     @property
     def label(self) -> str:
         """For people."""
-        what = "models and pool" if self.arm is None else f"{self.arm.name}@{self.budget}"
+        what = (self.author or "pool") if self.arm is None else f"{self.arm.name}@{self.budget}"
         return f"{self.place.world} seed {self.place.seed}: {what}"
 
     def done(self) -> bool:
         """Whether its result is there."""
+        if self.author is not None:
+            return self.place.model(self.author).is_dir()
         if self.arm is None:
             return self.place.prepared.is_file()
         return finished(self.place, self.arm, self.budget) is not None
@@ -74,7 +79,7 @@ def jobs(
     for seed in seeds or scale.seeds:
         for world in worlds or scale.worlds:
             place = Place(directory, world, seed)
-            first.append(Job(place, None, ""))
+            first += [Job(place, None, "", author) for author in (*AUTHORS, None)]
             for arm in ARMS:
                 if chosen and arm.name not in chosen:
                     continue
@@ -104,7 +109,7 @@ def run_suite(
     pool = ProcessPoolExecutor(processes, context, initializer=_start_worker)
     try:
         while waiting or running:
-            while len(running) < processes and (job := _next(waiting, running)) is not None:
+            while len(running) < processes and (job := next_job(waiting)) is not None:
                 waiting.remove(job)
                 running[pool.submit(_work, job, scale, keep)] = (job, time.monotonic())
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -128,11 +133,12 @@ def run_suite(
     pool.shutdown()
 
 
-def _next(waiting: Sequence[Job], running: dict[Future[None], tuple[Job, float]]) -> Job | None:
-    """The first job whose models and pool stand, or which makes them."""
-    making = {job.place for job, _ in running.values() if job.arm is None}
+def next_job(waiting: Sequence[Job]) -> Job | None:
+    """The first job that has what it needs: a cell the pool, the pool both models."""
     for job in waiting:
-        if job.arm is None or (job.place not in making and job.place.prepared.is_file()):
+        place = job.place
+        learned = all(place.model(author).is_dir() for author in AUTHORS)
+        if job.author or (learned if job.arm is None else place.prepared.is_file()):
             return job
     return None
 
@@ -155,7 +161,9 @@ def _end_with_parent() -> None:
 
 def _work(job: Job, scale: Scale, keep: bool) -> None:
     world = WORLDS[job.place.world]
-    if job.arm is None:
+    if job.author is not None:
+        learned(world, job.place, job.author, scale, QuietConsole())
+    elif job.arm is None:
         prepare(world, job.place, scale)
     else:
         run_cell(world, job.place, scale, job.arm, job.budget, keep=keep)

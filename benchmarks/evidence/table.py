@@ -63,6 +63,7 @@ def gather(directory: Path) -> pl.DataFrame:
         values["cpu_seconds"] = cell["cpu_seconds"]
         for name, figures in cell["selection"].items():
             values |= {f"select.{name}.{key}": value for key, value in figures.items() if value is not None}
+        values |= _by_stage(path.with_name("metrics.parquet"))
         rows += [(*key, measure, float(value)) for measure, value in values.items()]
     for world, seed, figures in prepared(directory):
         rows += [
@@ -74,6 +75,18 @@ def gather(directory: Path) -> pl.DataFrame:
     if not rows:
         raise InputError(f"{directory} holds no finished cell; run `python -m benchmarks.evidence run` first")
     return pl.DataFrame(rows, schema=COLUMNS, orient="row")
+
+
+def _by_stage(path: Path) -> dict[str, float]:
+    """What the pipeline measured after each training of a cell: ``stage.NAME.METRIC``."""
+    if not path.is_file():
+        return {}
+    rows = pl.read_parquet(path, columns=["checkpoint", "metric", "group", "value"])
+    chosen = rows.filter((pl.col("group") == "all") & pl.col("value").is_finite())
+    return {
+        f"stage.{checkpoint}.{metric}": value
+        for checkpoint, metric, value in chosen.select("checkpoint", "metric", "value").iter_rows()
+    }
 
 
 def prepared(directory: Path) -> list[tuple[str, int, dict[str, Any]]]:

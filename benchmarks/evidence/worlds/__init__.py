@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks.evidence.worlds.base import Author, Shape, World, drawn
+from benchmarks.evidence.worlds.base import AUTHORS, Author, Shape, World, drawn
 from benchmarks.evidence.worlds.long import LONG
 from benchmarks.evidence.worlds.modes import MODES
 from benchmarks.evidence.worlds.usefulness import USEFULNESS
 
-__all__ = ["WORLDS", "Author", "Shape", "World", "drawn"]
+__all__ = ["AUTHORS", "WORLDS", "Author", "Shape", "World", "drawn"]
 
 WORLDS = {world.name: world for world in (MODES, USEFULNESS, LONG)}

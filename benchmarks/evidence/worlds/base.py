@@ -9,9 +9,10 @@ from typing import Literal
 
 from dasd.miniature.world import Habits, Question, Split
 
-__all__ = ["Author", "Shape", "World", "drawn"]
+__all__ = ["AUTHORS", "Author", "Shape", "World", "drawn"]
 
 Author = Literal["teacher", "student"]
+AUTHORS: tuple[Author, ...] = ("teacher", "student")
 
 
 @dataclass(frozen=True, slots=True)

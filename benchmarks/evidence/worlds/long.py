@@ -1,11 +1,11 @@
-"""World ``long``: thirty one-digit numbers in five rows, for models of 100 million parameters on a GPU.
+"""World ``long``: 24 one-digit numbers in four rows, for models of 100 million parameters on a GPU.
 
-A question is five rows of the bundled miniature task. Each row goes on with the total of the row before it, so the
+A question is four rows of the bundled miniature task. Each row goes on with the total of the row before it, so the
 first number of a row after the first is not written down:
 
-    a 9 + 3 - 5 + 3 + 2 - 5, b + 4 - 2 + 6 - 3 - 5, c ..., d ..., e ... = ?
+    a 9 + 3 - 5 + 3 + 2 - 5, b + 4 - 2 + 6 - 3 - 5, c ..., d ... = ?
 
-A response works through the rows in the miniature's four styles, five steps each: 25 steps, of which a single wrong one
+A response works through the rows in the miniature's four styles, five steps each: 20 steps, of which a single wrong one
 spoils the answer. Each row after the first leaves the response's style for another one with probability 0.2.
 """
 
@@ -21,7 +21,7 @@ from dasd.miniature.world import Habits, Question
 
 __all__ = ["LONG"]
 
-ROWS = "abcde"
+ROWS = "abcd"
 SWITCH = 0.2
 """Chance that a row is written in another style than the response began with."""
 
@@ -100,7 +100,7 @@ def _prefix(question: Question, style: str, rng: random.Random) -> str:
 
 LONG = World(
     name="long",
-    doc="sums of thirty one-digit numbers in five rows, in four styles that mix; the student knows two of them",
+    doc="sums of 24 one-digit numbers in four rows, in four styles that mix; the student knows two of them",
     styles=miniature.STYLES,
     known=("running", "words"),
     question=_question,
@@ -113,12 +113,12 @@ LONG = World(
         layers=8,
         heads=20,
         mlp=3456,
-        questions=8_000,
-        epochs=1,
-        learning_rate=1e-3,
+        questions=5_800,
+        epochs=2,
+        learning_rate=2e-3,
         batch_size=4,
     ),
     student=Shape(
-        width=1024, layers=8, heads=16, mlp=2816, questions=1_500, epochs=1, learning_rate=1e-3, batch_size=4
+        width=1024, layers=8, heads=16, mlp=2816, questions=4_000, epochs=2, learning_rate=2e-3, batch_size=4
     ),
 )

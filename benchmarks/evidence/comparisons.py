@@ -1,0 +1,54 @@
+"""Tables of the page beyond the hypotheses: one arm against several on several measures, and stages in sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from benchmarks.evidence.table import paired
+from dasd.scores import Estimate, mean_over_questions, t_interval
+
+__all__ = ["against", "in_sequence"]
+
+MEASURES = {"accuracy": "accuracy", "macro": "macro accuracy", "kl": "KL"}
+OTHERS = ("high", "divergence", "length-matched")
+STAGES = {"low": "low", "high": "low, high", "mixed1": "low, high, mixed"}
+
+
+def against(table: pl.DataFrame, world: str, arm: str, budget: str) -> Iterator[str]:
+    """``arm`` minus each of ``OTHERS``, with the paired 95 % t interval over seeds (not corrected)."""
+    yield f"| {arm} minus | " + " | ".join(MEASURES.values()) + " |"
+    yield "|---|" + "---|" * len(MEASURES)
+    for other in OTHERS:
+        shown = [_difference(paired(table, world, name, (arm, budget), (other, budget))) for name in MEASURES]
+        if any(shown):
+            yield f"| {other} | " + " | ".join(shown) + " |"
+
+
+def in_sequence(table: pl.DataFrame, world: str, budget: str) -> Iterator[str]:
+    """Accuracy at temperature 1, KL and cut-off rate after each stage of the arm ``mixed`` (the report's table 7)."""
+    names = {"accuracy": "T=1.0", "kl_nats_per_response": "KL", "cut_off_rate": "cut off"}
+    yield "| after | " + " | ".join(names.values()) + " |"
+    yield "|---|" + "---|" * len(names)
+    rows = table.filter(
+        (pl.col("world") == world) & (pl.col("arm") == "mixed") & (pl.col("budget") == budget)
+    )
+    for stage, words in STAGES.items():
+        values = [rows.filter(pl.col("measure") == f"stage.{stage}.{name}")["value"] for name in names]
+        if all(len(each) for each in values):
+            shown = []
+            for each in values:
+                mean, error = mean_over_questions(each)
+                shown.append(f"{mean:.3f}" if error is None else f"{mean:.3f} ± {error:.3f}")
+            yield f"| {words} | " + " | ".join(shown) + " |"
+
+
+def _difference(pairs: list[tuple[float, float]]) -> str:
+    if not pairs:
+        return ""
+    value, error = mean_over_questions([one - two for one, two in pairs])
+    interval = t_interval(Estimate(value, error, None, len(pairs), len(pairs)))
+    return (
+        f"{value:+.3f}" if interval is None else f"{value:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})"
+    )
