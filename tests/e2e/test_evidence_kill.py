@@ -24,7 +24,7 @@ from benchmarks.evidence.scale import QUICK
 from dasd.progress import Console
 
 TINY = replace(
-    QUICK, worlds=("modes",), arms=("high",), teacher_share=0.01, questions=24, candidates=2, asked=8, attempts=1,
+    QUICK, worlds=("modes",), arms=("high-unfiltered",), teacher_share=0.12, questions=24, candidates=2, asked=8, attempts=1,
     heldout=8, forced=2, steps={"1x": 600},
 )
 if __name__ == "__main__":
@@ -41,6 +41,12 @@ def start(directory: Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def finish(directory: Path) -> None:
+    suite = start(directory)
+    _, said = suite.communicate()
+    assert suite.returncode == 0, said
 
 
 def worker_of(parent: int) -> int:
@@ -67,8 +73,8 @@ def running(process: int) -> bool:
 @pytest.mark.parametrize("victim", ["worker", "suite"])
 def test_a_killed_cell_goes_on_to_the_same_result(tmp_path: Path, victim: str) -> None:
     directory = tmp_path / "suite"
-    assert start(directory).wait() == 0
-    cell = directory / "modes" / "seed0" / "cells" / "high@1x"
+    finish(directory)
+    cell = directory / "modes" / "seed0" / "cells" / "high-unfiltered@1x"
     wanted = json.loads((cell / "result.json").read_text())["measures"]
     shutil.rmtree(cell)
     suite = start(directory)
@@ -80,9 +86,9 @@ def test_a_killed_cell_goes_on_to_the_same_result(tmp_path: Path, victim: str) -
     _, said = suite.communicate()
     assert suite.returncode != 0
     if victim == "worker":
-        assert "a worker process was killed in modes seed 0: high@1x" in said
+        assert "a worker process was killed in modes seed 0: high-unfiltered@1x" in said
     while running(worker):  # It ends with the suite; pytest's timeout catches one that doesn't.
         time.sleep(0.05)
     assert not (cell / "result.json").exists()
-    assert start(directory).wait() == 0
+    finish(directory)
     assert json.loads((cell / "result.json").read_text())["measures"] == wanted

@@ -8,6 +8,8 @@ squared lengths instead of the square of their sum. It works on every device.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -15,10 +17,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from dasd.devices import any_length_attention
 from dasd.errors import TrainingError
 
 NAME = "dasd_segments"
 """Under which ``segments`` attention is known to transformers."""
+
+_UNORDERED = ("ScaledDotProductFlashAttentionBackward", "ScaledDotProductEfficientAttentionBackward")
+"""What the way back through torch's fast attention kernels of a GPU is called."""
 
 _SHORT = 128
 """Responses up to this many tokens share a group whatever their lengths: attention is cheap there."""
@@ -140,20 +146,46 @@ def segments_attention(
             for x in sequences
         )
         window = sliding_window is not None and length > sliding_window
-        out = scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            attn_mask=_window_mask(length, int(sliding_window or 0), q.device) if window else None,
-            dropout_p=dropout,
-            is_causal=not window,
-            scale=scaling,
-            enable_gqa=q.shape[1] != k.shape[1],
-        )
-        outputs.append(out.transpose(1, 2).flatten(0, 1))
+        # In here, not around the forward pass: layers that are recomputed must choose alike.
+        with any_length_attention(q.device):
+            out = scaled_dot_product_attention(
+                q,
+                k,
+                v,
+                attn_mask=_window_mask(length, int(sliding_window or 0), q.device) if window else None,
+                dropout_p=dropout,
+                is_causal=not window,
+                scale=scaling,
+                enable_gqa=q.shape[1] != k.shape[1],
+            )
+        outputs.append(repeatable(out).transpose(1, 2).flatten(0, 1))
         first += responses * length
     flat = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
     return _to_sequence(flat, segments)[None], None
+
+
+def repeatable(out: Tensor) -> Tensor:
+    """``out``, an attention's, with a way back that adds up in the same order every time.
+
+    A GPU's fast kernels otherwise add as their parts finish, and no training could be repeated bit for bit.
+    torch's switch is a global one: it is on for this node alone, as it refuses what has no such variant.
+    """
+    node = out.grad_fn
+    if node is not None and node.name().startswith(_UNORDERED):
+        before = torch.get_deterministic_debug_mode()
+        node.register_prehook(lambda _: torch.set_deterministic_debug_mode("error"))
+        node.register_hook(lambda *_: torch.set_deterministic_debug_mode(before))
+    return out
+
+
+@contextmanager
+def order_restored() -> Iterator[None]:
+    """Leaves torch's switch as it was, also where a way back broke off (out of memory) with it on."""
+    before = torch.get_deterministic_debug_mode()
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(before)
 
 
 def _to_groups(x_T: Tensor, segments: Segments) -> Tensor:  # noqa: N803 (shape suffix)

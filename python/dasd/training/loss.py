@@ -12,12 +12,20 @@ from torch.utils.checkpoint import checkpoint
 from dasd.training.batches import Batch, model_arguments
 
 
+def usual_loss_logits(device: torch.device) -> int:
+    """Logits held at once where no option says it; a float32 copy and its gradient take 8 bytes of each.
+
+    A GPU has the memory, and small chunks leave it waiting for the next launch.
+    """
+    return 2**28 if device.type == "cuda" else 2**25
+
+
 def weighted_nll(model: Any, batch: Batch, *, attention: str, plain_head: bool, loss_logits: int) -> Tensor:
     """Sum over the trained tokens of weight times negative log-likelihood, in nats; a scalar f32.
 
     Logits are made only where a trained token is predicted. With ``plain_head`` (the logits are the output
     embedding of the last hidden state and nothing else) at most ``loss_logits`` of them exist at once: more
-    are taken in chunks and made again on the way back.
+    are taken in chunks, of which all but the last are made again on the way back.
     """
     arguments = model_arguments(batch, attention)
     if not plain_head:
@@ -35,10 +43,11 @@ def weighted_nll(model: Any, batch: Batch, *, attention: str, plain_head: bool, 
         return _chunk_nll(head(hidden), targets, weights)
 
     total = torch.zeros((), dtype=torch.float32, device=hidden.device)
-    chunks = zip(*(torch.split(x, size) for x in (hidden, batch.targets, batch.weights)), strict=True)
-    for one_hidden, targets, weights in chunks:
-        total = total + checkpoint(chunk_nll, one_hidden, targets, weights, use_reentrant=False)
-    return total
+    *chunks, last = zip(*(torch.split(x, size) for x in (hidden, batch.targets, batch.weights)), strict=True)
+    for chunk in chunks:
+        total = total + checkpoint(chunk_nll, *chunk, use_reentrant=False)
+    # The way back begins with the last chunk: its logits are still there, and gone before others are made.
+    return total + chunk_nll(*last)
 
 
 def _chunk_nll(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from dasd.backends.transformers.cache import new_cache
+from dasd.devices import any_length_attention
 
 __all__ = ["Forward"]
 
@@ -54,10 +55,11 @@ class Forward:
             arguments["attention_mask"] = mask_b_s
         if positions_b_t is not None:
             arguments["position_ids"] = positions_b_t
-        if self._split:
-            features: torch.Tensor = self._model.base_model(**arguments).last_hidden_state
-        else:
-            features = self._model(**arguments).logits
+        with any_length_attention(self.device):
+            if self._split:
+                features: torch.Tensor = self._model.base_model(**arguments).last_hidden_state
+            else:
+                features = self._model(**arguments).logits
         return features
 
     @torch.inference_mode()

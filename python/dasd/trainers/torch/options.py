@@ -19,8 +19,9 @@ class TorchOptions(BaseModel):
         "of the whole forward pass, for models whose attention is special. `auto`: flash-attn where it is "
         "installed and usable, else `segments`.",
     )
-    loss_logits: int = Field(
-        2**25,
+    loss_logits: int | None = Field(
+        None,
         ge=1,
-        description="Logits held at once for the loss; more trained tokens than that are taken in chunks.",
+        description="Logits held at once for the loss; more trained tokens than that are taken in chunks. "
+        "null: 2^28 on a GPU (8 bytes each), else 2^25.",
     )

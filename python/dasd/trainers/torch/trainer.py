@@ -13,9 +13,11 @@ from dasd.store.files import watch_disk
 from dasd.trainers.torch.loop import Loop
 from dasd.trainers.torch.options import TorchOptions
 from dasd.trainers.torch.state import load_state, save_state
+from dasd.training.attention import order_restored
 from dasd.training.checks import try_model
 from dasd.training.curve import Curve
 from dasd.training.export import export_model
+from dasd.training.loss import usual_loss_logits
 from dasd.training.model import attention_of, load_model, weights_fingerprint
 from dasd.training.optimizer import make_optimizers
 from dasd.training.plan import plan_training
@@ -50,9 +52,9 @@ class TorchTrainer:
         key = training_key(spec, rows.fingerprint, weights_fingerprint(spec.model))
         attention = attention_of(options.attention, spec.settings.precision, device)
         devices = [device] if device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
+        with torch.random.fork_rng(devices), order_restored():
             model, dtype = load_model(spec, attention, device)
-            plain_head = try_model(model, rows, attention)
+            plain_head = try_model(model, rows, attention, spec.settings.precision)
             optimizers = make_optimizers(model, spec.settings)
             found = load_state(spec.state, key, model, optimizers) if resume else None
             loop = Loop(
@@ -64,7 +66,7 @@ class TorchTrainer:
                 seed=spec.seed,
                 attention=attention,
                 plain_head=plain_head,
-                loss_logits=options.loss_logits,
+                loss_logits=options.loss_logits or usual_loss_logits(device),
                 position=found or Position(step=0, tokens=0, seconds=0.0),
             )
             curve = Curve(spec.state, spec.stage, loop.position.step)
