@@ -112,16 +112,16 @@ def test_the_page_has_a_section_of_its_own_for_the_large_scale(tmp_path: Path) -
         assert all(before.count(mark) == 1 for mark in marks(scale))
     (tmp_path / "evidence.md").write_text(before, encoding="utf-8")
     (tmp_path / "evidence").mkdir()
-    keep(_found(2), tmp_path / "evidence" / "large.json")
+    keep(_found(3), tmp_path / "evidence" / "large.json")
     write_page(tmp_path / "no run", tmp_path, LARGE)
     after = (tmp_path / "evidence.md").read_text(encoding="utf-8")
     begin, end = marks(LARGE)
     assert after.split(begin)[0] == before.split(begin)[0]
     section = after.split(begin)[1].split(end)[0]
     assert "Run on A device, torch 2." in section
-    assert re.search(r"H6 accuracy, divergence - high, 3x \| long \| 2 .*\+0\.125 .*exploration", section)
+    assert re.search(r"H6 accuracy, divergence - high, 3x \| long \| 3 .*\+0\.125 .*exploration", section)
     assert "`run --scale large --world long --arm divergence --arm high`" in section
-    assert "| divergence | 3x | 2 | 1400 |" in section
+    assert "| divergence | 3x | 3 | 1400 |" in section
     assert (tmp_path / "evidence" / "long-arms.svg").is_file()
     with pytest.raises(InputError, match="wanted the marks"):
         write_page(tmp_path / "no run", tmp_path, replace(LARGE, name="larger"))
