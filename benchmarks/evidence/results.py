@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from benchmarks.evidence.cells import RESULT
 from benchmarks.evidence.places import write_json
 from benchmarks.evidence.table import COLUMNS, gather, machines, prepared
 from dasd.errors import InputError
@@ -36,7 +37,7 @@ def load(directory: Path, kept: Path) -> Found:
 
     Raises InputError where neither is there.
     """
-    if not kept.is_file() or next(directory.glob("*/seed*/prepared.json"), None) is not None:
+    if not kept.is_file() or next(directory.glob(f"*/seed*/cells/*/{RESULT}"), None) is not None:
         return Found(gather(directory), prepared(directory), machines(directory))
     try:
         content = json.loads(kept.read_text(encoding="utf-8"))

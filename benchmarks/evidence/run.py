@@ -161,9 +161,13 @@ def _end_with_parent() -> None:
 
 def _work(job: Job, scale: Scale, keep: bool) -> None:
     world = WORLDS[job.place.world]
-    if job.author is not None:
-        learned(world, job.place, job.author, scale, QuietConsole())
-    elif job.arm is None:
-        prepare(world, job.place, scale)
-    else:
-        run_cell(world, job.place, scale, job.arm, job.budget, keep=keep)
+    try:
+        if job.author is not None:
+            learned(world, job.place, job.author, scale, QuietConsole())
+        elif job.arm is None:
+            prepare(world, job.place, scale)
+        else:
+            run_cell(world, job.place, scale, job.arm, job.budget, keep=keep)
+    except KeyboardInterrupt:
+        # The pool's loop would catch it and wait for the next job, also when nobody is left to give one.
+        os._exit(130)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from benchmarks.evidence.answers import shares_of_kinds
 from benchmarks.evidence.arms import ARMS
 from benchmarks.evidence.hypotheses import HYPOTHESES
 from benchmarks.evidence.measure import coverage, effective
@@ -105,6 +106,43 @@ def test_verdicts(differences: list[float], verdict: str) -> None:
     assert found["H6", "modes"].verdict == verdict
     assert found["H6", "modes"].difference == pytest.approx(sum(differences) / 5)
     assert found["H6", "usefulness"].verdict == "not run"
+
+
+def test_p_values_are_adjusted_within_a_question_and_over_what_is_tested() -> None:
+    gains = {
+        "high": [0.0, 0.0, 0.0, 0.0, 0.0],
+        "divergence": [0.03, 0.05, 0.02, 0.04, 0.06],
+        "length-matched": [0.01, 0.02, 0.02, 0.0, 0.05],
+        "longest": [0.02, 0.01, 0.0, 0.03, 0.01],
+        "high-unfiltered": [-0.02, -0.01, -0.04, -0.01, -0.02],
+    }
+    rows = [
+        ("modes", seed, arm, "3x", "accuracy", 0.5 + gain)
+        for arm, values in gains.items()
+        for seed, gain in enumerate(values)
+    ]
+    tested = held_against(pl.DataFrame(rows, schema=COLUMNS, orient="row"))
+    found = {each.hypothesis.name: each for each in tested if each.seeds}
+    assert set(found) == {"H6", "H7", "H9", "H16"}
+    assert found["H16"].p_holm == found["H16"].p_value
+    assert (found["H9"].p_holm, found["H9"].verdict) == (None, "exploration")
+    smaller, larger = sorted(
+        (found["H6"], found["H7"]), key=lambda each: each.p_value if each.p_value is not None else 2.0
+    )
+    assert smaller.p_value is not None
+    assert smaller.p_holm == pytest.approx(2 * smaller.p_value)
+    assert larger.p_holm == max(smaller.p_holm, larger.p_value)
+
+
+def test_thirds_of_a_response_are_of_its_own_sentences() -> None:
+    kinds = {"short": "TSB", "long": "TTSSBB"}
+    names = {"T": "teacher", "S": "shared", "B": "boosted"}
+    rows = [(key, number, names[kind]) for key, each in kinds.items() for number, kind in enumerate(each)]
+    schema = {"sample_id": pl.String, "sentence": pl.UInt32, "kind": pl.String}
+    found = shares_of_kinds(pl.DataFrame(rows[::-1], schema=schema, orient="row"), "x.")
+    assert (found["x.teacher.first"], found["x.shared.middle"], found["x.boosted.last"]) == (1, 1, 1)
+    assert (found["x.teacher"], found["x.student"]) == (pytest.approx(1 / 3), 0)
+    assert shares_of_kinds(pl.DataFrame(schema=schema), "x.") == {}
 
 
 def test_coverage_and_the_effective_number_of_styles() -> None:

@@ -97,6 +97,8 @@ def test_results_are_kept_beside_the_page_and_read_again(tmp_path: Path) -> None
     again = load(tmp_path / "no run", tmp_path / "large.json")
     assert again.table.equals(found.table)
     assert (again.prepared, again.machines) == (found.prepared, found.machines)
+    write_json(Place(tmp_path / "begun", "long", 0).prepared, {"teacher": {}, "student": {}})
+    assert load(tmp_path / "begun", tmp_path / "large.json").table.equals(found.table)
     content = json.loads((tmp_path / "large.json").read_text())
     del content["cells"][0]["arm"]
     (tmp_path / "large.json").write_text(json.dumps(content))

@@ -1,4 +1,4 @@
-"""World ``long``: 24 one-digit numbers in four rows, for models of 100 million parameters on a GPU.
+"""World ``long``: 21 one-digit numbers in four rows, for models of 100 million parameters on a GPU.
 
 A question is four rows of the bundled miniature task. Each row goes on with the total of the row before it, so the
 first number of a row after the first is not written down:
@@ -100,7 +100,7 @@ def _prefix(question: Question, style: str, rng: random.Random) -> str:
 
 LONG = World(
     name="long",
-    doc="sums of 24 one-digit numbers in four rows, in four styles that mix; the student knows two of them",
+    doc="sums of 21 one-digit numbers in four rows, in four styles that mix; the student knows two of them",
     styles=miniature.STYLES,
     known=("running", "words"),
     question=_question,
