@@ -19,7 +19,7 @@ from benchmarks.evidence.arms import ARMS
 from benchmarks.evidence.run import jobs, run_suite
 from benchmarks.evidence.scale import SCALES
 from benchmarks.evidence.worlds import WORLDS
-from dasd.errors import DasdError
+from dasd.errors import DasdError, InputError
 from dasd.progress import Console
 
 
@@ -44,7 +44,7 @@ def main() -> int:
         command.add_argument(
             "--directory", type=Path, help="default: runs/evidence, for others runs/evidence-SCALE"
         )
-    page.add_argument("--docs", type=Path, default=Path("docs"))
+    page.add_argument("--docs", type=Path, help="default: docs; wanted with --scale quick")
     options = parser.parse_args()
     scale = SCALES[options.scale]
     directory = options.directory or Path(
@@ -63,7 +63,11 @@ def main() -> int:
         else:
             from benchmarks.evidence.page import write_page
 
-            console.info(write_page(directory, options.docs, scale))
+            if options.docs is None and scale.name == "quick":
+                raise InputError(
+                    "page --scale quick takes the place of the full results: name a folder by --docs"
+                )
+            console.info(write_page(directory, options.docs or Path("docs"), scale))
     except KeyboardInterrupt:
         console.warn("stopped; the same command goes on")
         return 130

@@ -9,7 +9,7 @@ import polars as pl
 from benchmarks.evidence.table import paired
 from dasd.scores import Estimate, mean_over_questions, t_interval
 
-__all__ = ["against", "in_sequence"]
+__all__ = ["against", "in_sequence", "probed"]
 
 MEASURES = {"accuracy": "accuracy", "macro": "macro accuracy", "kl": "KL"}
 OTHERS = ("high", "divergence", "length-matched")
@@ -17,13 +17,34 @@ STAGES = {"low": "low", "high": "low, high", "mixed1": "low, high, mixed"}
 
 
 def against(table: pl.DataFrame, world: str, arm: str, budget: str) -> Iterator[str]:
-    """``arm`` minus each of ``OTHERS``, with the paired 95 % t interval over seeds (not corrected)."""
+    """``arm`` minus each of ``OTHERS``, with the paired 95 % t interval over seeds (not corrected).
+
+    Under the table: how many intervals lie wholly where ``arm`` is worse, and where it is better.
+    """
+    worse = better = 0
     yield f"| {arm} minus | " + " | ".join(MEASURES.values()) + " |"
     yield "|---|" + "---|" * len(MEASURES)
     for other in OTHERS:
-        shown = [_difference(paired(table, world, name, (arm, budget), (other, budget))) for name in MEASURES]
+        shown = []
+        for name in MEASURES:
+            value, low, high = _difference(paired(table, world, name, (arm, budget), (other, budget)))
+            sign = -1 if name == "kl" else 1
+            worse += low is not None and high is not None and max(sign * low, sign * high) < 0
+            better += low is not None and high is not None and min(sign * low, sign * high) > 0
+            shown.append(value)
         if any(shown):
             yield f"| {other} | " + " | ".join(shown) + " |"
+    yield ""
+    yield f"Of these intervals {better} lie wholly on the better side of zero and {worse} on the worse."
+
+
+def probed(rows: pl.DataFrame) -> str:
+    """Low and high temperature of the arm ``probed``, by seed."""
+    chosen = rows.filter((pl.col("arm") == "probed") & pl.col("measure").str.starts_with("temperature."))
+    found: dict[int, dict[str, float]] = {}
+    for seed, measure, value in chosen.sort("seed").select("seed", "measure", "value").iter_rows():
+        found.setdefault(seed, {})[measure.removeprefix("temperature.")] = value
+    return ", ".join(f"{each['low']:g} and {each['high']:g} (seed {seed})" for seed, each in found.items())
 
 
 def in_sequence(table: pl.DataFrame, world: str, budget: str) -> Iterator[str]:
@@ -44,11 +65,12 @@ def in_sequence(table: pl.DataFrame, world: str, budget: str) -> Iterator[str]:
             yield f"| {words} | " + " | ".join(shown) + " |"
 
 
-def _difference(pairs: list[tuple[float, float]]) -> str:
+def _difference(pairs: list[tuple[float, float]]) -> tuple[str, float | None, float | None]:
+    """In words, and the interval's ends."""
     if not pairs:
-        return ""
+        return "", None, None
     value, error = mean_over_questions([one - two for one, two in pairs])
     interval = t_interval(Estimate(value, error, None, len(pairs), len(pairs)))
-    return (
-        f"{value:+.3f}" if interval is None else f"{value:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})"
-    )
+    if interval is None:
+        return f"{value:+.3f}", None, None
+    return f"{value:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})", interval.low, interval.high

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from benchmarks.evidence.arms import ARMS
-from benchmarks.evidence.comparisons import against, in_sequence
+from benchmarks.evidence.comparisons import against, in_sequence, probed
 from benchmarks.evidence.provenance import DRAWN, provenance_figure, provenance_table
 from benchmarks.evidence.results import Found, keep, load
 from benchmarks.evidence.scale import FULL, Scale
@@ -70,7 +71,8 @@ def write_page(directory: Path, docs: Path, scale: Scale = FULL) -> str:
         lines = ["", f"Run on {'; '.join(found.machines)}.", *lines]
     for world in table["world"].unique().sort():
         here = set(table.filter(pl.col("world") == world)["arm"])
-        in_curves = [arm.name for arm in ARMS if len(arm.budgets) > 1 and arm.name in here]
+        several = table.filter(pl.col("budget") != "0")["budget"].n_unique() > 1
+        in_curves = [arm.name for arm in ARMS if several and len(arm.budgets) > 1 and arm.name in here]
         at_3x = [arm.name for arm in ARMS if "3x" in arm.budgets and arm.name in here]
         lines += ["", f"### World `{world}`", "", *_table(table.filter(pl.col("world") == world))]
         for name, drawn in (("curves", in_curves), ("arms", at_3x)):
@@ -100,6 +102,8 @@ def _details(table: pl.DataFrame, world: str, docs: Path) -> Iterator[str]:
             "",
             *against(table, world, "coverage", "3x"),
         ]
+    if "probed" in arms:
+        yield from ["", f"Temperatures that the probe chose, seed by seed: {probed(rows)}."]
     if "mixed" in arms:
         yield from ["", "After each stage of `mixed`, 3x:", "", *in_sequence(table, world, "3x")]
     asked = [name for name in (*DRAWN, "mixed") if name in arms]
@@ -115,8 +119,8 @@ def _hypotheses(tested: Sequence[Tested], scale: Scale, heading: str) -> Iterato
     yield ""
     yield f"### Hypotheses{heading}"
     yield ""
-    yield "| | world | seeds | first | second | difference | 95 % interval | p (Holm) | verdict | again |"
-    yield "|---|---|---|---|---|---|---|---|---|---|"
+    yield "| | world | seeds | first | second | difference | 95 % interval | p | p (Holm) | verdict | again |"
+    yield "|---|---|---|---|---|---|---|---|---|---|---|"
     for each in tested:
         what = each.hypothesis
         option = "" if scale.name == FULL.name else f"--scale {scale.name} "
@@ -125,7 +129,7 @@ def _hypotheses(tested: Sequence[Tested], scale: Scale, heading: str) -> Iterato
         yield (
             f"| {what.name} {what.measure}, {what.arm} - {what.than}, {what.budget} | {each.world} | {each.seeds} "
             f"| {_number(each.first)} | {_number(each.second)} | {_number(each.difference, '+.3f')} | {interval} "
-            f"| {_number(each.p_holm)} | {each.verdict} | {again} |"
+            f"| {_number(each.p_value)} | {_number(each.p_holm)} | {each.verdict} | {again} |"
         )
 
 
@@ -136,17 +140,23 @@ def _worlds(found: Found, heading: str) -> Iterator[str]:
     yield ""
     yield (
         "| world | seed | teacher, styles forced | student T=1.0 | student, styles forced | Teacher sentences | "
-        "count and length | agrees with longest |"
+        "fit | count and length | agrees with longest |"
     )
-    yield "|---|---|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|---|---|"
     for world, seed, figures in found.prepared:
         styles = WORLDS[world].styles
         selected = _divergence(found.table, world, seed)
         yield (
             f"| {world} | {seed} | {_forced(figures['teacher'], styles)} | {_number(figures['student']['accuracy'])} "
-            f"| {_forced(figures['student'], styles)} | {_number(figures['teacher_sentences'])} "
+            f"| {_forced(figures['student'], styles)} | {_number(figures['teacher_sentences'])} | {_fit(figures, styles)} "
             f"| {_number(selected.get('score_length_correlation'))} | {_number(selected.get('agreement_longest'))} |"
         )
+
+
+def _fit(figures: dict[str, Any], styles: Sequence[str]) -> str:
+    """Whether the teacher is right in 0.9 or more of its answers in every style, and 30 to 50 % are Teacher sentences."""
+    right = min(figures["teacher"][f"forced.{style}"] for style in styles) >= 0.9
+    return "yes" if right and 0.3 <= figures["teacher_sentences"] <= 0.5 else "no"
 
 
 def _divergence(table: pl.DataFrame, world: str, seed: int) -> dict[str, float]:

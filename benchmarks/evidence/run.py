@@ -103,7 +103,7 @@ def run_suite(
     console.info(f"{len(todo) - len(waiting)} of {len(todo)} jobs are done; {len(waiting)} to do")
     os.environ.update(ONE_THREAD)
     running: dict[Future[None], tuple[Job, float]] = {}
-    count = start = 0.0
+    count = 0
     begun = time.monotonic()
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(processes, context, initializer=_start_worker)

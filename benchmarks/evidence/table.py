@@ -12,6 +12,7 @@ import polars as pl
 from benchmarks.evidence.cells import RESULT
 from benchmarks.evidence.hypotheses import ALPHA, HYPOTHESES, Hypothesis
 from benchmarks.evidence.places import write_json
+from benchmarks.evidence.scale import FULL
 from dasd.errors import InputError
 from dasd.results import holm
 from dasd.scores import Estimate, mean_over_questions, t_interval
@@ -27,7 +28,9 @@ COLUMNS = {
     "measure": pl.String,
     "value": pl.Float64,
 }
-Verdict = Literal["holds", "reversed", "no effect worth naming", "undecided", "exploration", "not run"]
+Verdict = Literal[
+    "holds", "reversed", "no effect worth naming", "undecided", "exploration", "unfinished", "not run"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ def gather(directory: Path) -> pl.DataFrame:
         values["cpu_seconds"] = cell["cpu_seconds"]
         for name, figures in cell["selection"].items():
             values |= {f"select.{name}.{key}": value for key, value in figures.items() if value is not None}
+        values |= {f"temperature.{name}": value for name, value in cell.get("temperatures", {}).items()}
         values |= _by_stage(path.with_name("metrics.parquet"))
         rows += [(*key, measure, float(value)) for measure, value in values.items()]
     for world, seed, figures in prepared(directory):
@@ -134,12 +138,14 @@ def held_against(table: pl.DataFrame) -> list[Tested]:
         family = [
             number
             for number, each in enumerate(found)
-            if each.hypothesis.question == question and each.hypothesis.tested and each.p_value is not None
+            if each.hypothesis.question == question and each.hypothesis.tested
         ]
-        adjusted = holm([found[number].p_value or 0.0 for number in family])
+        known = [found[number].p_value for number in family]
+        adjusted = holm([1.0 if value is None else value for value in known])
         for number, p_holm in zip(family, adjusted, strict=True):
             each = found[number]
-            found[number] = replace(each, p_holm=p_holm, verdict=_verdict(each, p_holm))
+            if each.p_value is not None:
+                found[number] = replace(each, p_holm=p_holm, verdict=_verdict(each, p_holm))
     return found
 
 
@@ -171,12 +177,14 @@ def _compared(table: pl.DataFrame, hypothesis: Hypothesis, world: str) -> Tested
         low=None if interval is None else interval.low,
         high=None if interval is None else interval.high,
         p_value=p_value,
-        verdict="undecided" if hypothesis.tested else "exploration",
+        verdict="unfinished" if hypothesis.tested else "exploration",
     )
 
 
 def _verdict(tested: Tested, p_holm: float) -> Verdict:
-    """As docs/evidence.md lays down."""
+    """As docs/evidence.md lays down; the first that fits."""
+    if tested.seeds < len(FULL.seeds):
+        return "unfinished"
     difference, size = tested.difference or 0.0, abs(tested.hypothesis.smallest)
     if p_holm < ALPHA:
         if difference * tested.hypothesis.smallest < 0:

@@ -30,7 +30,7 @@ class TorchTrainer:
 
     Master weights are float32; with ``precision: bf16`` the forward and backward pass run under autocast.
     The same rows, settings, seed, machine and number of threads give the same weights bit for bit, killed and
-    resumed or not.
+    resumed or not; on a GPU with attention ``segments``, whose way back adds up in a fixed order.
     """
 
     def __init__(self, settings: TrainerSettings) -> None:
