@@ -144,7 +144,7 @@ def test_fewer_seeds_than_planned_give_no_verdict() -> None:
         for arm, gain in (("divergence", 0.1 + 0.002 * seed), ("high", 0.0))
     ]
     tested = held_against(pl.DataFrame(rows, schema=COLUMNS, orient="row"))
-    assert {each.verdict for each in tested if each.seeds} == {"unfinished", "exploration"}
+    assert {each.verdict for each in tested if each.seeds} == {"unfinished"}
 
 
 def test_thirds_of_a_response_are_of_its_own_sentences() -> None:
