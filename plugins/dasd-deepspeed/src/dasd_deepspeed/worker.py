@@ -100,7 +100,7 @@ def _train(job: Job, files: Files, host: Host, options: DeepSpeedOptions, device
     attention = attention_of(options.attention, settings.precision, device)
     model, dtype = load_model(spec, attention, device)
     apply_liger(model, options.liger, device)
-    plain_head = try_model(model, rows, attention)
+    plain_head = try_model(model, rows, attention, settings.precision)
     engine = Engine(model, options, settings, device)
     loop = Loop(
         engine=engine,
