@@ -14,6 +14,7 @@ from benchmarks.evidence.recipes import AGAIN_SEED, draw_recipe, measure_recipe,
 from benchmarks.evidence.running import QuietConsole, forget, run_recipe
 from benchmarks.evidence.scale import Scale
 from benchmarks.evidence.worlds import World
+from dasd.errors import InputError
 from dasd.store import Run
 
 __all__ = ["prepare"]
@@ -45,9 +46,15 @@ def prepare(world: World, place: Place, scale: Scale) -> None:
         )
     forget(again)
     run = run_recipe(pool_recipe(place, scale), place.pool, world, console, until="evaluate-before")
+    teacher_sentences = run.summary("select-high").get("teacher_share")
+    if teacher_sentences is None:
+        raise InputError(
+            f"{world.name} seed {place.seed}: no response of the teacher is right; wanted one that has learned more "
+            f"(teacher_share {scale.teacher_share:g} of the world's solved questions)"
+        )
     figures: dict[str, Any] = {
         "pool": _pool_figures(run, world, scale),
-        "teacher_sentences": run.summary("select-high")["teacher_share"],
+        "teacher_sentences": teacher_sentences,
     }
     for role in ("teacher", "student"):
         folder = place.root / f"measure-{role}"

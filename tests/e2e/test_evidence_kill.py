@@ -24,7 +24,7 @@ from benchmarks.evidence.scale import QUICK
 from dasd.progress import Console
 
 TINY = replace(
-    QUICK, worlds=("modes",), arms=("high-unfiltered",), teacher_share=0.12, questions=24, candidates=2, asked=8, attempts=1,
+    QUICK, worlds=("modes",), arms=("high-unfiltered",), teacher_share=0.35, questions=24, candidates=2, asked=8, attempts=1,
     heldout=8, forced=2, steps={"1x": 600},
 )
 if __name__ == "__main__":
