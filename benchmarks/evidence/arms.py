@@ -95,35 +95,9 @@ ARMS: tuple[Arm, ...] = (
     ),
     _selection("grape", "most likely under the student", "rival", selector="grape"),
     _selection("naturalness", "local naturalness under the student", "rival", selector="naturalness"),
-    # Beyond the report: what the student lacks with the teacher's mixture kept, and weights by the teacher's probability.
+    # Beyond the report: what the student lacks with the teacher's mixture kept, and temperatures by a probe.
     _selection(
         "coverage", "most Teacher sentences that keep the teacher's mixture", "beyond", selector="coverage"
-    ),
-    Arm(
-        "weighted",
-        "all right candidates, weighted by the root of the teacher's probability of the response",
-        "beyond",
-        _HIGH,
-        ("3x",),
-        select={"selector": "random", "weighting": "teacher", "weight_power": 0.5},
-        per_question=4,
-    ),
-    Arm(
-        "weighted-full",
-        "all right candidates, weighted by the teacher's probability of the response",
-        "beyond",
-        _HIGH,
-        ("3x",),
-        select={"selector": "random", "weighting": "teacher", "weight_power": 1.0},
-        per_question=4,
-    ),
-    Arm(
-        "unweighted",
-        "all right candidates, weighted alike (control of `weighted`)",
-        "beyond",
-        _HIGH,
-        ("3x",),
-        per_question=4,
     ),
     Arm(
         "probed",

@@ -9,9 +9,7 @@ __all__ = ["ALPHA", "HYPOTHESES", "Hypothesis", "Question"]
 
 ALPHA = 0.05
 _BOTH = ("modes", "usefulness")
-Question = Literal[
-    "temperature", "selection", "mixed-policy", "answer filter", "coverage", "weighting", "probe"
-]
+Question = Literal["temperature", "selection", "mixed-policy", "answer filter", "coverage", "probe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,15 +203,6 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
         "coverage",
         "divergence",
         -0.5,
-    ),
-    Hypothesis(
-        "H20",
-        "Weights by the teacher's probability are more accurate than equal weights",
-        "weighting",
-        "accuracy",
-        "weighted",
-        "unweighted",
-        0.01,
     ),
     Hypothesis(
         "H21",

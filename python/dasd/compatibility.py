@@ -101,19 +101,13 @@ def _continues(registry: Registry, settings: RecipeSettings) -> None:
 def logprobs_reader(registry: Registry, settings: RecipeSettings) -> tuple[str, str] | None:
     """What reads the teacher's raw log-probabilities, and what to take instead, in words; None: nothing does."""
     selector = registry.component("selector", settings.select.selector)
-    weighs = settings.select.weighting == "teacher"
-    if selector.needs_logprobs:
-        able = ", ".join(c.name for c in registry.components("selector") if not c.needs_logprobs)
-        return (
-            f"select.selector: {selector.name!r} compares both models' raw log-probabilities",
-            f"use one of {able}" + (", and select.weighting: none" if weighs else ""),
-        )
-    if weighs:
-        return (
-            "select.weighting: 'teacher' weighs responses by the teacher's raw log-probabilities",
-            "use select.weighting: none",
-        )
-    return None
+    if not selector.needs_logprobs:
+        return None
+    able = ", ".join(c.name for c in registry.components("selector") if not c.needs_logprobs)
+    return (
+        f"select.selector: {selector.name!r} compares both models' raw log-probabilities",
+        f"use one of {able}",
+    )
 
 
 def _logprobs(registry: Registry, settings: RecipeSettings) -> None:
@@ -126,7 +120,7 @@ def _logprobs(registry: Registry, settings: RecipeSettings) -> None:
 
 
 def check_logprobs(registry: Registry, settings: RecipeSettings, info: ModelInfo) -> None:
-    """RecipeError where the teacher that was opened gives other log-probabilities than selection or weighting reads.
+    """RecipeError where the teacher that was opened gives other log-probabilities than the selector compares.
 
     A server's are known once it is asked. Those after the temperature are raw ones at temperature 1 and ``top_p`` 1.
     """

@@ -181,18 +181,6 @@ class SelectSettings(Section):
     beta: float = Field(0.1, ge=0, lt=1, description="Teacher sentence: p_teacher - p_student > beta.")
     per_question: int = Field(1, ge=1, description="Responses kept a question.")
     options: dict[str, JsonValue] = Field(default_factory=dict, description="The selector's own options.")
-    weighting: Literal["none", "teacher"] = Field(
-        "none",
-        description="Weight of a response in the loss: `none`, 1; `teacher`, by the teacher's probability of the "
-        "whole response among the question's trained responses (mean 1). Needs `per_question` above 1.",
-    )
-    weight_power: float = Field(
-        0.1,
-        ge=0,
-        le=1,
-        description="Power of that probability. 1: the probability itself, of which one response takes nearly all; "
-        "0: equal weights.",
-    )
 
 
 class TrainerSettings(Section):

@@ -236,7 +236,7 @@ def check_environment(settings: RecipeSettings) -> list[Finding]:
 
 
 def check_logprobs(settings: RecipeSettings, registry: Registry) -> list[Finding]:
-    """A teacher told to give no raw log-probabilities, beside a selector or a weighting that reads them.
+    """A teacher told to give no raw log-probabilities, beside a selector that compares them.
 
     Whether a backend gives them at all is asked with the recipe (``dasd.compatibility``); here it is the option
     ``logprobs`` that backends of servers have.

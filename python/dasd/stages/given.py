@@ -2,7 +2,7 @@
 
 Files are read twice. The first time every row is checked and the good ones are put in the order of the
 questions; the second time they are written unit by unit, and those without log-probabilities are scored by the
-teacher where selection or weighting reads them.
+teacher where the selector compares them.
 """
 
 from __future__ import annotations

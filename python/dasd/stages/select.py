@@ -64,8 +64,7 @@ class SelectStage:
         """Section ``select``, its selector's owner and the seed; verifiers, as answers are counted."""
         section = self.recipe.settings.select
         return {
-            # How the selected weigh in a loss is the trainings' part.
-            "select": section.model_dump(mode="json", exclude={"weighting", "weight_power"}),
+            "select": section.model_dump(mode="json"),
             "versions": self.registry.versions("selector", section.selector),
             "verifiers": fingerprints.verifier_versions(self.registry),
             "seed": self.recipe.settings.seed,

@@ -20,12 +20,6 @@ from dasd.settings import MixedPolicyStage, OffPolicyStage
 from dasd.stages import fingerprints
 from dasd.stages.base import StageContext
 from dasd.stages.training_rows import RowMaker
-from dasd.stages.weighting import (
-    effective_share,
-    response_weights,
-    selected_logprobs,
-    weighting_warning,
-)
 from dasd.stages.work import count_rows, finish_rows, kept_ids, messages_by_question, only, units
 from dasd.trainers.preflight import Preflight, preflight
 from dasd.trainers.start import StartModel, start_model
@@ -66,7 +60,7 @@ class TrainStage:
         return tuple(name for name in named if name is not None)
 
     def settings(self) -> Mapping[str, JsonValue]:
-        """Section ``trainer`` for this stage, the student, the teacher's template, the seed, how responses weigh."""
+        """Section ``trainer`` for this stage, the student, the teacher's template, the seed."""
         settings = self.recipe.settings
         found: dict[str, JsonValue] = {
             "trainer": fingerprints.trainer_settings(settings.trainer_for(self.stage), self.registry),
@@ -75,8 +69,6 @@ class TrainStage:
         }
         if isinstance(self.stage, MixedPolicyStage):
             found |= {"balance": self.stage.balance, "train_prefix": self.stage.train_prefix}
-        if settings.select.weighting == "teacher":
-            found["weight_power"] = settings.select.weight_power
         return found
 
     def run(self, context: StageContext) -> None:
@@ -111,35 +103,15 @@ class TrainStage:
         """Append the TRAIN rows; returns how many of them are mixed-policy ones."""
         messages = messages_by_question(context.inputs.frame("questions", "questions"))
         train_prefix = not isinstance(self.stage, MixedPolicyStage) or self.stage.train_prefix
+        maker = RowMaker(self.recipe, messages, self.stage.name, train_prefix)
         wanted = kept_ids(context.inputs.frame(self.select, "verdicts"))
         mixed: frozenset[str] = frozenset()
         if self.mix is not None and isinstance(self.stage, MixedPolicyStage):
             mixed = kept_ids(context.inputs.frame(self.mix, "verdicts"))
-            wanted = balance_ids(wanted, round(self.stage.balance * len(mixed)), self.recipe.settings.seed)
-        weights = self._weights(context, wanted)
-        maker = RowMaker(self.recipe, messages, self.stage.name, train_prefix, weights)
-        if self.mix is not None:
             self._append(context, maker, self.mix, mixed)
+            wanted = balance_ids(wanted, round(self.stage.balance * len(mixed)), self.recipe.settings.seed)
         self._append(context, maker, self.samples, wanted)
         return len(mixed)
-
-    def _weights(self, context: StageContext, wanted: frozenset[str]) -> Mapping[str, float]:
-        """Weights of the off-policy responses; a mixed one isn't a draw of the teacher's, and weighs 1."""
-        select = self.recipe.settings.select
-        if select.weighting == "none" or not wanted:
-            return {}
-        responses = selected_logprobs(context.inputs.frame(self.samples, "samples"), wanted, self.name)
-        weights = response_weights(responses, select.weight_power)
-        effective = effective_share(responses, weights)
-        context.writer.summarise({"effective_responses": effective})
-        if effective is not None:
-            context.console.info(
-                f"{self.name}: weights leave {effective:.0%} of a question's responses in effect"
-            )
-        warning = weighting_warning(effective, select.per_question, select.weight_power)
-        if warning is not None and self.mix is None:
-            context.console.warn(f"{self.name}: {warning}")
-        return weights
 
     def _append(self, context: StageContext, maker: RowMaker, stage: str, wanted: frozenset[str]) -> None:
         samples = context.inputs.frame(stage, "samples")

@@ -19,12 +19,7 @@ class RowMaker:
     """Renders responses with the student's chat template, as the student is prompted when it answers."""
 
     def __init__(
-        self,
-        recipe: Recipe,
-        messages: Mapping[str, Sequence[Message]],
-        stage: str,
-        train_prefix: bool = True,
-        weights: Mapping[str, float] | None = None,
+        self, recipe: Recipe, messages: Mapping[str, Sequence[Message]], stage: str, train_prefix: bool = True
     ) -> None:
         self._chat = ChatTokenizer.load(recipe.settings.student)
         self._student_opens = opens_thinking(self._chat)
@@ -32,14 +27,13 @@ class RowMaker:
         self._messages = messages
         self._stage = stage
         self._train_prefix = train_prefix
-        self._weights = weights or {}
         self._prompts: dict[str, list[int]] = {}
 
     def rows(self, samples: pl.DataFrame) -> pl.DataFrame:
         """TRAIN rows for SAMPLES rows, in order.
 
         Without ``train_prefix`` the tokens that lie in the first ``prefix_end`` bytes, which the student
-        itself wrote, are masked like the prompt. A sample that ``weights`` doesn't name weighs 1.
+        itself wrote, are masked like the prompt.
         """
         made = [
             self._row(*row)
@@ -60,7 +54,7 @@ class RowMaker:
         # The end token covers no bytes, so it may end where the prefix does; it is the teacher's all the same.
         masked = min(masked, len(response) - ended)
         mask = [len(prompt) + masked, len(response) - masked]
-        return sample_id, prompt + response, mask, self._weights.get(sample_id, 1.0), self._stage
+        return sample_id, prompt + response, mask, 1.0, self._stage
 
     def _prompt(self, question: str) -> list[int]:
         if question not in self._prompts:
