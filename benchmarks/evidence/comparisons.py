@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from benchmarks.evidence.table import paired
+from benchmarks.evidence.table import mean_and_error, paired
 from dasd.scores import Estimate, mean_over_questions, t_interval
 
 __all__ = ["against", "in_sequence", "probed"]
@@ -58,11 +58,7 @@ def in_sequence(table: pl.DataFrame, world: str, budget: str) -> Iterator[str]:
     for stage, words in STAGES.items():
         values = [rows.filter(pl.col("measure") == f"stage.{stage}.{name}")["value"] for name in names]
         if all(len(each) for each in values):
-            shown = []
-            for each in values:
-                mean, error = mean_over_questions(each)
-                shown.append(f"{mean:.3f}" if error is None else f"{mean:.3f} ± {error:.3f}")
-            yield f"| {words} | " + " | ".join(shown) + " |"
+            yield f"| {words} | " + " | ".join(map(mean_and_error, values)) + " |"
 
 
 def _difference(pairs: list[tuple[float, float]]) -> tuple[str, float | None, float | None]:

@@ -13,10 +13,9 @@ from benchmarks.evidence.comparisons import against, in_sequence, probed
 from benchmarks.evidence.provenance import DRAWN, provenance_figure, provenance_table
 from benchmarks.evidence.results import Found, keep, load
 from benchmarks.evidence.scale import FULL, Scale
-from benchmarks.evidence.table import Tested, held_against
+from benchmarks.evidence.table import Tested, held_against, mean_and_error
 from benchmarks.evidence.worlds import WORLDS
 from dasd.errors import InputError
-from dasd.scores import mean_over_questions
 from dasd.store.files import write_whole
 
 __all__ = ["marks", "write_page"]
@@ -185,18 +184,10 @@ def _table(rows: pl.DataFrame) -> Iterator[str]:
         cell = rows.filter((pl.col("arm") == arm) & (pl.col("budget") == budget))
         if not cell.height:
             continue
-        values = [_mean(cell, measure) for measure in _MEASURES]
+        values = [mean_and_error(cell.filter(pl.col("measure") == measure)["value"]) for measure in _MEASURES]
         tokens = cell.filter(pl.col("measure") == "tokens")["value"].mean()
         shown = f"{tokens / 1000:.0f}" if isinstance(tokens, float) else ""
         yield f"| {arm} | {budget} | {cell['seed'].n_unique()} | {shown} | " + " | ".join(values) + " |"
-
-
-def _mean(cell: pl.DataFrame, measure: str) -> str:
-    values = cell.filter(pl.col("measure") == measure)["value"]
-    if not len(values):
-        return ""
-    value, error = mean_over_questions(values)
-    return f"{value:.3f}" if error is None else f"{value:.3f} ± {error:.3f}"
 
 
 def _number(value: float | None, form: str = ".3f") -> str:

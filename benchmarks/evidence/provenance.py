@@ -9,6 +9,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from benchmarks.evidence.answers import KINDS, PARTS
+from benchmarks.evidence.table import mean_and_error
 from dasd.report.drawing import KIND_COLOURS, axes_row
 from dasd.results.figures import write_figure
 from dasd.scores import mean_over_questions
@@ -28,10 +29,7 @@ def provenance_table(rows: pl.DataFrame, arms: Sequence[str], budget: str) -> It
             values = [_values(rows, arm, budget, f"answers.{answers}.{kind}") for kind in KINDS]
             if not all(len(each) for each in values):
                 continue
-            shown = []
-            for each in values:
-                mean, error = mean_over_questions(each)
-                shown.append(f"{mean:.2f}" if error is None else f"{mean:.2f} ± {error:.2f}")
+            shown = [mean_and_error(each, 2) for each in values]
             yield f"| {arm} | {answers} | " + " | ".join(shown) + " |"
 
 

@@ -18,7 +18,17 @@ from dasd.results import holm
 from dasd.scores import Estimate, mean_over_questions, t_interval
 from dasd.scores.student_t import t_two_sided
 
-__all__ = ["COLUMNS", "Tested", "gather", "held_against", "machines", "paired", "prepared", "write_table"]
+__all__ = [
+    "COLUMNS",
+    "Tested",
+    "gather",
+    "held_against",
+    "machines",
+    "mean_and_error",
+    "paired",
+    "prepared",
+    "write_table",
+]
 
 COLUMNS = {
     "world": pl.String,
@@ -119,6 +129,14 @@ def paired(
     )
     both = one.join(two, on="seed").sort("seed")
     return [(a, b) for _, a, b in both.iter_rows()]
+
+
+def mean_and_error(values: pl.Series, places: int = 3) -> str:
+    """Mean over seeds ± its standard error, in words; empty where there are no values."""
+    if not len(values):
+        return ""
+    value, error = mean_over_questions(values)
+    return f"{value:.{places}f}" if error is None else f"{value:.{places}f} ± {error:.{places}f}"
 
 
 def held_against(table: pl.DataFrame) -> list[Tested]:

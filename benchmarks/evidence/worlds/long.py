@@ -16,6 +16,7 @@ import re
 from dataclasses import replace
 
 from benchmarks.evidence.worlds.base import Author, Shape, World, habits_of, pick
+from benchmarks.evidence.worlds.modes import STUDENT_HABITS
 from dasd.miniature import world as miniature
 from dasd.miniature.world import Habits, Question
 
@@ -26,14 +27,6 @@ SWITCH = 0.2
 """Chance that a row is written in another style than the response began with."""
 
 _TEACHER = replace(miniature.TEACHER_HABITS, styles=dict.fromkeys(miniature.STYLES, 0.25))
-_STUDENT = Habits(
-    styles={"running": 0.5, "words": 0.5},
-    openers={"Begin at {first}. ": 0.45, "Let me see. ": 0.35, "First comes {first}. ": 0.2},
-    connectors={"So": 0.5, "Then": 0.35, "Next": 0.15},
-    remarks={"Good. ": 0.7, "Fine so far. ": 0.3},
-    closers={"That makes {answer}. ": 0.5, "We end at {answer}. ": 0.3, "All done with {answer}. ": 0.2},
-    remark_probability=0.15,
-)
 
 
 def _row(rng: random.Random, total: int) -> list[int]:
@@ -77,7 +70,7 @@ def _labelled(habits: Habits, name: str) -> Habits:
 
 
 def _solve(question: Question, author: Author, rng: random.Random) -> str:
-    habits = habits_of(author, _TEACHER, _STUDENT)
+    habits = habits_of(author, _TEACHER, STUDENT_HABITS)
     main = pick(habits.styles, rng)
     rows = _rows(question)
     parts = [pick(habits.openers, rng).format(first=question.question[2])]
@@ -93,8 +86,8 @@ def _solve(question: Question, author: Author, rng: random.Random) -> str:
 
 def _prefix(question: Question, style: str, rng: random.Random) -> str:
     """Up to the first operator; the rows after the first may leave the style, as the teacher's do."""
-    opener = pick(_STUDENT.openers, rng).format(first=question.question[2])
-    begun = miniature.style_prefix(_rows(question)[0], style, rng, _labelled(_STUDENT, ROWS[0]))
+    opener = pick(STUDENT_HABITS.openers, rng).format(first=question.question[2])
+    begun = miniature.style_prefix(_rows(question)[0], style, rng, _labelled(STUDENT_HABITS, ROWS[0]))
     return f"<think>{opener}{begun.removeprefix('<think>')}"
 
 

@@ -7,9 +7,9 @@ import random
 from benchmarks.evidence.worlds.base import Author, Shape, World, habits_of
 from dasd.miniature import world as miniature
 
-__all__ = ["MODES"]
+__all__ = ["MODES", "STUDENT_HABITS"]
 
-_STUDENT = miniature.Habits(
+STUDENT_HABITS = miniature.Habits(
     styles={"running": 0.5, "words": 0.5},
     openers={"Begin at {first}. ": 0.45, "Let me see. ": 0.35, "First comes {first}. ": 0.2},
     connectors={"So": 0.5, "Then": 0.35, "Next": 0.15},
@@ -21,13 +21,13 @@ _STUDENT = miniature.Habits(
 
 
 def _solve(question: miniature.Question, author: Author, rng: random.Random) -> str:
-    habits = habits_of(author, miniature.TEACHER_HABITS, _STUDENT)
+    habits = habits_of(author, miniature.TEACHER_HABITS, STUDENT_HABITS)
     return miniature.solve(question, miniature.draw_style(rng, habits), rng, habits)
 
 
 def _prefix(question: miniature.Question, style: str, rng: random.Random) -> str:
     # Phrases that both models know, so that what is forced is the style alone.
-    return miniature.style_prefix(question, style, rng, _STUDENT)
+    return miniature.style_prefix(question, style, rng, STUDENT_HABITS)
 
 
 MODES = World(
