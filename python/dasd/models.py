@@ -14,7 +14,7 @@ from dasd.checksums import checksum, file_checksum
 from dasd.errors import InputError
 from dasd.settings import ModelSettings
 
-__all__ = ["check_model", "context_length", "model_fingerprint", "resolve_model"]
+__all__ = ["check_model", "context_length", "model_fingerprint", "model_identity", "resolve_model"]
 
 _BUNDLED = {"dasd:mini-teacher": "teacher", "dasd:mini-student": "student"}
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
@@ -101,6 +101,15 @@ def model_fingerprint(settings: ModelSettings) -> dict[str, JsonValue]:
     if not path.is_dir():
         return {"name": settings.model, "revision": settings.revision}
     return {"content": _directory_digest(path)}
+
+
+def model_identity(settings: ModelSettings) -> str:
+    """The model's part of a response's identity: the same wherever it lies, so that the same draws are made.
+
+    A directory's content hash; of any other model, the bundled ones too, its name.
+    """
+    path = Path(settings.model).expanduser()
+    return f"content {_directory_digest(path)}" if path.is_dir() else settings.model
 
 
 def context_length(config: Any) -> int:

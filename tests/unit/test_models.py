@@ -12,7 +12,7 @@ from tests.tiny_models import byte_level, save_llama
 from transformers import GPT2Config, LlamaConfig, MambaConfig
 
 from dasd.errors import InputError
-from dasd.models import check_model, context_length, model_fingerprint, resolve_model
+from dasd.models import check_model, context_length, model_fingerprint, model_identity, resolve_model
 from dasd.settings import ModelSettings
 
 
@@ -111,6 +111,16 @@ def test_fingerprint_changes_with_any_byte(directory: Path, name: str) -> None:
 def test_fingerprint_of_a_named_model() -> None:
     settings = ModelSettings(model="owner/name", revision="abc")
     assert model_fingerprint(settings) == {"name": "owner/name", "revision": "abc"}
+
+
+def test_identity_is_a_directorys_content_or_a_name(directory: Path, tmp_path: Path) -> None:
+    first = model_identity(of(directory))
+    directory.rename(tmp_path / "elsewhere")
+    assert model_identity(of(tmp_path / "elsewhere")) == first
+    (tmp_path / "elsewhere" / "config.json").write_text("{}")
+    assert model_identity(of(tmp_path / "elsewhere")) != first
+    for name in ("owner/name", "dasd:mini-teacher"):
+        assert model_identity(of(name)) == name
 
 
 def test_context_length() -> None:

@@ -282,7 +282,7 @@ def test_tokens_tile_the_text_with_and_without_the_end_token(kind: str) -> None:
         orient="row",
     )
     defaults = {"temperature": 0.6, "top_p": 1.0, "model": "m"}
-    reader = GivenReader(questions, "system", tokenizer, "sample-low", defaults)
+    reader = GivenReader(questions, "system", tokenizer, "sample-low", defaults, "m")
     text = "naïve café, 中文。"
     for ended in (True, False):
         ids, ends = tokenizer.encode_response(text, ended)

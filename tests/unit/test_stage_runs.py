@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from math import ceil
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.stage_run import RECIPE, ListConsole, ScriptedModel, run_recipe
 
 from dasd.chat import ChatTokenizer
 from dasd.errors import BackendError
+from dasd.models import resolve_model
 from dasd.settings import ModelSettings
 from dasd.store import Run
 from dasd.training.rows import expand_runs
@@ -56,6 +58,19 @@ def test_an_interrupted_run_ends_with_the_same_rows(
     again = run_recipe(tmp_path)
     for frame in FRAMES:
         assert again.frame(frame).collect().equals(run.frame(frame).collect()), frame
+
+
+def test_models_in_another_place_draw_the_same(tmp_path: Path) -> None:
+    drawn = []
+    for place in ("here", "there"):
+        models = {}
+        for role in ("teacher", "student"):
+            models[role] = {"model": str(tmp_path / place / role), "backend": "scripted"}
+            shutil.copytree(resolve_model(f"dasd:mini-{role}"), models[role]["model"])
+        run = run_recipe(tmp_path / f"run-{place}", "mix-mixed", select={"selector": "random"}, **models)
+        drawn.append(run.frame("samples").select("sample_id", "seed", "text", "stage").collect())
+    assert drawn[0].equals(drawn[1])
+    assert set(drawn[0]["stage"]) >= {"sample-low", "sample-high", "mix-mixed-student", "mix-mixed"}
 
 
 def test_only_what_is_left_is_judged_scored_and_selected(run: Run) -> None:

@@ -1,12 +1,13 @@
-"""The student after a training: which model to open, and what to call it in rows."""
+"""The student after a training: which model to open, and what to call it in rows and identities."""
 
 from __future__ import annotations
 
+from dasd.models import model_identity
 from dasd.recipe import Recipe
 from dasd.settings import ModelSettings
 from dasd.stages.base import StageContext
 
-__all__ = ["student_after", "student_name"]
+__all__ = ["student_after", "student_identity", "student_name"]
 
 
 def student_after(context: StageContext, train: str | None) -> ModelSettings:
@@ -18,6 +19,14 @@ def student_after(context: StageContext, train: str | None) -> ModelSettings:
 
 
 def student_name(recipe: Recipe, train: str | None) -> str:
-    """The same in every run directory, unlike the checkpoint's path."""
-    student = recipe.settings.student.model
+    """For rows: the same in every run directory, unlike the checkpoint's path."""
+    return _after(recipe.settings.student.model, train)
+
+
+def student_identity(recipe: Recipe, train: str | None) -> str:
+    """For identities of responses: the same wherever the student lies, too."""
+    return _after(model_identity(recipe.settings.student), train)
+
+
+def _after(student: str, train: str | None) -> str:
     return student if train is None else f"{student} after {train}"

@@ -32,12 +32,8 @@ Settings = dict[str, JsonValue]
 
 
 def model_settings(settings: ModelSettings) -> Settings:
-    """A model alone (its tokenizer, chat template and weights), whatever runs it."""
-    return {
-        "reference": settings.model,
-        "content": model_fingerprint(settings),
-        **_template_options(settings),
-    }
+    """A model alone (its tokenizer, chat template and weights), whatever runs it and wherever it lies."""
+    return {"model": model_fingerprint(settings), **_template_options(settings)}
 
 
 def engine_settings(settings: ModelSettings, registry: Registry) -> Settings:

@@ -18,6 +18,7 @@ from pydantic import JsonValue
 from dasd.chat import ChatTokenizer
 from dasd.compatibility import logprobs_reader
 from dasd.errors import InputError
+from dasd.models import model_identity
 from dasd.recipe import Recipe
 from dasd.records import Message, RowsSetAside, ScoringSpec
 from dasd.registry import Registry
@@ -104,6 +105,7 @@ class GivenSamplesStage:
                 "top_p": settings.sampling.top_p,
                 "model": settings.teacher.model,
             },
+            model_identity(settings.teacher),
         )
         files = [ValueFile(Path(path), "response") for path in self.stage.samples]
         places, set_aside = _check(files, reader, questions.get_column("question_id").to_list())

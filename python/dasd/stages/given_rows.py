@@ -72,13 +72,16 @@ class GivenReader:
         chat: ChatTokenizer,
         stage: str,
         defaults: Mapping[str, object],
+        teacher: str,
     ) -> None:
         """``questions``: QUESTIONS of both splits, with the recipe's ``system_prompt``; ``chat``: the
-        teacher's tokenizer; ``defaults``: temperature, top_p and model."""
+        teacher's tokenizer; ``defaults``: temperature, top_p and model; ``teacher``: the default model's
+        part of a response's identity."""
         self._system_prompt = system_prompt
         self._chat = chat
         self._stage = stage
         self._defaults = defaults
+        self._teacher = teacher
         self._split: dict[str, str] = {}
         self._by_content: dict[str, str] = {}
         for identifier, cell, split in questions.select("question_id", "messages", "split").iter_rows():
@@ -113,8 +116,9 @@ class GivenReader:
         number = candidate if row.candidate is None else row.candidate
         token_ids, token_ends = self._tokens(row)
         _check_logprobs(row)
+        model = self._teacher if row.model == self._defaults["model"] else row.model
         return {
-            "sample_id": sample_id(question, row.model, row.temperature, number, row.seed)
+            "sample_id": sample_id(question, model, row.temperature, number, row.seed)
             if row.sample_id in (None, "")
             else str(row.sample_id),
             "question_id": question,

@@ -16,6 +16,7 @@ import polars as pl
 from pydantic import JsonValue
 
 from dasd.chat import ChatTokenizer
+from dasd.models import model_identity
 from dasd.recipe import Recipe
 from dasd.records import ContinueRequest, SamplingSpec
 from dasd.registry import Registry
@@ -24,7 +25,7 @@ from dasd.seeds import seed_of, uniform
 from dasd.settings import MixedPolicyStage
 from dasd.stages import fingerprints
 from dasd.stages.base import StageContext
-from dasd.stages.checkpoints import student_after, student_name
+from dasd.stages.checkpoints import student_after, student_identity, student_name
 from dasd.stages.cuts import cut_end
 from dasd.stages.requests import sample_id, sample_requests
 from dasd.stages.responses import Judge, reasons
@@ -133,7 +134,14 @@ class MixStage:
         model = student_after(context, self.previous)
         named = student_name(self.recipe, self.previous)
         caps = [max(1, ceil(self.stage.cap * tokens)) for tokens in asked.get_column("tokens")]
-        requests = sample_requests(asked, named, self.stage.temperature, 1, settings.seed, caps)
+        requests = sample_requests(
+            asked,
+            student_identity(self.recipe, self.previous),
+            self.stage.temperature,
+            1,
+            settings.seed,
+            caps,
+        )
         sampling = settings.sampling
         spec = SamplingSpec(self._student_stage, self.stage.temperature, sampling.top_p, sampling.max_tokens)
         generate(
@@ -161,12 +169,14 @@ class MixStage:
         messages = messages_by_question(context.inputs.frame("questions", "questions"))
         student_opens = opens_thinking(ChatTokenizer.load(settings.student))
         teacher_opens = teacher_opens_thinking(settings.teacher)
+        teacher = model_identity(settings.teacher)
         requests = []
         for answer, question, text, token_ends in drifted.iter_rows():
             draw = uniform("cut", settings.seed, answer)
             end = cut_end(text, token_ends, self.stage.cut_from, draw)
-            named = f"{settings.teacher.model} after {answer}"
-            identity = sample_id(question, named, self.stage.temperature, 0, settings.seed)
+            identity = sample_id(
+                question, f"{teacher} after {answer}", self.stage.temperature, 0, settings.seed
+            )
             requests.append(
                 ContinueRequest(
                     sample_id=identity,

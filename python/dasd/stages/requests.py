@@ -14,7 +14,10 @@ __all__ = ["sample_id", "sample_requests"]
 
 
 def sample_id(question_id: str, model: str, temperature: float, candidate: int, seed: int) -> str:
-    """Identity of a response, 16 bytes of blake2b in hexadecimal: the same in every run of a recipe."""
+    """Identity of a response, 16 bytes of blake2b in hexadecimal: the same in every run of a recipe.
+
+    ``model``: as of ``model_identity``, so that it doesn't depend on where a model lies.
+    """
     return digest(question_id, model, float(temperature), candidate, seed)
 
 
@@ -28,8 +31,7 @@ def sample_requests(
 ) -> list[SampleRequest]:
     """One request a question and candidate, question by question in the order of ``questions``.
 
-    ``model`` names the model in the identities: a name that is the same in every run, not a checkpoint's
-    path. ``max_tokens``: a cap a question, in order.
+    ``model`` names the model in the identities, see ``sample_id``. ``max_tokens``: a cap a question, in order.
     """
     requests = []
     for row, (question, cell) in enumerate(questions.select("question_id", "messages").iter_rows()):

@@ -9,6 +9,7 @@ import polars as pl
 from pydantic import JsonValue
 
 from dasd.compatibility import check_logprobs
+from dasd.models import model_identity
 from dasd.recipe import Recipe
 from dasd.records import SamplingSpec
 from dasd.registry import Registry
@@ -58,7 +59,7 @@ class SampleStage:
             context.inputs.frame("questions", "questions"), self.split, self.limit, settings.seed
         )
         requests = sample_requests(
-            questions, settings.teacher.model, self.temperature, self.candidates, settings.seed
+            questions, model_identity(settings.teacher), self.temperature, self.candidates, settings.seed
         )
         spec = SamplingSpec(self.name, self.temperature, self.top_p, settings.sampling.max_tokens)
 
