@@ -61,16 +61,20 @@ def test_an_interrupted_run_ends_with_the_same_rows(
 
 
 def test_models_in_another_place_draw_the_same(tmp_path: Path) -> None:
-    drawn = []
+    drawn, recipes = [], []
     for place in ("here", "there"):
-        models = {}
+        models: dict[str, dict[str, str]] = {}
         for role in ("teacher", "student"):
             models[role] = {"model": str(tmp_path / place / role), "backend": "scripted"}
             shutil.copytree(resolve_model(f"dasd:mini-{role}"), models[role]["model"])
-        run = run_recipe(tmp_path / f"run-{place}", "mix-mixed", select={"selector": "random"}, **models)
+        recipes.append({"select": {"selector": "random"}, **models})
+        run = run_recipe(tmp_path / f"run-{place}", "mix-mixed", **recipes[-1])
         drawn.append(run.frame("samples").select("sample_id", "seed", "text", "stage").collect())
     assert drawn[0].equals(drawn[1])
     assert set(drawn[0]["stage"]) >= {"sample-low", "sample-high", "mix-mixed-student", "mix-mixed"}
+    ScriptedModel.calls = 0
+    run_recipe(tmp_path / "run-here", "mix-mixed", **recipes[1])
+    assert ScriptedModel.calls == 0, "a run whose models moved makes no stage again"
 
 
 def test_only_what_is_left_is_judged_scored_and_selected(run: Run) -> None:
