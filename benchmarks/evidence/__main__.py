@@ -57,7 +57,7 @@ def main() -> int:
             todo = jobs(directory, scale, options.world, options.arm, options.seed)
             run_suite(todo, scale, options.processes, console, keep=options.keep)
         elif options.command == "table":
-            from benchmarks.evidence.table import write_table
+            from benchmarks.evidence.results import write_table
 
             console.info(write_table(directory))
         else:

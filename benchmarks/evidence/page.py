@@ -13,7 +13,7 @@ from benchmarks.evidence.comparisons import against, in_sequence, probed
 from benchmarks.evidence.provenance import DRAWN, provenance_figure, provenance_table
 from benchmarks.evidence.results import Found, keep, load
 from benchmarks.evidence.scale import FULL, Scale
-from benchmarks.evidence.table import Tested, held_against, mean_and_error
+from benchmarks.evidence.verdicts import Tested, held_against, mean_and_error
 from benchmarks.evidence.worlds import WORLDS
 from dasd.errors import InputError
 from dasd.store.files import write_whole
@@ -45,8 +45,8 @@ def marks(scale: Scale) -> tuple[str, str]:
 def write_page(directory: Path, docs: Path, scale: Scale = FULL) -> str:
     """Replace the results of ``scale`` in ``docs/evidence.md``; returns what to tell.
 
-    The figures of a scale that doesn't run on a CPU are also written to ``docs/evidence/SCALE.json``, and come from
-    there when ``directory`` holds none.
+    The figures are also kept as ``docs/evidence/SCALE.parquet`` and ``.json``, and come from there when ``directory``
+    holds none.
     """
     from benchmarks.evidence.figures import curves, points
 
@@ -55,13 +55,11 @@ def write_page(directory: Path, docs: Path, scale: Scale = FULL) -> str:
     begin, end = marks(scale)
     if text.count(begin) != 1 or text.count(end) != 1:
         raise InputError(f"{page}: wanted the marks {begin} and {end}, once each")
-    kept = docs / "evidence" / f"{scale.name}.json"
+    kept = docs / "evidence" / scale.name
     found = load(directory, kept)
     table = found.table
-    heading = ""
-    if scale.device != FULL.device:
-        keep(found, kept)
-        heading = f", scale {scale.name}"
+    keep(found, kept)
+    heading = "" if scale.device == FULL.device else f", scale {scale.name}"
     tested = held_against(table)
     if heading:
         tested = [each for each in tested if each.seeds]

@@ -9,7 +9,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from benchmarks.evidence.answers import KINDS, PARTS
-from benchmarks.evidence.table import mean_and_error
+from benchmarks.evidence.verdicts import mean_and_error
 from dasd.report.drawing import KIND_COLOURS, axes_row
 from dasd.results.figures import write_figure
 from dasd.scores import mean_over_questions

@@ -1,12 +1,14 @@
-"""What the page is made of: the figures of a suite's directory, or the file of them that is kept beside the page.
+"""All finished cells as one long table: read from a suite's directory, or from the files kept beside the page.
 
-A scale that needs a GPU keeps its figures in the repository: who has none can read them and build the page.
+The figures that the page shows are kept in the repository, so that whoever has neither hours nor a GPU can read them
+and build the page.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,56 +16,132 @@ import polars as pl
 
 from benchmarks.evidence.cells import RESULT
 from benchmarks.evidence.places import write_json
-from benchmarks.evidence.table import COLUMNS, gather, machines, prepared
+from benchmarks.evidence.verdicts import held_against
 from dasd.errors import InputError
 
-__all__ = ["Found", "keep", "load"]
+__all__ = ["COLUMNS", "Found", "gather", "keep", "load", "write_table"]
 
-_CELL = ("world", "seed", "arm", "budget")
-_DIGITS = 6
+COLUMNS = {
+    "world": pl.String,
+    "seed": pl.Int64,
+    "arm": pl.String,
+    "budget": pl.String,
+    "measure": pl.String,
+    "value": pl.Float64,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """``table``: as of ``gather``; ``prepared``: world, seed and the figures of its models and pool."""
+    """``table``: columns COLUMNS, a row a cell and measure; the arm ``before`` (budget ``0``) is the student as it was,
+    ``teacher`` the teacher. ``prepared``: world, seed and the figures of its models and pool. ``machines``: what the
+    cells ran on."""
 
     table: pl.DataFrame
     prepared: list[tuple[str, int, dict[str, Any]]]
     machines: list[str]
 
 
+def gather(directory: Path) -> Found:
+    """What has finished below a suite's directory. Raises InputError for none."""
+    rows: list[tuple[str, int, str, str, str, float]] = []
+    machines = set()
+    for path in sorted(directory.glob(f"*/seed*/cells/*/{RESULT}")):
+        cell = json.loads(path.read_text())
+        key = (cell["world"], cell["seed"], cell["arm"], cell["budget"])
+        values = {**_values(cell), **_by_stage(path.with_name("metrics.parquet"))}
+        rows += [(*key, measure, float(value)) for measure, value in values.items()]
+        if "machine" in cell:
+            machines.add(cell["machine"])
+    if not rows:
+        raise InputError(f"{directory} holds no finished cell; run `python -m benchmarks.evidence run` first")
+    prepared = _prepared(directory)
+    for world, seed, figures in prepared:
+        for arm, role in (("before", "student"), ("teacher", "teacher")):
+            rows += [(world, seed, arm, "0", measure, value) for measure, value in figures[role].items()]
+    return Found(pl.DataFrame(rows, schema=COLUMNS, orient="row"), prepared, sorted(machines))
+
+
+def _values(cell: Mapping[str, Any]) -> dict[str, float]:
+    """The measures of a cell and what it took, chose and trained on."""
+    values = dict(cell["measures"])
+    for figure in ("steps", "tokens"):
+        values[figure] = sum(each[figure] or 0 for each in cell["trainings"].values())
+    for figure in ("seconds", "cpu_seconds"):
+        values[figure] = cell[figure]
+    for name, figures in cell["selection"].items():
+        values |= {f"select.{name}.{key}": value for key, value in figures.items() if value is not None}
+    return values | {f"temperature.{name}": value for name, value in cell.get("temperatures", {}).items()}
+
+
+def _by_stage(path: Path) -> dict[str, float]:
+    """What the pipeline measured after each training of a cell: ``stage.NAME.METRIC``."""
+    if not path.is_file():
+        return {}
+    rows = pl.read_parquet(path, columns=["checkpoint", "metric", "group", "value"])
+    chosen = rows.filter((pl.col("group") == "all") & pl.col("value").is_finite())
+    return {
+        f"stage.{checkpoint}.{metric}": value
+        for checkpoint, metric, value in chosen.select("checkpoint", "metric", "value").iter_rows()
+    }
+
+
+def _prepared(directory: Path) -> list[tuple[str, int, dict[str, Any]]]:
+    found = []
+    for path in sorted(directory.glob("*/seed*/prepared.json")):
+        seed = int(path.parent.name.removeprefix("seed"))
+        found.append((path.parent.parent.name, seed, json.loads(path.read_text())))
+    return found
+
+
 def load(directory: Path, kept: Path) -> Found:
-    """The finished cells of ``directory``; without any, what the file ``kept`` holds.
+    """The finished cells of ``directory``; without any, what ``keep`` wrote as ``kept``.parquet and ``kept``.json.
 
     Raises InputError where neither is there.
     """
-    if not kept.is_file() or next(directory.glob(f"*/seed*/cells/*/{RESULT}"), None) is not None:
-        return Found(gather(directory), prepared(directory), machines(directory))
+    table, rest = _files(kept)
+    if not rest.is_file() or next(directory.glob(f"*/seed*/cells/*/{RESULT}"), None) is not None:
+        return gather(directory)
     try:
-        content = json.loads(kept.read_text(encoding="utf-8"))
-        rows = [
-            (*(cell[key] for key in _CELL), measure, value)
-            for cell in content["cells"]
-            for measure, value in cell["measures"].items()
-        ]
-        table = pl.DataFrame(rows, schema=COLUMNS, orient="row")
+        content = json.loads(rest.read_text(encoding="utf-8"))
         made = [(each["world"], each["seed"], each["figures"]) for each in content["prepared"]]
-        return Found(table, made, content["machines"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{kept}: wanted results that `page` wrote, got {error!r}") from error
+        return Found(pl.read_parquet(table).select(list(COLUMNS)), made, content["machines"])
+    except (ValueError, KeyError, TypeError, OSError, pl.exceptions.PolarsError) as error:
+        raise InputError(f"{rest}, {table}: wanted results that `page` wrote, got {error!r}") from error
 
 
-def keep(found: Found, path: Path) -> None:
-    """Write the figures as one small JSON file, rounded to six significant digits, for ``load``."""
-    cells = [
-        {
-            **dict(zip(_CELL, key, strict=True)),
-            "measures": {
-                measure: float(f"{value:.{_DIGITS}g}")
-                for measure, value in rows.select("measure", "value").iter_rows()
-            },
-        }
-        for key, rows in found.table.group_by(_CELL, maintain_order=True)
-    ]
+def keep(found: Found, kept: Path) -> None:
+    """Write the figures for ``load``: the table as Parquet, the rest as JSON."""
+    table, rest = _files(kept)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    _write_parquet(found.table, table)
     made = [{"world": world, "seed": seed, "figures": figures} for world, seed, figures in found.prepared]
-    write_json(path, {"machines": found.machines, "cells": cells, "prepared": made})
+    write_json(rest, {"machines": found.machines, "prepared": made})
+
+
+def write_table(directory: Path) -> str:
+    """Write results.parquet and results.json into the suite's directory; returns what to tell."""
+    found = gather(directory)
+    table, rest = _files(directory / "results")
+    _write_parquet(found.table, table)
+    cells = found.table.select("world", "seed", "arm", "budget").unique().height
+    write_json(
+        rest,
+        {
+            "cells": cells,
+            "hypotheses": [asdict(each) for each in held_against(found.table)],
+            "prepared": [{"world": w, "seed": s, **figures} for w, s, figures in found.prepared],
+            "results": found.table.to_dicts(),
+        },
+    )
+    return f"{cells} cells, {found.table.height} figures: {table}, {rest}"
+
+
+def _files(stem: Path) -> tuple[Path, Path]:
+    return stem.with_name(f"{stem.name}.parquet"), stem.with_name(f"{stem.name}.json")
+
+
+def _write_parquet(table: pl.DataFrame, path: Path) -> None:
+    beside = path.with_name(f"{path.name}.new")
+    table.write_parquet(beside, compression="zstd", compression_level=19)
+    beside.replace(path)

@@ -13,8 +13,9 @@ from benchmarks.evidence.hypotheses import HYPOTHESES
 from benchmarks.evidence.measure import coverage, effective
 from benchmarks.evidence.places import Place
 from benchmarks.evidence.recipes import cell_recipe, measure_recipe
+from benchmarks.evidence.results import COLUMNS
 from benchmarks.evidence.scale import FULL, QUICK
-from benchmarks.evidence.table import COLUMNS, held_against
+from benchmarks.evidence.verdicts import held_against
 from benchmarks.evidence.worlds import WORLDS, World, drawn
 
 from dasd.miniature.world import Question, verify

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +12,10 @@ from benchmarks.evidence.arms import ARMS
 from benchmarks.evidence.page import marks, write_page
 from benchmarks.evidence.places import Place, write_json
 from benchmarks.evidence.recipes import cell_recipe, measure_recipe, pool_recipe
-from benchmarks.evidence.results import Found, keep, load
+from benchmarks.evidence.results import COLUMNS, Found, keep, load
 from benchmarks.evidence.run import jobs, next_job
 from benchmarks.evidence.scale import FULL, LARGE, QUICK, SCALES, Scale
-from benchmarks.evidence.table import COLUMNS, held_against
+from benchmarks.evidence.verdicts import held_against
 from benchmarks.evidence.worlds import AUTHORS, WORLDS
 
 from dasd.errors import InputError
@@ -93,19 +92,21 @@ def test_a_world_that_no_hypothesis_names_is_exploration() -> None:
 
 def test_results_are_kept_beside_the_page_and_read_again(tmp_path: Path) -> None:
     found = _found(3)
-    keep(found, tmp_path / "large.json")
-    again = load(tmp_path / "no run", tmp_path / "large.json")
+    keep(found, tmp_path / "large")
+    again = load(tmp_path / "no run", tmp_path / "large")
     assert again.table.equals(found.table)
     assert (again.prepared, again.machines) == (found.prepared, found.machines)
     write_json(Place(tmp_path / "begun", "long", 0).prepared, {"teacher": {}, "student": {}})
-    assert load(tmp_path / "begun", tmp_path / "large.json").table.equals(found.table)
-    content = json.loads((tmp_path / "large.json").read_text())
-    del content["cells"][0]["arm"]
-    (tmp_path / "large.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"large\.json: wanted results"):
-        load(tmp_path / "no run", tmp_path / "large.json")
+    assert load(tmp_path / "begun", tmp_path / "large").table.equals(found.table)
+    found.table.drop("arm").write_parquet(tmp_path / "large.parquet")
+    with pytest.raises(InputError, match=r"large\.parquet: wanted results"):
+        load(tmp_path / "no run", tmp_path / "large")
+    keep(found, tmp_path / "large")
+    (tmp_path / "large.json").write_text("[]")
+    with pytest.raises(InputError, match=r"large\.json, .*: wanted results"):
+        load(tmp_path / "no run", tmp_path / "large")
     with pytest.raises(InputError, match="no finished cell"):
-        load(tmp_path / "no run", tmp_path / "nothing.json")
+        load(tmp_path / "no run", tmp_path / "nothing")
 
 
 def test_the_page_has_a_section_of_its_own_for_the_large_scale(tmp_path: Path) -> None:
@@ -114,7 +115,7 @@ def test_the_page_has_a_section_of_its_own_for_the_large_scale(tmp_path: Path) -
         assert all(before.count(mark) == 1 for mark in marks(scale))
     (tmp_path / "evidence.md").write_text(before, encoding="utf-8")
     (tmp_path / "evidence").mkdir()
-    keep(_found(3), tmp_path / "evidence" / "large.json")
+    keep(_found(3), tmp_path / "evidence" / "large")
     write_page(tmp_path / "no run", tmp_path, LARGE)
     after = (tmp_path / "evidence.md").read_text(encoding="utf-8")
     begin, end = marks(LARGE)

@@ -1,43 +1,20 @@
-"""All finished cells as one long table, and the hypotheses held against it."""
+"""Statistics over paired seeds, and the hypotheses held against the table of all cells."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import polars as pl
 
-from benchmarks.evidence.cells import RESULT
 from benchmarks.evidence.hypotheses import ALPHA, HYPOTHESES, Hypothesis
-from benchmarks.evidence.places import write_json
 from benchmarks.evidence.scale import FULL
-from dasd.errors import InputError
 from dasd.results import holm
 from dasd.scores import Estimate, mean_over_questions, t_interval
 from dasd.scores.student_t import t_two_sided
 
-__all__ = [
-    "COLUMNS",
-    "Tested",
-    "gather",
-    "held_against",
-    "machines",
-    "mean_and_error",
-    "paired",
-    "prepared",
-    "write_table",
-]
+__all__ = ["Tested", "held_against", "mean_and_error", "paired"]
 
-COLUMNS = {
-    "world": pl.String,
-    "seed": pl.Int64,
-    "arm": pl.String,
-    "budget": pl.String,
-    "measure": pl.String,
-    "value": pl.Float64,
-}
 Verdict = Literal[
     "holds", "reversed", "no effect worth naming", "undecided", "exploration", "unfinished", "not run"
 ]
@@ -61,61 +38,6 @@ class Tested:
     p_holm: float | None = None
     """Adjusted for the tested hypotheses of the same question in all worlds; None for exploration."""
     verdict: Verdict = "not run"
-
-
-def gather(directory: Path) -> pl.DataFrame:
-    """Columns COLUMNS, a row a cell and measure; the arm ``before`` (budget ``0``) is the student as it was."""
-    rows: list[tuple[str, int, str, str, str, float]] = []
-    for path in sorted(directory.glob(f"*/seed*/cells/*/{RESULT}")):
-        cell = json.loads(path.read_text())
-        key = (cell["world"], cell["seed"], cell["arm"], cell["budget"])
-        values = dict(cell["measures"])
-        values["steps"] = sum(each["steps"] or 0 for each in cell["trainings"].values())
-        values["tokens"] = sum(each["tokens"] or 0 for each in cell["trainings"].values())
-        values["seconds"] = cell["seconds"]
-        values["cpu_seconds"] = cell["cpu_seconds"]
-        for name, figures in cell["selection"].items():
-            values |= {f"select.{name}.{key}": value for key, value in figures.items() if value is not None}
-        values |= {f"temperature.{name}": value for name, value in cell.get("temperatures", {}).items()}
-        values |= _by_stage(path.with_name("metrics.parquet"))
-        rows += [(*key, measure, float(value)) for measure, value in values.items()]
-    for world, seed, figures in prepared(directory):
-        rows += [
-            (world, seed, "before", "0", measure, value) for measure, value in figures["student"].items()
-        ]
-        rows += [
-            (world, seed, "teacher", "0", measure, value) for measure, value in figures["teacher"].items()
-        ]
-    if not rows:
-        raise InputError(f"{directory} holds no finished cell; run `python -m benchmarks.evidence run` first")
-    return pl.DataFrame(rows, schema=COLUMNS, orient="row")
-
-
-def _by_stage(path: Path) -> dict[str, float]:
-    """What the pipeline measured after each training of a cell: ``stage.NAME.METRIC``."""
-    if not path.is_file():
-        return {}
-    rows = pl.read_parquet(path, columns=["checkpoint", "metric", "group", "value"])
-    chosen = rows.filter((pl.col("group") == "all") & pl.col("value").is_finite())
-    return {
-        f"stage.{checkpoint}.{metric}": value
-        for checkpoint, metric, value in chosen.select("checkpoint", "metric", "value").iter_rows()
-    }
-
-
-def prepared(directory: Path) -> list[tuple[str, int, dict[str, Any]]]:
-    """World, seed and the figures of its models and pool."""
-    found = []
-    for path in sorted(directory.glob("*/seed*/prepared.json")):
-        seed = int(path.parent.name.removeprefix("seed"))
-        found.append((path.parent.parent.name, seed, json.loads(path.read_text())))
-    return found
-
-
-def machines(directory: Path) -> list[str]:
-    """What the finished cells ran on."""
-    cells = (json.loads(path.read_text()) for path in directory.glob(f"*/seed*/cells/*/{RESULT}"))
-    return sorted({cell["machine"] for cell in cells if "machine" in cell})
 
 
 def paired(
@@ -211,21 +133,3 @@ def _verdict(tested: Tested, p_holm: float) -> Verdict:
     if tested.low is not None and tested.high is not None and -size < tested.low and tested.high < size:
         return "no effect worth naming"
     return "undecided"
-
-
-def write_table(directory: Path) -> str:
-    """Write results.parquet and results.json into the suite's directory; returns what to tell."""
-    table = gather(directory)
-    table.write_parquet(directory / "results.parquet", compression="zstd")
-    tested = [asdict(each) for each in held_against(table)]
-    cells = table.select("world", "seed", "arm", "budget").unique().height
-    write_json(
-        directory / "results.json",
-        {
-            "cells": cells,
-            "hypotheses": tested,
-            "prepared": [{"world": w, "seed": s, **figures} for w, s, figures in prepared(directory)],
-            "results": table.to_dicts(),
-        },
-    )
-    return f"{cells} cells, {table.height} figures: {directory / 'results.parquet'}, {directory / 'results.json'}"
