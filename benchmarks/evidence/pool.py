@@ -10,7 +10,14 @@ import polars as pl
 from benchmarks.evidence.measure import measured
 from benchmarks.evidence.models import learned, write_questions
 from benchmarks.evidence.places import Place, write_json
-from benchmarks.evidence.recipes import AGAIN_SEED, draw_recipe, measure_recipe, pool_names, pool_recipe
+from benchmarks.evidence.recipes import (
+    AGAIN_SEED,
+    draw_recipe,
+    drawn_names,
+    measure_recipe,
+    pool_names,
+    pool_recipe,
+)
 from benchmarks.evidence.running import QuietConsole, forget, run_recipe
 from benchmarks.evidence.scale import Scale
 from benchmarks.evidence.worlds import World
@@ -29,22 +36,7 @@ def prepare(world: World, place: Place, scale: Scale) -> None:
     learned(world, place, "teacher", scale, console)
     learned(world, place, "student", scale, console)
     write_questions(world, place, scale)
-    drawn = run_recipe(
-        draw_recipe(place, scale, ("low", "high"), place.seed),
-        place.pool,
-        world,
-        console,
-        until="sample-high",
-    )
-    _keep_responses(drawn, place, "low")
-    _keep_responses(drawn, place, "high")
-    again = place.root / "again"
-    recipe = draw_recipe(place, scale, ("high",), place.seed + AGAIN_SEED)
-    if not place.responses("again").is_file():
-        _keep_responses(
-            run_recipe(recipe, again, world, console, until="sample-high"), place, "again", "high"
-        )
-    forget(again)
+    _draw(world, place, scale, console)
     run = run_recipe(pool_recipe(place, scale), place.pool, world, console, until="evaluate-before")
     teacher_sentences = run.summary("select-high").get("teacher_share")
     if teacher_sentences is None:
@@ -66,6 +58,22 @@ def prepare(world: World, place: Place, scale: Scale) -> None:
     figures["teacher"]["accuracy"] = _teacher_accuracy(run)
     figures["cpu_seconds"] = time.process_time() - clock
     write_json(place.prepared, figures)
+
+
+def _draw(world: World, place: Place, scale: Scale, console: QuietConsole) -> None:
+    """The samples of the teacher as files; the second at the high temperature is a run of its own, for its seed."""
+    names = drawn_names(scale)
+    first = tuple(name for name in names if name != "again")
+    recipe = draw_recipe(place, scale, first, place.seed)
+    run = run_recipe(recipe, place.pool, world, console, until=f"sample-{first[-1]}")
+    for name in first:
+        _keep_responses(run, place, name)
+    again = place.root / "again"
+    if "again" in names and not place.responses("again").is_file():
+        recipe = draw_recipe(place, scale, ("high",), place.seed + AGAIN_SEED)
+        run = run_recipe(recipe, again, world, console, until="sample-high")
+        _keep_responses(run, place, "again", "high")
+    forget(again)
 
 
 def _teacher_accuracy(run: Run) -> float:

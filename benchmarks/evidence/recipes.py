@@ -19,7 +19,9 @@ __all__ = [
     "answers_recipe",
     "cell_recipe",
     "draw_recipe",
+    "drawn_names",
     "measure_recipe",
+    "pool_names",
     "pool_recipe",
 ]
 
@@ -84,6 +86,12 @@ def pool_names(scale: Scale) -> list[str]:
     used = {
         each.responses for arm in ARMS if not scale.arms or arm.name in scale.arms for each in arm.trainings
     }
+    return [name for name in TEMPERATURE if name in used]
+
+
+def drawn_names(scale: Scale) -> list[str]:
+    """Which samples of the teacher those trainings need: ``low``, ``high``, ``again``."""
+    used = {source for name in pool_names(scale) for source in GIVEN.get(name, (name,))}
     return [name for name in TEMPERATURE if name in used]
 
 

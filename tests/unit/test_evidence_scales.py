@@ -11,7 +11,7 @@ import pytest
 from benchmarks.evidence.arms import ARMS
 from benchmarks.evidence.page import marks, write_page
 from benchmarks.evidence.places import Place, write_json
-from benchmarks.evidence.recipes import cell_recipe, measure_recipe, pool_recipe
+from benchmarks.evidence.recipes import cell_recipe, drawn_names, measure_recipe, pool_recipe
 from benchmarks.evidence.results import COLUMNS, Found, keep, load
 from benchmarks.evidence.run import jobs, next_job
 from benchmarks.evidence.scale import FULL, LARGE, QUICK, SCALES, Scale
@@ -20,6 +20,7 @@ from benchmarks.evidence.worlds import AUTHORS, WORLDS
 
 from dasd.errors import InputError
 from dasd.recipe import Recipe
+from dasd.settings import OffPolicyStage
 
 DOCS = Path(__file__).parents[2] / "docs"
 scales = pytest.mark.parametrize("scale", SCALES.values(), ids=list(SCALES))
@@ -40,9 +41,17 @@ def test_a_scale_names_arms_and_worlds_that_exist(scale: Scale, tmp_path: Path) 
                 settings = Recipe.load(cell_recipe(place, scale, arms[name], budget)).settings
                 wanted = {each.responses for each in arms[name].trainings}
                 assert wanted <= made
+                given = [each.samples or () for each in settings.stages if isinstance(each, OffPolicyStage)]
+                files = {Path(path).stem for paths in given for path in paths}
+                assert files <= set(drawn_names(scale))
                 assert settings.trainer.device == settings.student.device == scale.device
                 assert settings.trainer.precision == settings.teacher.precision == scale.precision
         assert Recipe.load(measure_recipe(place, scale, WORLDS[world], str(tmp_path))).settings.questions.eval
+
+
+def test_only_samples_that_an_arm_uses_are_drawn() -> None:
+    assert drawn_names(QUICK) == ["high"]
+    assert drawn_names(FULL) == drawn_names(LARGE) == ["low", "high", "again"]
 
 
 def test_the_large_scale_runs_arm_by_arm_and_the_full_one_seed_by_seed(tmp_path: Path) -> None:
