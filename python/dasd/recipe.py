@@ -68,7 +68,7 @@ class Recipe:
         override sets the key. Relative paths that exist become absolute.
         Raises RecipeError with every problem that was found; PluginError for a plugin that doesn't load.
         """
-        draft = _Draft.read(source)
+        draft = RecipeDraft.read(source)
         for override in overrides:
             draft.override(override)
         draft.request(plugins)
@@ -103,7 +103,7 @@ def find(reference: str | Path) -> Path:
     return path
 
 
-class _Draft:
+class RecipeDraft:
     """A recipe before validation: raw data, and for every key path the place where it was set."""
 
     def __init__(self, data: dict[str, Any], name: str, path: Path | None, lines: dict[KeyPath, int]) -> None:
@@ -114,7 +114,8 @@ class _Draft:
         self.overridden: set[KeyPath] = set()
 
     @classmethod
-    def read(cls, source: str | Path | Mapping[str, Any]) -> _Draft:
+    def read(cls, source: str | Path | Mapping[str, Any]) -> RecipeDraft:
+        """From a mapping, a file, or a bundled recipe's name. Raises RecipeError for what is no mapping of keys."""
         lines: dict[KeyPath, int] = {}
         if isinstance(source, Mapping):
             data: Any = copy.deepcopy(dict(source))

@@ -44,7 +44,7 @@ def describe(
             for other in problems
         ):
             continue  # pydantic counts items that failed as absent
-        inner = _without_tags(problem["loc"], model)
+        inner = without_tags(problem["loc"], model)
         path = (*start, *inner)
         place = where(path) if where else ""
         lines.append(f"  {place}{dotted(path)}: {_explain(problem, inner, model, root)}")
@@ -139,7 +139,7 @@ def _models(annotation: Any) -> list[tuple[type[BaseModel], bool]]:
     return []
 
 
-def _without_tags(loc: Sequence[str | int], model: type[BaseModel]) -> KeyPath:
+def without_tags(loc: Sequence[str | int], model: type[BaseModel]) -> KeyPath:
     """pydantic puts the tag of a union (``off-policy``) into the path; nobody wrote it there."""
     path: list[str | int] = []
     for index, part in enumerate(loc):

@@ -13,8 +13,8 @@ from dasd import compatibility
 from dasd.errors import DasdError, PluginError, RecipeError
 from dasd.plan.records import Finding
 from dasd.plugins import PluginHost
-from dasd.recipe import Recipe, _Draft
-from dasd.recipe_errors import _without_tags
+from dasd.recipe import Recipe, RecipeDraft
+from dasd.recipe_errors import without_tags
 from dasd.recipe_yaml import KeyPath, dotted
 from dasd.registry import Registry
 from dasd.settings import RecipeSettings
@@ -38,7 +38,7 @@ class Draft:
 def read_draft(source: str | Path, overrides: Sequence[str], plugins: Sequence[str]) -> Draft:
     """Read a recipe for planning. Raises RecipeError only where there is no recipe to look into at all."""
     findings: list[Finding] = []
-    draft = _Draft.read(source)
+    draft = RecipeDraft.read(source)
     for override in overrides:
         try:
             draft.override(override)
@@ -83,7 +83,7 @@ def read_draft(source: str | Path, overrides: Sequence[str], plugins: Sequence[s
     return Draft(Recipe(settings, draft.path), host.registry, tuple(dict.fromkeys(findings)))
 
 
-def _valid(draft: _Draft, findings: list[Finding]) -> RecipeSettings | None:
+def _valid(draft: RecipeDraft, findings: list[Finding]) -> RecipeSettings | None:
     """Settings of what is right; what is wrong is told and taken out, round by round."""
     removed: set[KeyPath] = set()
     for _ in range(_ROUNDS):
@@ -106,7 +106,7 @@ def _wrong(error: RecipeError) -> list[KeyPath]:
     """Key paths of the keys that are there and wrong."""
     if isinstance(error.__cause__, ValidationError):
         problems = error.__cause__.errors(include_url=False)
-        return [_without_tags(p["loc"], RecipeSettings) for p in problems if p["type"] != "missing"]
+        return [without_tags(p["loc"], RecipeSettings) for p in problems if p["type"] != "missing"]
     keys = [_keyed(line)[0] for line in _lines(error)]
     return [tuple(int(part) if part.isdigit() else part for part in key.split(".")) for key in keys if key]
 
