@@ -41,6 +41,8 @@ class Arm:
     rounds: int = 0
     mixed: Mapping[str, JsonValue] = field(default_factory=dict)
     mixed_share: float = 0.1
+    named: bool = False
+    """Whether only the scales that name it run it."""
     probed: bool = False
     """Whether its responses are sampled afresh, at the temperatures that the package's probe recommends."""
 
@@ -134,6 +136,25 @@ ARMS: tuple[Arm, ...] = (
         "5, 7",
         (*_LOW_HIGH, Training("more", 0.1, mixed_rate=True)),
         ("3x",),
+    ),
+    # The method as a whole at a long budget, and training as long on what random selection finds.
+    Arm(
+        "whole",
+        "low then high by most Teacher sentences, then one mixed-policy round",
+        "7",
+        _LOW_HIGH,
+        ("9x",),
+        select={"selector": "divergence"},
+        rounds=1,
+        named=True,
+    ),
+    Arm(
+        "plain",
+        "1.0 at random, as many steps in all",
+        "7",
+        (*_HIGH, Training("more", 0.1, mixed_rate=True)),
+        ("9x",),
+        named=True,
     ),
     # The correctness filter.
     Arm("high-unfiltered", "1.0, wrong responses too", "filter", _HIGH, ("3x",), correct_only=False),

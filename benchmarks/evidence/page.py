@@ -8,13 +8,13 @@ from typing import Any
 
 import polars as pl
 
-from benchmarks.evidence.arms import ARMS
+from benchmarks.evidence.arms import ARMS, Arm
 from benchmarks.evidence.comparisons import against, in_sequence, probed
 from benchmarks.evidence.provenance import DRAWN, provenance_figure, provenance_table
 from benchmarks.evidence.results import Found, keep, load
-from benchmarks.evidence.scale import FULL, Scale
+from benchmarks.evidence.scale import FULL, QUICK, Scale
 from benchmarks.evidence.verdicts import Tested, held_against, mean_and_error
-from benchmarks.evidence.worlds import WORLDS
+from benchmarks.evidence.worlds import WORLDS, World
 from dasd.errors import InputError
 from dasd.store.files import write_whole
 
@@ -26,20 +26,28 @@ _MEASURES = {
     "accuracy_greedy": "greedy",
     "macro_known": "known styles",
     "macro_new": "new styles",
+    "macro_in_style": "right in style",
     "kl": "KL",
     "coverage": "coverage",
     "length_tokens": "tokens",
     "cut_off_rate": "cut off",
 }
 _BUDGETS = ("1x", "3x", "9x")
+RETIRED = "d289d84"
+"""The last commit with the arms that are gone."""
 
 
 def marks(scale: Scale) -> tuple[str, str]:
     """Between which lines of the page the results of ``scale`` stand; the quick ones take the place of the full."""
-    if scale.device == FULL.device:
+    if not _own(scale):
         return "<!-- results: written by `python -m benchmarks.evidence page` -->", "<!-- end of results -->"
     command = f"python -m benchmarks.evidence page --scale {scale.name}"
     return f"<!-- results: written by `{command}` -->", f"<!-- end of results, scale {scale.name} -->"
+
+
+def _own(scale: Scale) -> bool:
+    """Whether it has a section of its own."""
+    return scale.name not in (FULL.name, QUICK.name)
 
 
 def write_page(directory: Path, docs: Path, scale: Scale = FULL) -> str:
@@ -59,7 +67,7 @@ def write_page(directory: Path, docs: Path, scale: Scale = FULL) -> str:
     found = load(directory, kept)
     table = found.table
     keep(found, kept)
-    heading = "" if scale.device == FULL.device else f", scale {scale.name}"
+    heading = f", scale {scale.name}" if _own(scale) else ""
     tested = held_against(table)
     if heading:
         tested = [each for each in tested if each.seeds]
@@ -69,8 +77,10 @@ def write_page(directory: Path, docs: Path, scale: Scale = FULL) -> str:
     for world in table["world"].unique().sort():
         here = set(table.filter(pl.col("world") == world)["arm"])
         several = table.filter(pl.col("budget") != "0")["budget"].n_unique() > 1
-        in_curves = [arm.name for arm in ARMS if several and len(arm.budgets) > 1 and arm.name in here]
-        at_3x = [arm.name for arm in ARMS if "3x" in arm.budgets and arm.name in here]
+        in_curves = [
+            arm.name for arm in ARMS if several and len(_budgets(arm, scale)) > 1 and arm.name in here
+        ]
+        at_3x = [arm.name for arm in ARMS if "3x" in _budgets(arm, scale) and arm.name in here]
         lines += ["", f"### World `{world}`", "", *_table(table.filter(pl.col("world") == world))]
         for name, drawn in (("curves", in_curves), ("arms", at_3x)):
             # A 95 % interval over two seeds is wider than any figure of them.
@@ -86,6 +96,10 @@ def write_page(directory: Path, docs: Path, scale: Scale = FULL) -> str:
     tail = rest.split(end)[1]
     write_whole(page, "\n".join([f"{head}{begin}", *lines, "", f"{end}{tail}"]).encode())
     return f"{page}: {table.select('world', 'seed', 'arm', 'budget').unique().height} cells"
+
+
+def _budgets(arm: Arm, scale: Scale) -> tuple[str, ...]:
+    return scale.budgets.get(arm.name, arm.budgets)
 
 
 def _details(table: pl.DataFrame, world: str, docs: Path) -> Iterator[str]:
@@ -122,6 +136,8 @@ def _hypotheses(tested: Sequence[Tested], scale: Scale, heading: str) -> Iterato
         what = each.hypothesis
         option = "" if scale.name == FULL.name else f"--scale {scale.name} "
         again = f"`run {option}--world {each.world} --arm {what.arm} --arm {what.than}`"
+        if what.retired:
+            again = f"at `{RETIRED}`: {again}"
         interval = "" if each.low is None else f"{each.low:+.3f} to {each.high:+.3f}"
         yield (
             f"| {what.name} {what.measure}, {what.arm} - {what.than}, {what.budget} | {each.world} | {each.seeds} "
@@ -137,23 +153,41 @@ def _worlds(found: Found, heading: str) -> Iterator[str]:
     yield ""
     yield (
         "| world | seed | teacher, styles forced | student T=1.0 | student, styles forced | Teacher sentences | "
-        "fit | count and length | agrees with longest |"
+        "count prefers | fit | count and length | agrees with longest |"
     )
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
     for world, seed, figures in found.prepared:
         styles = WORLDS[world].styles
         selected = _divergence(found.table, world, seed)
         yield (
             f"| {world} | {seed} | {_forced(figures['teacher'], styles)} | {_number(figures['student']['accuracy'])} "
-            f"| {_forced(figures['student'], styles)} | {_number(figures['teacher_sentences'])} | {_fit(figures, styles)} "
+            f"| {_forced(figures['student'], styles)} | {_number(figures['teacher_sentences'])} "
+            f"| {_prefers(figures, WORLDS[world])} | {_fit(figures, WORLDS[world])} "
             f"| {_number(selected.get('score_length_correlation'))} | {_number(selected.get('agreement_longest'))} |"
         )
 
 
-def _fit(figures: dict[str, Any], styles: Sequence[str]) -> str:
-    """Whether the teacher is right in 0.9 or more of its answers in every style, and 30 to 50 % are Teacher sentences."""
-    right = min(figures["teacher"][f"forced.{style}"] for style in styles) >= 0.9
-    return "yes" if right and 0.3 <= figures["teacher_sentences"] <= 0.5 else "no"
+def _fit(figures: dict[str, Any], world: World) -> str:
+    """Whether the teacher is right in 0.9 or more of its answers in every style, 30 to 50 % are Teacher sentences, and
+    the count tells styles apart as the world demands."""
+    right = min(figures["teacher"][f"forced.{style}"] for style in world.styles) >= 0.9
+    apart = world.apart is None or _apart(figures, world.apart) >= world.least_apart
+    return "yes" if right and apart and 0.3 <= figures["teacher_sentences"] <= 0.5 else "no"
+
+
+def _apart(figures: dict[str, Any], styles: tuple[str, str]) -> float:
+    """How many more Teacher sentences the responses of one style have than those of another."""
+    one, two = (float(figures["counts"][style]["sentences"]) for style in styles)
+    return one - two
+
+
+def _prefers(figures: dict[str, Any], world: World) -> str:
+    """Share of the questions where a new style has the most Teacher sentences, and its mean number of them."""
+    counts = figures.get("counts")
+    if counts is None:
+        return ""
+    new = (style for style in world.styles if style not in world.known and style in counts)
+    return ", ".join(f"{name} {counts[name]['picked']:.2f} ({counts[name]['sentences']:.1f})" for name in new)
 
 
 def _divergence(table: pl.DataFrame, world: str, seed: int) -> dict[str, float]:
@@ -177,7 +211,11 @@ def _forced(figures: dict[str, float], styles: Sequence[str]) -> str:
 def _table(rows: pl.DataFrame) -> Iterator[str]:
     yield "| arm | budget | seeds | thousand tokens | " + " | ".join(_MEASURES.values()) + " |"
     yield "|---|---|---|---|" + "---|" * len(_MEASURES)
-    order = [("teacher", "0"), ("before", "0")] + [(arm.name, budget) for arm in ARMS for budget in _BUDGETS]
+    known = [arm.name for arm in ARMS]
+    retired = sorted(set(rows["arm"]) - {*known, "teacher", "before"})
+    order = [("teacher", "0"), ("before", "0")] + [
+        (arm, budget) for arm in known + retired for budget in _BUDGETS
+    ]
     for arm, budget in order:
         cell = rows.filter((pl.col("arm") == arm) & (pl.col("budget") == budget))
         if not cell.height:

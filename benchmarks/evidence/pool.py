@@ -24,7 +24,7 @@ from benchmarks.evidence.worlds import World
 from dasd.errors import InputError
 from dasd.store import Run
 
-__all__ = ["prepare"]
+__all__ = ["prepare", "style_counts"]
 
 
 def prepare(world: World, place: Place, scale: Scale) -> None:
@@ -47,6 +47,7 @@ def prepare(world: World, place: Place, scale: Scale) -> None:
     figures: dict[str, Any] = {
         "pool": _pool_figures(run, world, scale),
         "teacher_sentences": teacher_sentences,
+        "counts": style_counts(run, world),
     }
     for role in ("teacher", "student"):
         folder = place.root / f"measure-{role}"
@@ -74,6 +75,34 @@ def _draw(world: World, place: Place, scale: Scale, console: QuietConsole) -> No
         run = run_recipe(recipe, again, world, console, until="sample-high")
         _keep_responses(run, place, "again", "high")
     forget(again)
+
+
+def style_counts(run: Run, world: World) -> dict[str, dict[str, float]]:
+    """By style, of the responses at temperature 1 that selection may choose from: whether their counts tell styles apart.
+
+    ``share``: of the responses; ``sentences``: mean number of Teacher sentences; ``picked``: share of the questions
+    where a response of the style has the most Teacher sentences, questions with a tie counting in parts.
+    """
+    counts = (
+        run.frame("sentences", "select-high")
+        .group_by("sample_id")
+        .agg(count=(pl.col("kind") == "teacher").sum())
+        .join(run.frame("samples", "sample-high").select("sample_id", "question_id", "text"), on="sample_id")
+        .collect()
+    )
+    best = pl.col("count") == pl.col("count").max().over("question_id")
+    rows = counts.with_columns(
+        pl.Series("style", [world.style_of(text) or "none" for text in counts["text"]]),
+        picked=best / best.sum().over("question_id"),
+    )
+    table = rows.group_by("style").agg(
+        share=pl.len() / rows.height,
+        sentences=pl.col("count").mean(),
+        picked=pl.col("picked").sum() / rows["question_id"].n_unique(),
+    )
+    return {
+        style: {"share": a, "sentences": b, "picked": c} for style, a, b, c in table.sort("style").iter_rows()
+    }
 
 
 def _teacher_accuracy(run: Run) -> float:

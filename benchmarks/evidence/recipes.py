@@ -83,9 +83,7 @@ def draw_recipe(place: Place, scale: Scale, names: tuple[str, ...], seed: int) -
 
 def pool_names(scale: Scale) -> list[str]:
     """Names of the trainings whose responses the arms of this scale use."""
-    used = {
-        each.responses for arm in ARMS if not scale.arms or arm.name in scale.arms for each in arm.trainings
-    }
+    used = {each.responses for arm in ARMS if scale.takes(arm) for each in arm.trainings}
     return [name for name in TEMPERATURE if name in used]
 
 

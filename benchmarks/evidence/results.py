@@ -15,8 +15,10 @@ from typing import Any
 import polars as pl
 
 from benchmarks.evidence.cells import RESULT
+from benchmarks.evidence.components import FORCED
 from benchmarks.evidence.places import write_json
 from benchmarks.evidence.verdicts import held_against
+from benchmarks.evidence.worlds import WORLDS, World
 from dasd.errors import InputError
 
 __all__ = ["COLUMNS", "Found", "gather", "keep", "load", "write_table"]
@@ -49,7 +51,11 @@ def gather(directory: Path) -> Found:
     for path in sorted(directory.glob(f"*/seed*/cells/*/{RESULT}")):
         cell = json.loads(path.read_text())
         key = (cell["world"], cell["seed"], cell["arm"], cell["budget"])
-        values = {**_values(cell), **_by_stage(path.with_name("metrics.parquet"))}
+        values = {
+            **_values(cell),
+            **_by_stage(path.with_name("metrics.parquet")),
+            **_in_style(path.with_name("eval-measure.parquet"), WORLDS[cell["world"]]),
+        }
         rows += [(*key, measure, float(value)) for measure, value in values.items()]
         if "machine" in cell:
             machines.add(cell["machine"])
@@ -84,6 +90,25 @@ def _by_stage(path: Path) -> dict[str, float]:
         f"stage.{checkpoint}.{metric}": value
         for checkpoint, metric, value in chosen.select("checkpoint", "metric", "value").iter_rows()
     }
+
+
+def _in_style(path: Path, world: World) -> dict[str, float]:
+    """Of the answers that were begun in a style: the share that keeps it, and that is right in it.
+
+    ``kept.STYLE`` and ``in_style.STYLE``; ``macro_in_style``: mean of the latter.
+    """
+    if not path.is_file():
+        return {}
+    rows = pl.read_parquet(path, columns=["benchmark", "text", "correct"])
+    values: dict[str, float] = {}
+    for style in world.styles:
+        begun = rows.filter(pl.col("benchmark") == f"{FORCED}{style}")
+        kept = [world.style_of(text) == style for text in begun["text"]]
+        right = [keeps and correct for keeps, correct in zip(kept, begun["correct"], strict=True)]
+        values[f"kept.{style}"] = sum(kept) / max(1, len(kept))
+        values[f"in_style.{style}"] = sum(right) / max(1, len(right))
+    values["macro_in_style"] = sum(values[f"in_style.{style}"] for style in world.styles) / len(world.styles)
+    return values
 
 
 def _prepared(directory: Path) -> list[tuple[str, int, dict[str, Any]]]:

@@ -73,7 +73,6 @@ def jobs(
     early stop leaves whole tests and whole arms. Where the scale says so, everything arm by arm.
     """
     needed = {(name, each.budget) for each in HYPOTHESES if each.tested for name in (each.arm, each.than)}
-    chosen = arms or scale.arms
     first: list[Job] = []
     rest: list[Job] = []
     for seed in seeds or scale.seeds:
@@ -81,9 +80,10 @@ def jobs(
             place = Place(directory, world, seed)
             first += [Job(place, None, "", author) for author in (*AUTHORS, None)]
             for arm in ARMS:
-                if chosen and arm.name not in chosen:
+                if arm.name not in arms if arms else not scale.takes(arm):
                     continue
-                budgets = [budget for budget in arm.budgets if budget in scale.steps] or list(scale.steps)
+                own = scale.budgets.get(arm.name, arm.budgets)
+                budgets = [budget for budget in own if budget in scale.steps] or list(scale.steps)
                 for budget in budgets:
                     (first if (arm.name, budget) in needed else rest).append(Job(place, arm, budget))
     order = {arm.name: number for number, arm in enumerate(ARMS)}

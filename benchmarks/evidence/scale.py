@@ -1,12 +1,14 @@
-"""How much of everything: the full suite, the quick one that checks direction only, the large one for a GPU."""
+"""How much of everything: the full suite, the quick one, selection in a world of its own, the large one for a GPU."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-__all__ = ["FULL", "LARGE", "QUICK", "SCALES", "Scale"]
+from benchmarks.evidence.arms import Arm
+
+__all__ = ["FULL", "LARGE", "QUICK", "SCALES", "SELECTION", "Scale"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,9 @@ class Scale:
     responses: int = 36
     worlds: tuple[str, ...] = ("modes", "usefulness")
     arms: tuple[str, ...] = ()
-    """Arms that it runs; empty: all."""
+    """Arms that it runs; empty: all that aren't of another scale."""
+    budgets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Budgets of its arms where they aren't the arm's own."""
     by_arm: bool = False
     """Run an arm in every seed before the next arm, so that an early stop leaves whole arms instead of whole seeds."""
     max_tokens: int = 160
@@ -51,6 +55,10 @@ class Scale:
     """Responses decoded together."""
     scored: int | None = None
     """Tokens scored together; None: as the recipe's default."""
+
+    def takes(self, arm: Arm) -> bool:
+        """Whether it runs an arm."""
+        return arm.name in self.arms if self.arms else not arm.named
 
     def engine(self) -> dict[str, Any]:
         """How teacher and student run, as keys of a recipe."""
@@ -122,4 +130,12 @@ LARGE = Scale(
     decoded=1024,
     scored=65_536,
 )
-SCALES = {scale.name: scale for scale in (QUICK, FULL, LARGE)}
+_SELECTED = ("high", "divergence", "style-matched", "length-matched", "fewest", "coverage")
+SELECTION = replace(
+    FULL,
+    name="selection",
+    worlds=("decomposition",),
+    arms=(*_SELECTED, "whole", "plain"),
+    budgets=dict.fromkeys(_SELECTED, ("3x", "9x")),
+)
+SCALES = {scale.name: scale for scale in (QUICK, FULL, SELECTION, LARGE)}

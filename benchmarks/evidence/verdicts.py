@@ -62,17 +62,18 @@ def mean_and_error(values: pl.Series, places: int = 3) -> str:
 
 
 def held_against(table: pl.DataFrame) -> list[Tested]:
-    """Every hypothesis in every world; p-values adjusted by Holm over those tested of the same question.
+    """The hypotheses that name a world of the table; p-values adjusted by Holm over those tested of the same question.
 
-    In a world that a hypothesis doesn't name it is exploration.
+    In a world that none names all those of several worlds are exploration.
     """
-    found = [_compared(table, each, world) for each in HYPOTHESES for world in each.worlds]
-    worlds = sorted(set(table["world"]))
+    worlds = set(table["world"])
+    named = [each for each in HYPOTHESES if worlds & set(each.worlds)]
+    found = [_compared(table, each, world) for each in named for world in each.worlds]
     found += [
         _compared(table, replace(each, tested=False), world)
         for each in HYPOTHESES
-        for world in worlds
-        if world not in each.worlds
+        if len(each.worlds) > 1
+        for world in sorted(worlds.difference(*(each.worlds for each in named)))
     ]
     for question in dict.fromkeys(each.question for each in HYPOTHESES):
         family = [

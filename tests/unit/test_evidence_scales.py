@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from benchmarks.evidence.places import Place, write_json
 from benchmarks.evidence.recipes import cell_recipe, drawn_names, measure_recipe, pool_recipe
 from benchmarks.evidence.results import COLUMNS, Found, keep, load
 from benchmarks.evidence.run import jobs, next_job
-from benchmarks.evidence.scale import FULL, LARGE, QUICK, SCALES, Scale
+from benchmarks.evidence.scale import FULL, LARGE, QUICK, SCALES, SELECTION, Scale
 from benchmarks.evidence.verdicts import held_against
 from benchmarks.evidence.worlds import AUTHORS, WORLDS
 
@@ -30,13 +31,15 @@ scales = pytest.mark.parametrize("scale", SCALES.values(), ids=list(SCALES))
 def test_a_scale_names_arms_and_worlds_that_exist(scale: Scale, tmp_path: Path) -> None:
     arms = {arm.name: arm for arm in ARMS}
     assert set(scale.worlds) <= set(WORLDS)
-    for name in scale.arms or tuple(arms):
+    taken = [arm.name for arm in ARMS if scale.takes(arm)]
+    assert set(scale.arms) <= set(taken)
+    for name in taken:
         assert set(arms[name].budgets) & set(scale.steps) or scale is QUICK
     for world in scale.worlds:
         place = Place(tmp_path, world, 0)
         pool = Recipe.load(pool_recipe(place, scale)).settings
         made = {stage.name for stage in pool.stages}
-        for name in scale.arms or tuple(arms):
+        for name in taken:
             for budget in scale.steps:
                 settings = Recipe.load(cell_recipe(place, scale, arms[name], budget)).settings
                 wanted = {each.responses for each in arms[name].trainings}
@@ -52,6 +55,7 @@ def test_a_scale_names_arms_and_worlds_that_exist(scale: Scale, tmp_path: Path) 
 def test_only_samples_that_an_arm_uses_are_drawn() -> None:
     assert drawn_names(QUICK) == ["high"]
     assert drawn_names(FULL) == drawn_names(LARGE) == ["low", "high", "again"]
+    assert drawn_names(SELECTION) == ["low", "high"]
 
 
 def test_the_large_scale_runs_arm_by_arm_and_the_full_one_seed_by_seed(tmp_path: Path) -> None:
@@ -63,6 +67,10 @@ def test_the_large_scale_runs_arm_by_arm_and_the_full_one_seed_by_seed(tmp_path:
     full = jobs(tmp_path, FULL)
     assert {job.place.seed for job in full[:16]} == {FULL.seeds[0]}
     assert {job.place.world for job in full} == {"modes", "usefulness"}
+    again = [(job.arm.name, job.budget) for job in jobs(tmp_path, SELECTION, seeds=[0]) if job.arm]
+    assert len(again) == 14
+    assert {("divergence", "9x"), ("coverage", "3x"), ("whole", "9x")} <= set(again)
+    assert {"whole", "plain"}.isdisjoint(job.arm.name for job in full if job.arm is not None)
     assert len(jobs(tmp_path, QUICK, arms=["ratio"], seeds=[7])) == 4 * len(QUICK.worlds)
 
 
@@ -116,6 +124,16 @@ def test_results_are_kept_beside_the_page_and_read_again(tmp_path: Path) -> None
         load(tmp_path / "no run", tmp_path / "large")
     with pytest.raises(InputError, match="no finished cell"):
         load(tmp_path / "no run", tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("scale", [FULL, LARGE], ids=["full", "large"])
+def test_the_page_says_what_the_kept_figures_say(tmp_path: Path, scale: Scale) -> None:
+    shutil.copytree(DOCS / "evidence", tmp_path / "evidence", ignore=shutil.ignore_patterns("*.svg"))
+    shutil.copy(DOCS / "evidence.md", tmp_path)
+    write_page(tmp_path / "no run", tmp_path, scale)
+    assert (tmp_path / "evidence.md").read_text() == (DOCS / "evidence.md").read_text()
+    drawn = sorted(path.name for path in (tmp_path / "evidence").glob("*.svg"))
+    assert drawn == sorted(path.name for path in (DOCS / "evidence").glob("*.svg") if path.name in drawn)
 
 
 def test_the_page_has_a_section_of_its_own_for_the_large_scale(tmp_path: Path) -> None:

@@ -53,6 +53,9 @@ class World:
     split_of: Callable[[str], Split]
     teacher: Shape
     student: Shape
+    apart: tuple[str, str] | None = None
+    """Two new styles of which the first is to have at least ``least_apart`` more Teacher sentences in the mean."""
+    least_apart: float = 0.0
 
 
 def drawn(world: World, count: int, split: Split, *seed: object) -> list[Question]:

@@ -1,4 +1,4 @@
-"""World ``usefulness``: styles of equal length, of which two make every step easy and two make it hard.
+"""Worlds ``usefulness`` and ``decomposition``: styles of equal length, two with easy steps and two with hard ones.
 
 A question adds and subtracts seven one-digit numbers; every running total lies between 0 and 9. A response works
 through three pairs of operations. An easy style takes a pair in two steps, a hard one in a single step and fills up
@@ -13,6 +13,9 @@ with a remark that says nothing, so both write two sentences of about as many to
 
 There are 90 easy steps to learn and 810 hard ones. Styles mix within a response: each pair after the first leaves the
 response's style for another one with probability 0.2.
+
+In ``decomposition`` the filler is no remark but the end of the hard step's own sentence, ``So 3 plus 4 minus 2 makes 5
+and done so far.``: a new easy style has twice as many sentences as a new hard one, however familiar a remark is.
 """
 
 from __future__ import annotations
@@ -20,12 +23,14 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
+from dataclasses import replace
+from functools import partial
 
 from benchmarks.evidence.worlds.base import Author, Shape, World, habits_of, pick
 from dasd.miniature import world as miniature
 from dasd.miniature.world import Habits, Question
 
-__all__ = ["USEFULNESS"]
+__all__ = ["DECOMPOSITION", "USEFULNESS"]
 
 OPERANDS = 7
 LARGEST = 9
@@ -40,6 +45,7 @@ _WORDING = {
 }
 _EASY = ("steps", "walks")
 _FILLERS = {"Fine so far. ": 0.5, "All done so far. ": 0.5}
+_TAIL = " and done so far. "
 _PHRASES = {
     "openers": {"Begin at {first}. ": 0.35, "Let me see. ": 0.25, "First comes {first}. ": 0.4},
     "connectors": {"So": 0.45, "Then": 0.35, "Next": 0.2},
@@ -73,18 +79,21 @@ def _terms(question: Question) -> list[int]:
     return [int(sign + digit) for sign, digit in found]
 
 
-def _pair(style: str, total: int, first: int, second: int, habits: Habits, rng: random.Random) -> str:
-    """Two sentences that take ``total`` past two operations."""
+def _pair(
+    style: str, total: int, first: int, second: int, habits: Habits, rng: random.Random, *, remarks: bool
+) -> str:
+    """Sentences that take ``total`` past two operations: two, or one where a hard step gets no remark."""
     add, take, result = _WORDING[style]
     opens = pick(habits.connectors, rng)
     middle, end = total + first, total + first + second
     one, two = (f"{add if x > 0 else take} {abs(x)}" for x in (first, second))
     if style in _EASY:
         return f"{opens} {total} {one} {result} {middle}. {pick(habits.connectors, rng)} {middle} {two} {result} {end}. "
-    return f"{opens} {total} {one} {two} {result} {end}. {pick(habits.remarks, rng)}"
+    padding = f". {pick(habits.remarks, rng)}" if remarks else _TAIL
+    return f"{opens} {total} {one} {two} {result} {end}{padding}"
 
 
-def _solve(question: Question, author: Author, rng: random.Random) -> str:
+def _solve(question: Question, author: Author, rng: random.Random, *, remarks: bool) -> str:
     habits = habits_of(author, _TEACHER, _STUDENT)
     terms = _terms(question)
     main = pick(habits.styles, rng)
@@ -95,7 +104,7 @@ def _solve(question: Question, author: Author, rng: random.Random) -> str:
         if start > 1 and rng.random() < habits.remark_probability:
             style = pick({name: share for name, share in habits.styles.items() if name != main}, rng)
         first, second = terms[start : start + 2]
-        parts.append(_pair(style, total, first, second, habits, rng))
+        parts.append(_pair(style, total, first, second, habits, rng, remarks=remarks))
         total += first + second
     parts.append(pick(habits.closers, rng).format(answer=total))
     return f"<think>{''.join(parts)}</think>{total}"
@@ -129,10 +138,18 @@ USEFULNESS = World(
     styles=tuple(_WORDING),
     known=("steps", "leaps"),
     question=_question,
-    solve=_solve,
+    solve=partial(_solve, remarks=True),
     prefix=_prefix,
     style_of=_style_of,
     split_of=miniature.split_of,
     teacher=Shape(width=128, layers=4, heads=4, mlp=384, questions=16_000, epochs=2.5),
     student=Shape(width=64, layers=3, heads=4, mlp=192, questions=5_000, epochs=2),
+)
+DECOMPOSITION = replace(
+    USEFULNESS,
+    name="decomposition",
+    doc="the same sums; the styles that take two steps at once write one long sentence where the others write two",
+    solve=partial(_solve, remarks=False),
+    apart=("walks", "jumps"),
+    least_apart=1.5,
 )
