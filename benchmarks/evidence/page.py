@@ -114,7 +114,10 @@ def _details(table: pl.DataFrame, world: str, docs: Path) -> Iterator[str]:
             *against(table, world, "coverage", "3x"),
         ]
     if "probed" in arms:
-        yield from ["", f"Temperatures that the probe chose, seed by seed: {probed(rows)}."]
+        yield from [
+            "",
+            f"Temperatures of `probed` (the suite's own where the probe recommends none), seed by seed: {probed(rows)}.",
+        ]
     if "mixed" in arms:
         yield from ["", "After each stage of `mixed`, 3x:", "", *in_sequence(table, world, "3x")]
     asked = [name for name in (*DRAWN, "mixed") if name in arms]
@@ -130,8 +133,8 @@ def _hypotheses(tested: Sequence[Tested], scale: Scale, heading: str) -> Iterato
     yield ""
     yield f"### Hypotheses{heading}"
     yield ""
-    yield "| | world | seeds | first | second | difference | 95 % interval | p | p (Holm) | verdict | again |"
-    yield "|---|---|---|---|---|---|---|---|---|---|---|"
+    yield "| | world | seeds | first | second | difference | 95 % interval | p | p (Holm) | p (all) | verdict | again |"
+    yield "|---|---|---|---|---|---|---|---|---|---|---|---|"
     for each in tested:
         what = each.hypothesis
         option = "" if scale.name == FULL.name else f"--scale {scale.name} "
@@ -142,7 +145,8 @@ def _hypotheses(tested: Sequence[Tested], scale: Scale, heading: str) -> Iterato
         yield (
             f"| {what.name} {what.measure}, {what.arm} - {what.than}, {what.budget} | {each.world} | {each.seeds} "
             f"| {_number(each.first)} | {_number(each.second)} | {_number(each.difference, '+.3f')} | {interval} "
-            f"| {_number(each.p_value)} | {_number(each.p_holm)} | {each.verdict} | {again} |"
+            f"| {_number(each.p_value)} | {_number(each.p_holm)} | {_number(each.p_all)} "
+            f"| {each.verdict} | {again} |"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -37,6 +38,8 @@ class Tested:
     """Two-sided, of the paired t test over seeds."""
     p_holm: float | None = None
     """Adjusted for the tested hypotheses of the same question in all worlds; None for exploration."""
+    p_all: float | None = None
+    """Adjusted for all tested hypotheses in all worlds; no verdict rests on it."""
     verdict: Verdict = "not run"
 
 
@@ -75,19 +78,32 @@ def held_against(table: pl.DataFrame) -> list[Tested]:
         if len(each.worlds) > 1
         for world in sorted(worlds.difference(*(each.worlds for each in named)))
     ]
-    for question in dict.fromkeys(each.question for each in HYPOTHESES):
-        family = [
-            number
-            for number, each in enumerate(found)
-            if each.hypothesis.question == question and each.hypothesis.tested
-        ]
-        known = [found[number].p_value for number in family]
-        adjusted = holm([1.0 if value is None else value for value in known])
-        for number, p_holm in zip(family, adjusted, strict=True):
-            each = found[number]
-            if each.p_value is not None:
-                found[number] = replace(each, p_holm=p_holm, verdict=_verdict(each, p_holm))
-    return found
+    questions = dict.fromkeys(each.question for each in HYPOTHESES)
+    by_question: dict[int, float] = {}
+    for question in questions:
+        by_question |= _adjusted(found, lambda each, of=question: each.question == of)  # type: ignore[misc]
+    in_all = _adjusted(found, lambda _: True)
+    return [
+        each
+        if each.p_value is None or number not in in_all
+        else replace(
+            each,
+            p_holm=by_question[number],
+            p_all=in_all[number],
+            verdict=_verdict(each, by_question[number]),
+        )
+        for number, each in enumerate(found)
+    ]
+
+
+def _adjusted(found: Sequence[Tested], belongs: Callable[[Hypothesis], bool]) -> dict[int, float]:
+    """Holm's p-values by place in ``found``, over the tested hypotheses that belong; one that isn't run counts as 1."""
+    family = [
+        number for number, each in enumerate(found) if each.hypothesis.tested and belongs(each.hypothesis)
+    ]
+    values = [found[number].p_value for number in family]
+    adjusted = holm([1.0 if value is None else value for value in values])
+    return dict(zip(family, adjusted, strict=True))
 
 
 def _compared(table: pl.DataFrame, hypothesis: Hypothesis, world: str) -> Tested:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tests.exact import damage
 from tests.exact.checks import (
     check_drawn_kl,
+    check_evaluation,
     check_even_kl,
     check_mixed,
     check_selection,
@@ -27,6 +28,7 @@ CHECKS: dict[str, Callable[..., None]] = {
     "sentences": check_sentences,
     "selection": check_selection,
     "temperature": check_temperature,
+    "evaluation": check_evaluation,
     "backend": check_backend,
     "backend continues": check_backend_continues,
     "mixed policy": check_mixed,
@@ -138,6 +140,12 @@ BREAKS = (
         "temperature",
         damage.stage_temperature,
         "another distribution",
+    ),
+    Break(
+        "the evaluator asks for temperature 1 whatever the recipe says",
+        "evaluation",
+        damage.evaluator_temperature,
+        "answers of another distribution",
     ),
     Break("all requests have one seed", "temperature", damage.one_seed, "another distribution"),
     Break("token_ends lie a byte early", "sentences", damage.token_ends, "another p_teacher"),

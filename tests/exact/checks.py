@@ -19,6 +19,7 @@ from dasd.store import Run
 
 __all__ = [
     "check_drawn_kl",
+    "check_evaluation",
     "check_even_kl",
     "check_mixed",
     "check_selection",
@@ -162,6 +163,37 @@ def check_temperature(place: Path, models: Models, temperature: float = 0.6, top
             raw = pytest.approx(log_of(teacher, prompt, words), abs=1e-6)
             assert all(logprobs == raw for logprobs in mine), "other log-probabilities"
         assert excess(Counter(rows["text"]), expected) < FAR, "another distribution"
+
+
+def check_evaluation(place: Path, models: Models, temperature: float = 0.6) -> None:
+    """The evaluator's answers are drawn from p**(1/T) / Z word by word, T that of the evaluation."""
+    student = table_of(TEACHER)
+    attempts = 800
+    run = run_world(
+        place,
+        models,
+        "evaluate-before",
+        student={"options": TEACHER},
+        questions={"eval": [{"source": "numbers", "count": 2, "options": {"first": 2, "answer": "none"}}]},
+        evaluation={
+            "evaluator": "verifier",
+            "attempts": attempts,
+            "temperature": temperature,
+            "max_tokens": 60,
+            "heldout": 0,
+        },
+    )
+    rows = run.frame("eval", "evaluate-before").collect()
+    for number, mine in rows.group_by(number=pl.col("question_id").str.slice(-4).cast(pl.Int64)):
+        prompt = prompt_of(int(str(number[0])))
+        expected: dict[str, float] = {}
+        for words in sequences(student, prompt):
+            p = float(attempts)
+            for place_, word in enumerate(words):
+                p *= tempered(student.next(prompt, words[:place_]), temperature, 1.0).get(word, 0.0)
+            expected["".join(words[:-1])] = p
+        assert mine.height == attempts, "answers are missing"
+        assert excess(Counter(mine["text"]), expected) < FAR, "answers of another distribution"
 
 
 MIXED_TEACHER = {"table": "teacher", "bits": 3, "depth": 14}

@@ -17,7 +17,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
 
 @pytest.fixture(autouse=True)
 def beside_the_models(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Models go by relative names, as their names enter the seeds: every run draws the same."""
+    """Models go by relative names. Their content enters the seeds: every run draws the same."""
     monkeypatch.chdir(models.root)
 
 

@@ -14,6 +14,7 @@ from dasd import kernels
 from dasd.backends.transformers import decoding, engine
 from dasd.backends.transformers.scoring import Scorer
 from dasd.engine_rows import EngineRows
+from dasd.evaluators import verifier
 from dasd.stages import candidates, evaluate, mix, requests, sample, select
 from dasd.stages.training_rows import RowMaker
 from dasd.trainers.torch import loop
@@ -161,6 +162,11 @@ def cold_draws(patch: Patch) -> None:
 def stage_temperature(patch: Patch) -> None:
     right = sample.SamplingSpec
     patch.setattr(sample, "SamplingSpec", lambda stage, _, top_p, cap: right(stage, 1.0, top_p, cap))
+
+
+def evaluator_temperature(patch: Patch) -> None:
+    right = verifier.SamplingSpec
+    patch.setattr(verifier, "SamplingSpec", lambda stage, _, top_p, cap: right(stage, 1.0, top_p, cap))
 
 
 def one_seed(patch: Patch) -> None:

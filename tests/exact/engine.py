@@ -129,7 +129,7 @@ class TabularModel:
 
 
 class NumberQuestions:
-    """``count`` questions ``q 0 0 0 0``, ``q 0 0 0 1``, ... of domains even and odd."""
+    """``count`` questions ``q 0 0 0 0``, ``q 0 0 0 1``, ... of domains even and odd; ``answer``: of all of them."""
 
     def load(self, source: QuestionSource, split: str, seed: int) -> pl.DataFrame:
         first = int(str(source.options.get("first", 0)))
@@ -138,7 +138,8 @@ class NumberQuestions:
                 f"{split}{n:04d}",
                 [{"role": "user", "content": " ".join(["q", *f"{n:04d}"])}],
                 ("even", "odd")[n % 2],
-                *(None, None, "numbers", split),
+                *(source.options.get("answer"), "exact" if "answer" in source.options else None),
+                *("numbers", split),
             )
             for n in range(first, first + (source.count or 0))
         ]
@@ -158,11 +159,11 @@ class NoEvaluator:
 
 
 def make_registry() -> Registry:
-    """Built-in filters, selectors, backend and trainer; tables beside them."""
-    from dasd import trainers
+    """Built-in filters, selectors, backend, trainer, evaluator and verifiers; tables beside them."""
+    from dasd import evaluators, trainers, verifiers
 
     registry = Registry()
-    for built_in in (backends, filters, selectors, trainers):
+    for built_in in (backends, filters, selectors, trainers, evaluators, verifiers):
         built_in.dasd_register(registry)
     registry.teacher("tabular", TabularModel)
     registry.questions("numbers", NumberQuestions)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +39,5 @@ def run_world(place: Path, models: Models, until: str, **changes: Any) -> Run:
     whole = merged(recipe, changes)
     for role in ("teacher", "student"):  # another backend's options replace a table's
         whole[role]["options"] = changes.get(role, {}).get("options", recipe[role]["options"])
-    # Loaded where no such directories are, the models keep their relative names. Those enter every seed, and
-    # the temporary directory's name mustn't.
-    with chdir(place.parent):
-        loaded = Recipe.load(whole)
-    assert loaded.settings.student.model == whole["student"]["model"]
-    pipeline = Pipeline(loaded, make_registry(), console=Console(quiet=True))
+    pipeline = Pipeline(Recipe.load(whole), make_registry(), console=Console(quiet=True))
     return pipeline.run(place, until=until)
