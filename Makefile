@@ -54,7 +54,7 @@ $(VENV)/.test-data: $(VENV)/.built constraints.txt
 .PHONY: test
 test: $(VENV)/.test-data ## Run the Rust and Python tests (slow ones excluded)
 	cargo test --quiet --locked --package dasd-core
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: test-slow
 test-slow: $(VENV)/.test-data ## Run the slow tests alone

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from dasd.report.drawing import COLOURS, axes_row
 from dasd.results.figures import write_figure
@@ -25,6 +26,8 @@ def curves(table: pl.DataFrame, world: str, arms: Sequence[str], path: Path) -> 
 
     def draw(colours: dict[str, str]) -> Figure:
         figure, panels = axes_row([1.0] * len(_CURVES), height=3.2)
+        drawn = rows.filter((pl.col("measure") == "steps") & pl.col("arm").is_in(list(arms)))
+        reached = sorted(each.value for each in _means(drawn).values())
         for axes, (measure, words) in zip(panels, _CURVES.items(), strict=True):
             for number, arm in enumerate(arms):
                 cells = rows.filter(pl.col("arm") == arm)
@@ -43,6 +46,8 @@ def curves(table: pl.DataFrame, world: str, arms: Sequence[str], path: Path) -> 
                 for x, each in found:
                     _interval(axes, each, colour, x=x)
             axes.set_xscale("log")
+            axes.set_xticks(reached, [f"{steps:,.0f}" for steps in reached])
+            axes.xaxis.set_minor_formatter(NullFormatter())
             axes.set_title(words)
             axes.set_xlabel("optimiser steps")
         handles, labels = panels[0].get_legend_handles_labels()
@@ -67,6 +72,8 @@ def points(table: pl.DataFrame, world: str, arms: Sequence[str], budget: str, pa
             axes.set_title(words)
         panels[0].set_yticks(range(len(arms)), arms)
         panels[0].set_ylim(len(arms) - 0.4, -0.6)
+        for axes in panels[1:]:
+            axes.tick_params(labelleft=False)
         return figure
 
     write_figure(path, draw, path.stem)
