@@ -133,6 +133,8 @@ def _hypotheses(tested: Sequence[Tested], scale: Scale, heading: str) -> Iterato
     yield ""
     yield f"### Hypotheses{heading}"
     yield ""
+    yield "*again*: what to give after `python -m benchmarks.evidence` to run these cells; `table` gathers them."
+    yield ""
     yield "| | world | seeds | first | second | difference | 95 % interval | p | p (Holm) | p (all) | verdict | again |"
     yield "|---|---|---|---|---|---|---|---|---|---|---|---|"
     for each in tested:
@@ -154,6 +156,12 @@ def _worlds(found: Found, heading: str) -> Iterator[str]:
     """What each world and seed is like before any distillation."""
     yield ""
     yield f"### The worlds as they came out{heading}"
+    yield ""
+    yield (
+        "*count prefers*: share of the questions where a style that the student doesn't know has the most Teacher "
+        "sentences, and its mean number of them. *count and length*: rank correlation of the number of Teacher sentences "
+        "with the length. *agrees with longest*: share of the questions where both pick the same."
+    )
     yield ""
     yield (
         "| world | seed | teacher, styles forced | student T=1.0 | student, styles forced | Teacher sentences | "
