@@ -126,7 +126,7 @@ def test_results_are_kept_beside_the_page_and_read_again(tmp_path: Path) -> None
         load(tmp_path / "no run", tmp_path / "nothing")
 
 
-@pytest.mark.parametrize("scale", [FULL, LARGE], ids=["full", "large"])
+@pytest.mark.parametrize("scale", [FULL, SELECTION, LARGE], ids=["full", "selection", "large"])
 def test_the_page_says_what_the_kept_figures_say(tmp_path: Path, scale: Scale) -> None:
     shutil.copytree(DOCS / "evidence", tmp_path / "evidence", ignore=shutil.ignore_patterns("*.svg"))
     shutil.copy(DOCS / "evidence.md", tmp_path)
