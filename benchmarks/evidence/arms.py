@@ -73,9 +73,7 @@ ARMS: tuple[Arm, ...] = (
         (Training("high", 0.5), Training("again", 0.5)),
         _ALL,
     ),
-    Arm(
-        "shuffled", "0.6 and 1.0 shuffled together", "1, 2", (Training("both"),), ("1x", "3x"), per_question=2
-    ),
+    Arm("shuffled", "0.6 and 1.0 shuffled together", "1, 2", (Training("both"),), _ALL, per_question=2),
     # Selection at fixed tokens (tables 3 and 4): responses of temperature 1.0.
     _selection("divergence", "most Teacher sentences, beta 0.1", selector="divergence"),
     _selection("divergence-05", "most Teacher sentences, beta 0.05", selector="divergence", beta=0.05),
