@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from benchmarks.evidence.arms import ARMS, Arm
+from benchmarks.evidence.arms import ARMS
 from benchmarks.evidence.comparisons import against, in_sequence, probed
 from benchmarks.evidence.provenance import DRAWN, provenance_figure, provenance_table
 from benchmarks.evidence.results import Found, keep, load
@@ -78,9 +78,9 @@ def write_page(directory: Path, docs: Path, scale: Scale = FULL) -> str:
         here = set(table.filter(pl.col("world") == world)["arm"])
         several = table.filter(pl.col("budget") != "0")["budget"].n_unique() > 1
         in_curves = [
-            arm.name for arm in ARMS if several and len(_budgets(arm, scale)) > 1 and arm.name in here
+            arm.name for arm in ARMS if several and len(scale.budgets_of(arm)) > 1 and arm.name in here
         ]
-        at_3x = [arm.name for arm in ARMS if "3x" in _budgets(arm, scale) and arm.name in here]
+        at_3x = [arm.name for arm in ARMS if "3x" in scale.budgets_of(arm) and arm.name in here]
         lines += ["", f"### World `{world}`", "", *_table(table.filter(pl.col("world") == world))]
         for name, drawn in (("curves", in_curves), ("arms", at_3x)):
             # A 95 % interval over two seeds is wider than any figure of them.
@@ -96,10 +96,6 @@ def write_page(directory: Path, docs: Path, scale: Scale = FULL) -> str:
     tail = rest.split(end)[1]
     write_whole(page, "\n".join([f"{head}{begin}", *lines, "", f"{end}{tail}"]).encode())
     return f"{page}: {table.select('world', 'seed', 'arm', 'budget').unique().height} cells"
-
-
-def _budgets(arm: Arm, scale: Scale) -> tuple[str, ...]:
-    return scale.budgets.get(arm.name, arm.budgets)
 
 
 def _details(table: pl.DataFrame, world: str, docs: Path) -> Iterator[str]:

@@ -82,8 +82,7 @@ def jobs(
             for arm in ARMS:
                 if arm.name not in arms if arms else not scale.takes(arm):
                     continue
-                own = scale.budgets.get(arm.name, arm.budgets)
-                budgets = [budget for budget in own if budget in scale.steps] or list(scale.steps)
+                budgets = [each for each in scale.budgets_of(arm) if each in scale.steps] or list(scale.steps)
                 for budget in budgets:
                     (first if (arm.name, budget) in needed else rest).append(Job(place, arm, budget))
     order = {arm.name: number for number, arm in enumerate(ARMS)}

@@ -60,6 +60,10 @@ class Scale:
         """Whether it runs an arm."""
         return arm.name in self.arms if self.arms else not arm.named
 
+    def budgets_of(self, arm: Arm) -> tuple[str, ...]:
+        """Budgets of an arm here, also those for which this scale has no steps."""
+        return self.budgets.get(arm.name, arm.budgets)
+
     def engine(self) -> dict[str, Any]:
         """How teacher and student run, as keys of a recipe."""
         keys: dict[str, Any] = {

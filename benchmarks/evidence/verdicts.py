@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import polars as pl
 
-from benchmarks.evidence.hypotheses import ALPHA, HYPOTHESES, Hypothesis
+from benchmarks.evidence.hypotheses import ALPHA, HYPOTHESES, Hypothesis, Question
 from benchmarks.evidence.scale import FULL
 from dasd.results import holm
 from dasd.scores import Estimate, mean_over_questions, t_interval
@@ -78,11 +78,10 @@ def held_against(table: pl.DataFrame) -> list[Tested]:
         if len(each.worlds) > 1
         for world in sorted(worlds.difference(*(each.worlds for each in named)))
     ]
-    questions = dict.fromkeys(each.question for each in HYPOTHESES)
     by_question: dict[int, float] = {}
-    for question in questions:
-        by_question |= _adjusted(found, lambda each, of=question: each.question == of)  # type: ignore[misc]
-    in_all = _adjusted(found, lambda _: True)
+    for question in dict.fromkeys(each.question for each in HYPOTHESES):
+        by_question |= _adjusted(found, {question})
+    in_all = _adjusted(found, {each.question for each in HYPOTHESES})
     return [
         each
         if each.p_value is None or number not in in_all
@@ -96,10 +95,12 @@ def held_against(table: pl.DataFrame) -> list[Tested]:
     ]
 
 
-def _adjusted(found: Sequence[Tested], belongs: Callable[[Hypothesis], bool]) -> dict[int, float]:
-    """Holm's p-values by place in ``found``, over the tested hypotheses that belong; one that isn't run counts as 1."""
+def _adjusted(found: Sequence[Tested], questions: Set[Question]) -> dict[int, float]:
+    """Holm's p-values by place in ``found``, over the tested hypotheses of ``questions``; one that isn't run counts as 1."""
     family = [
-        number for number, each in enumerate(found) if each.hypothesis.tested and belongs(each.hypothesis)
+        number
+        for number, each in enumerate(found)
+        if each.hypothesis.tested and each.hypothesis.question in questions
     ]
     values = [found[number].p_value for number in family]
     adjusted = holm([1.0 if value is None else value for value in values])
