@@ -202,8 +202,8 @@ class TaskVerifier:
 class ListConsole(Console):
     """Keeps what it is told."""
 
-    def __init__(self) -> None:
-        super().__init__(quiet=True)
+    def __init__(self, verbose: bool = False) -> None:
+        super().__init__(quiet=True, verbose=verbose)
         self.said: list[str] = []
         self.warned: list[str] = []
 

@@ -137,13 +137,16 @@ class _QuietTask:
 
 
 class Console:
-    """Says what is going on, on stderr. ``quiet``: warnings only. ``NO_COLOR`` is respected.
+    """Says what is going on, on stderr. ``quiet``: warnings only; ``verbose``: details and tables too.
 
-    ``clock`` gives seconds; a test may hand in its own.
+    ``NO_COLOR`` is respected. ``clock`` gives seconds; a test may hand in its own.
     """
 
-    def __init__(self, quiet: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, quiet: bool = False, verbose: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.quiet = quiet
+        self.verbose = verbose
         self._clock = clock
         self._made: RichConsole | None = None
         self._progress: Progress | None = None
@@ -161,6 +164,11 @@ class Console:
         if not self.quiet:
             self._print(text, None)
 
+    def detail(self, text: str) -> None:
+        """What few want to read, if verbose: the run directory holds it too."""
+        if self.verbose:
+            self.info(text)
+
     def warn(self, text: str) -> None:
         """One line that is shown even when quiet, with ``warning:`` before it."""
         self._print(f"warning: {text}", "yellow")
@@ -177,8 +185,8 @@ class Console:
             sys.stderr.flush()
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """A small table, unless quiet; the first column is text, the others are aligned as figures."""
-        if self.quiet:
+        """A small table, if verbose; the first column is text, the others are aligned as figures."""
+        if self.quiet or not self.verbose:
             return
         from rich import box
         from rich.table import Table

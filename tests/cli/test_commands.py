@@ -16,6 +16,7 @@ import yaml
 from tests.plugin_factory import REGISTER, install
 
 from dasd.cli import COMMANDS, cli
+from dasd.cli.guard import run
 
 HELLO = (
     "import click\nfrom dasd.api import hookimpl\n@click.command()\ndef hello():\n"
@@ -316,3 +317,9 @@ def test_observers_and_requested_defaults_in_a_real_run(work: Path) -> None:
     assert "an observer that fails" in done.stderr
     kept = yaml.safe_load((work / "runs/tiny/recipe.yaml").read_text())
     assert (kept["select"]["selector"], kept["plugins"]) == ("last", ["watcher"])
+
+
+def test_quiet_and_verbose_together_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["pipeline", "demo", "--dry-run"], ["select", "runs/none"]):
+        assert run([*command, "--quiet", "--verbose"]) == 2
+        assert "--quiet and --verbose are opposites" in capsys.readouterr().err

@@ -76,8 +76,17 @@ def test_quiet_shows_warnings_only(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "warning: [red]look\n")
 
 
+def test_tables_and_details_are_for_who_asks(capsys: pytest.CaptureFixture[str]) -> None:
+    for verbose, shown in ((False, ""), (True, "much\n")):
+        console = Console(verbose=verbose)
+        console.detail("much")
+        assert capsys.readouterr().err == shown
+        console.table("title", ["a"], [["b"]])
+        assert ("title" in capsys.readouterr().err) == verbose
+
+
 def test_table_and_markup_are_plain_text(capsys: pytest.CaptureFixture[str]) -> None:
-    console = Console()
+    console = Console(verbose=True)
     console.info("[bold]not markup[/bold]")
     console.table("After [each]", ["stage", "accuracy"], [["[low]", 0.123456], ["high", 7]])
     out, err = capsys.readouterr()

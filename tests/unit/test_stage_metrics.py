@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dasd.schemas import EVAL
+from dasd.schemas import EVAL, METRICS
 from dasd.stages.cuts import cut_end
-from dasd.stages.metrics import answer_metrics, kl_metrics, teacher_metrics
+from dasd.stages.metrics import answer_metrics, kl_metrics, metrics_words, teacher_metrics
 from dasd.stages.turns import adapt
 
 
@@ -119,3 +119,20 @@ def test_think_tags_move_with_the_templates() -> None:
     assert adapt("a</think>b", True, False) == "<think>\na</think>b"
     assert adapt("<think>\na</think>b", False, True) == "a</think>b"
     assert adapt("<think>a</think>b", True, True) == adapt("<think>a</think>b", False, False)
+
+
+def test_words_of_metrics_are_five_lines_at_most() -> None:
+    def rows(benchmark: str) -> list[tuple[object, ...]]:
+        return [
+            ("low", benchmark, "accuracy", "all", 0.5, 0.0251, 4),
+            ("low", benchmark, "accuracy", "x", 0.75, None, 2),
+            ("low", benchmark, "cut_off_rate", "all", 0.0, None, 4),
+        ]
+
+    def words(*benchmarks: str) -> list[str]:
+        found = [row for benchmark in benchmarks for row in rows(benchmark)]
+        return metrics_words(pl.DataFrame(found, schema=dict(METRICS.columns), orient="row"))
+
+    assert words("aime") == ["low on aime: accuracy 0.500 ± 0.025, 0.000 cut off"]
+    assert len(words(*"abcde")) == 5
+    assert words(*"abcdefg")[4:] == ["and 3 more lines: --verbose, or the report"]

@@ -10,7 +10,7 @@ import pytest
 from tests.stage_run import ListConsole, run_recipe
 
 from dasd.errors import RecipeError
-from dasd.stages.selection import selection_summary, selection_warnings
+from dasd.stages.selection import selection_summary, selection_warnings, selection_words
 
 
 def test_sentences_verdicts_and_counts_agree(tmp_path: Path) -> None:
@@ -113,6 +113,21 @@ def test_figures() -> None:
     assert (found["tokens_mean_before"], found["tokens_mean_after"]) == (28.75, 35)
     assert found["score_length_correlation"] == pytest.approx(0.9486832980505138)
     assert selection_warnings(found, "divergence", compares=True) == []
+
+
+def test_words_are_few_and_leave_out_what_nobody_knows() -> None:
+    summary = selection_summary(
+        table([4, 1, 3, 3], [40, 10, 30, 35], [4, 1, 3, 3], [True, False, False, None])
+    )
+    assert selection_words(summary) == [
+        "2 of 4 candidates selected, 2 questions, 2 of them with a choice",
+        "sentences: 28% Teacher, 0% Student, 72% Common",
+        "agrees with the longest candidate in 50% of these questions; chance is 50%",
+        "mean length: 28.8 tokens over the candidates, 35.0 over the selected",
+        "wrong answers: 67% of the candidates, 50% of the selected",
+    ]
+    ungraded = selection_summary(table([4, 1], [40, 10], [4, 1], [None, None]).head(1))
+    assert [line.split()[0] for line in selection_words(ungraded)] == ["1", "sentences:", "mean"]
 
 
 def test_each_warning_has_its_cause() -> None:

@@ -126,9 +126,10 @@ def test_no_trainer_gets_rows_with_wrong_labels(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("model.safetensors"))
 
 
-def test_labels_are_shown_once_a_training(tmp_path: Path) -> None:
-    console = ListConsole()
-    run_recipe(tmp_path, until="train-low", console=console)
-    assert [text.splitlines()[0] for text in console.said if "labels of" in text] == [
-        "train-low: labels of one example"
-    ]
+def test_labels_are_told_once_a_training_and_shown_to_who_asks(tmp_path: Path) -> None:
+    console = ListConsole(verbose=True)
+    run = run_recipe(tmp_path, until="train-low", console=console)
+    example = str(run.summary("train-low")["example"])
+    title, tokens = example.split("\n", 1)
+    assert [text for text in console.said if "labels of" in text] == [f"train-low: {title}"]
+    assert tokens in console.said

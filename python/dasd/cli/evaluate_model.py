@@ -15,6 +15,7 @@ import click
 from dasd.cli.options import F, split_names
 
 if TYPE_CHECKING:
+    from dasd.progress import Console
     from dasd.registry import Registry
     from dasd.settings import RecipeSettings
 
@@ -100,7 +101,7 @@ def evaluate_model(
     recipe: str | None,
     plugins: tuple[str, ...],
     overrides: tuple[str, ...],
-    quiet: bool,
+    console: Console,
     directory: Path | None,
 ) -> None:
     """Evaluate ``model`` on ``asked.benchmarks`` into a run directory, and print its scores.
@@ -110,7 +111,6 @@ def evaluate_model(
     from dasd.cli.scores import scores
     from dasd.pipeline import RUNS, Pipeline
     from dasd.plugins import PluginHost
-    from dasd.progress import Console
     from dasd.recipe import Recipe
 
     base = Recipe.load(recipe, (), plugins).settings if recipe is not None else None
@@ -118,12 +118,12 @@ def evaluate_model(
     registry = PluginHost.load(requested, lambda _: None).registry  # told of when the pipeline loads them
     data = recipe_data(_reference(model), asked, base, requested, registry)
     data["name"] = _name(data, overrides)
-    made = Pipeline.from_recipe(Recipe.load(data, overrides), console=Console(quiet))
+    made = Pipeline.from_recipe(Recipe.load(data, overrides), console=console)
     place = directory or RUNS / str(data["name"])
     _refuse_other_run(place)
     run = made.run(place, until="evaluate")
     nothing: dict[str, tuple[str, ...]] = dict.fromkeys(("checkpoints", "benchmarks", "ks"), ())
-    click.get_current_context().invoke(scores, runs=(run.directory,), quiet=quiet, **nothing)
+    click.get_current_context().invoke(scores, runs=(run.directory,), quiet=console.quiet, **nothing)
     click.echo(f"\nrun: {run.directory}")
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from dasd.progress import Console
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -61,6 +64,22 @@ def json_option(command: F) -> F:
 def quiet_option(command: F) -> F:
     """``--quiet``."""
     return click.option("--quiet", is_flag=True, help="No progress, only warnings and the result.")(command)
+
+
+def verbose_option(command: F) -> F:
+    """``--verbose``."""
+    return click.option(
+        "--verbose", is_flag=True, help="Every stage's figures as tables, and one training example's labels."
+    )(command)
+
+
+def console_of(quiet: bool, verbose: bool) -> Console:
+    """What ``--quiet`` and ``--verbose`` ask for; UsageError for both."""
+    from dasd.progress import Console
+
+    if quiet and verbose:
+        raise click.UsageError("--quiet and --verbose are opposites: give one of them")
+    return Console(quiet, verbose)
 
 
 def print_json(value: object) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from dasd.cli.options import (
+    console_of,
     json_option,
     override_option,
     plugins_option,
@@ -14,6 +15,7 @@ from dasd.cli.options import (
     print_table,
     quiet_option,
     run_option,
+    verbose_option,
 )
 
 
@@ -25,6 +27,7 @@ from dasd.cli.options import (
 @click.option("--until", metavar="STAGE", help="Stop after this stage, or after the last of this kind.")
 @click.option("--dry-run", is_flag=True, help="Show the stages and which of them would run; change nothing.")
 @quiet_option
+@verbose_option
 @json_option
 def pipeline(
     recipe: str,
@@ -34,6 +37,7 @@ def pipeline(
     until: str | None,
     dry_run: bool,
     quiet: bool,
+    verbose: bool,
     as_json: bool,
 ) -> None:
     """Run a recipe from end to end.
@@ -48,9 +52,8 @@ def pipeline(
     """
     from dasd.cli.summary import print_summary
     from dasd.pipeline import Pipeline
-    from dasd.progress import Console
 
-    made = Pipeline.from_recipe(recipe, plugins, overrides, Console(quiet))
+    made = Pipeline.from_recipe(recipe, plugins, overrides, console_of(quiet, verbose))
     if dry_run:
         planned = made.plan(directory)
         if as_json:

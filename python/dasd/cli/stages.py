@@ -12,9 +12,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dasd.cli.evaluate_model import Asked, evaluate_model, model_options
-from dasd.cli.options import F, override_option, plugins_option, print_table, quiet_option
+from dasd.cli.options import (
+    F,
+    console_of,
+    override_option,
+    plugins_option,
+    print_table,
+    quiet_option,
+    verbose_option,
+)
 
 if TYPE_CHECKING:
+    from dasd.progress import Console
     from dasd.store import Run
 
 ON_FILES = ("sample", "filter", "dedup", "score", "select")
@@ -48,21 +57,24 @@ def _stage_command(kind: str, short: str, text: str) -> click.Command:
     @plugins_option
     @override_option
     @quiet_option
+    @verbose_option
     def command(
         targets: tuple[str, ...],
         recipe: str | None,
         plugins: tuple[str, ...],
         overrides: tuple[str, ...],
         quiet: bool,
+        verbose: bool,
         directory: Path | None = None,
         **of_model: Any,
     ) -> None:
         paths = tuple(Path(target) for target in targets)
+        console = console_of(quiet, verbose)
         asked = Asked(**of_model) if of_model else None
         if asked is not None and asked.benchmarks and len(targets) == 1:
-            evaluate_model(targets[0], asked, recipe, plugins, overrides, quiet, directory)
+            evaluate_model(targets[0], asked, recipe, plugins, overrides, console, directory)
         elif kind in ON_FILES and any(path.suffix in SUFFIXES and not path.is_dir() for path in paths):
-            _on_files(kind, paths, recipe, plugins, overrides, quiet, directory)
+            _on_files(kind, paths, recipe, plugins, overrides, console, directory)
         elif asked is not None and (len(targets) > 1 or directory is not None or asked.given()):
             given = [*asked.given(), *(["--run"] if directory is not None else [])]
             extra = f"; {', '.join(given)} belong to MODEL with --benchmarks" if given else ""
@@ -70,7 +82,7 @@ def _stage_command(kind: str, short: str, text: str) -> click.Command:
         elif len(targets) > 1 or directory is not None:
             raise click.UsageError(f"wanted one run directory{_OR_FILES if kind in ON_FILES else ''}")
         else:
-            _on_run(kind, paths[0], recipe, plugins, overrides, quiet)
+            _on_run(kind, paths[0], recipe, plugins, overrides, console)
 
     return command
 
@@ -96,11 +108,10 @@ def _on_run(
     recipe: str | None,
     plugins: tuple[str, ...],
     overrides: tuple[str, ...],
-    quiet: bool,
+    console: Console,
 ) -> None:
     from dasd.errors import InputError
     from dasd.pipeline import Pipeline
-    from dasd.progress import Console
 
     own = run / "recipe.yaml"
     if recipe is None and not own.is_file():
@@ -108,7 +119,7 @@ def _on_run(
         raise InputError(
             f"{run} is not a run directory (no recipe.yaml); start one with --recipe RECIPE{alone}"
         )
-    made = Pipeline.from_recipe(recipe or own, plugins, overrides, Console(quiet))
+    made = Pipeline.from_recipe(recipe or own, plugins, overrides, console)
     _print(made.run(run, only=kind), kind)
 
 
@@ -118,21 +129,18 @@ def _on_files(
     recipe: str | None,
     plugins: tuple[str, ...],
     overrides: tuple[str, ...],
-    quiet: bool,
+    console: Console,
     directory: Path | None,
 ) -> None:
     from dasd.cli.files import narrowed
     from dasd.pipeline import RUNS, Pipeline
-    from dasd.progress import Console
     from dasd.recipe import Recipe
 
     if recipe is None:
         raise click.UsageError(
             f"--recipe RECIPE is needed with files: it says how to {kind} and which models"
         )
-    made = Pipeline.from_recipe(
-        narrowed(Recipe.load(recipe, overrides, plugins), files), console=Console(quiet)
-    )
+    made = Pipeline.from_recipe(narrowed(Recipe.load(recipe, overrides, plugins), files), console=console)
     settings = made.recipe.settings
     run = made.run(directory or RUNS / f"{settings.name}-{files[0].stem}", until=kind)
     _print(run, kind)

@@ -18,7 +18,7 @@ from dasd.stages.answering import answer_questions, ungraded
 from dasd.stages.base import StageContext
 from dasd.stages.checkpoints import student_after, student_name
 from dasd.stages.grading import Grader, answers_by_question
-from dasd.stages.metrics import answer_metrics, kl_metrics, teacher_metrics
+from dasd.stages.metrics import answer_metrics, kl_metrics, metrics_words, teacher_metrics
 from dasd.stages.score import score_requests
 from dasd.stages.work import Unit, generate, messages_by_question, units
 
@@ -89,6 +89,8 @@ class EvaluateStage:
         context.writer.summarise(
             {"questions": questions.height, "answers": answers.height, **figures, **failures}
         )
+        for line in metrics_words(table):
+            context.console.info(f"{self.name}: {line}")
         context.console.table(
             f"{self.name}: figures and their standard errors",
             ("checkpoint", "benchmark", "metric", "value", "+-"),

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import polars as pl
 
 from dasd.schemas import METRICS
 from dasd.scores import mean_over_questions
 
-__all__ = ["GRADABLE", "answer_metrics", "kl_metrics", "metrics_frame", "teacher_metrics"]
+__all__ = ["GRADABLE", "answer_metrics", "kl_metrics", "metrics_frame", "metrics_words", "teacher_metrics"]
 
 HELDOUT = "heldout"
 """Benchmark name of the figures over held-out responses of the teacher."""
+
+LINES = 5
+"""Most lines of ``metrics_words``."""
 
 GRADABLE = pl.col("answer").is_not_null() & pl.col("verifier").is_not_null()
 """Of QUESTIONS rows: whether an answer to the question can be right or wrong."""
@@ -115,3 +120,35 @@ def teacher_metrics(heldout: pl.DataFrame, scores: pl.DataFrame, correct: pl.Ser
             for metric, value in values.items()
         ]
     )
+
+
+def metrics_words(metrics: pl.DataFrame) -> list[str]:
+    """METRICS rows over all domains in at most ``LINES`` lines: one a benchmark and checkpoint, and one for the KL."""
+    rows = metrics.filter(pl.col("group") == "all")
+    pairs = rows.select("checkpoint", "benchmark").unique(maintain_order=True)
+    lines = []
+    for checkpoint, benchmark in pairs.iter_rows():
+        found = {
+            metric: (value, error)
+            for metric, value, error in rows.filter(checkpoint=checkpoint, benchmark=benchmark)
+            .select("metric", "value", "standard_error")
+            .iter_rows()
+        }
+        parts = [words(*found[metric]) for metric, words in _WORDS.items() if metric in found]
+        place = "KL to the teacher" if benchmark == HELDOUT else f"{checkpoint} on {benchmark}"
+        lines.append(f"{place}: {', '.join(parts)}")
+    if len(lines) > LINES:
+        return [*lines[: LINES - 1], f"and {len(lines) - LINES + 1} more lines: --verbose, or the report"]
+    return lines
+
+
+def _with_error(value: float, error: float | None, decimals: int) -> str:
+    return f"{value:.{decimals}f}" + ("" if error is None else f" ± {error:.{decimals}f}")
+
+
+_WORDS: dict[str, Callable[[float, float | None], str]] = {
+    "accuracy": lambda value, error: f"accuracy {_with_error(value, error, 3)}",
+    "length_tokens": lambda value, error: f"{_with_error(value, error, 1)} tokens",
+    "cut_off_rate": lambda value, error: f"{_with_error(value, error, 3)} cut off",
+    "kl_nats_per_response": lambda value, error: f"{_with_error(value, error, 2)} nats a response",
+}

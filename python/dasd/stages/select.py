@@ -18,7 +18,7 @@ from dasd.stages.base import StageContext
 from dasd.stages.candidates import candidates_frame, compared, sentences_frame
 from dasd.stages.grading import Answers, Grader, answers_by_question
 from dasd.stages.groups import QUESTIONS_PER_WINDOW, RowStream, question_groups, question_windows
-from dasd.stages.selection import selection_summary, selection_warnings
+from dasd.stages.selection import selection_summary, selection_warnings, selection_words
 from dasd.stages.work import Unit, kept_ids, only
 
 __all__ = ["SelectStage", "best", "choose"]
@@ -183,6 +183,8 @@ class SelectStage:
         summary = selection_summary(table)
         warnings = selection_warnings(summary, self.recipe.settings.select.selector, self._compares)
         context.writer.summarise({**summary, "warnings": list(warnings)})
+        for line in selection_words(summary):
+            context.console.info(f"{self.name}: {line}")
         shown = [(key, value) for key, value in summary.items() if value is not None]
         context.console.table(f"{self.name}: what selection did", ("figure", "value"), shown)
         for warning in warnings:

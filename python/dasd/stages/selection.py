@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from dasd.stages.work import share
 
-__all__ = ["selection_summary", "selection_warnings"]
+__all__ = ["selection_summary", "selection_warnings", "selection_words"]
 
 MOST_TEACHER_SHARE = 0.7
 MOST_AGREEMENT = 0.8
@@ -87,6 +87,36 @@ def selection_warnings(summary: dict[str, JsonValue], selector: str, compares: b
     elif summary["kept_everything"]:
         found.append("everything is kept: select.per_question is not below the candidates of any question")
     return found
+
+
+def selection_words(summary: dict[str, JsonValue]) -> list[str]:
+    """The figures that say what a selection did, in at most five lines; those that nobody knows are left out."""
+    counted = f"{summary['selected']} of {summary['candidates']} candidates selected"
+    lines = [
+        f"{counted}, {summary['questions']} questions, {summary['questions_with_choice']} of them with a choice"
+    ]
+    if summary["teacher_share"] is not None:
+        kinds = (_percent(summary, f"{kind}_share") for kind in ("teacher", "student", "common"))
+        lines.append("sentences: {} Teacher, {} Student, {} Common".format(*kinds))
+    if summary["agreement_longest"] is not None:
+        lines.append(
+            f"agrees with the longest candidate in {_percent(summary, 'agreement_longest')} of these questions; "
+            f"chance is {_percent(summary, 'agreement_random_expected')}"
+        )
+    before, after = _figure(summary, "tokens_mean_before"), _figure(summary, "tokens_mean_after")
+    if before is not None and after is not None:
+        lines.append(f"mean length: {before:.1f} tokens over the candidates, {after:.1f} over the selected")
+    if summary["wrong_after"] is not None:
+        lines.append(
+            f"wrong answers: {_percent(summary, 'wrong_before')} of the candidates, "
+            f"{_percent(summary, 'wrong_after')} of the selected"
+        )
+    return lines
+
+
+def _percent(summary: dict[str, JsonValue], key: str) -> str:
+    value = _figure(summary, key)
+    return "none" if value is None else f"{value:.0%}"
 
 
 def _correlation(table: pl.DataFrame, method: str) -> float | None:

@@ -163,7 +163,9 @@ class TrainStage:
         shards = sorted(context.writer.directory.glob("part-train-*.parquet"))
         # Here and not in a trainer: whichever is to move the weights gets checked labels, once.
         checked = preflight(shards, spec)
-        context.console.info(f"{self.name}: labels of one example\n{checked.rendering}")
+        title, *tokens = checked.rendering.splitlines()
+        context.console.info(f"{self.name}: {title}")
+        context.console.detail("\n".join(tokens))
         with context.console.task(self.name, checked.steps, "steps") as task:
             tasks.append(task)
             trained = self.registry.make_trainer(trainer_settings).train(shards, spec, resume=True)
