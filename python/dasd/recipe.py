@@ -111,7 +111,8 @@ class RecipeDraft:
         self.name = name
         self.path = path
         self.lines = lines
-        self.overridden: set[KeyPath] = set()
+        self.overridden: dict[KeyPath, str] = {}
+        """Key paths that ``-o`` set, each with the text that was given."""
 
     @classmethod
     def read(cls, source: str | Path | Mapping[str, Any]) -> RecipeDraft:
@@ -133,15 +134,31 @@ class RecipeDraft:
             raise RecipeError(f"{name}: wanted keys and values (teacher, student, stages ...), got {got}")
         return cls(data, name, path, lines)
 
-    def where(self, path: KeyPath) -> str:
-        """Where the nearest thing at or above ``path`` was set, with a colon for the message."""
+    def where(self, path: KeyPath, across: bool = False) -> str:
+        """Where the nearest thing at or above ``path`` was set, with a colon for the message.
+
+        What no file holds and ``-o`` has set something in is that ``-o``'s. ``across``: the problem is of
+        several keys of a section, so an ``-o`` of another one is named as well.
+        """
+        beside = [text for key, text in self.overridden.items() if across and key[:-1] == path[:-1]]
         for length in range(len(path), -1, -1):
             above = path[:length]
             if above in self.overridden:
-                return "from -o: "  # without its value, which may be a secret
+                return f"-o {self.overridden[above]}: "
             if above in self.lines:
-                return f"{self.name}, line {self.lines[above]}: "
+                line = f"{self.name}, line {self.lines[above]}"
+                if not beside:
+                    return f"{line}: "
+                return f"{line}, and -o {beside[-1]}: " if length == len(path) else f"-o {beside[-1]}: "
+            below = [text for key, text in self.overridden.items() if key[:length] == above]
+            if length and below:
+                return f"-o {below[-1]}: "
         return f"{self.name}: "
+
+    def _without_value(self, path: KeyPath) -> str:
+        """As ``where``, for a value that may be a secret."""
+        place = self.where(path)
+        return f"{place.partition('=')[0]}: " if place.startswith("-o ") else place
 
     def override(self, text: str) -> None:
         """Apply ``key.path=value``; list items by index or by their ``name``."""
@@ -164,7 +181,7 @@ class RecipeDraft:
         path.append(last)
         whole = tuple(path)
         self.lines = {known: line for known, line in self.lines.items() if known[: len(whole)] != whole}
-        self.overridden.add(whole)
+        self.overridden[whole] = text
 
     def request(self, plugins: Sequence[str]) -> None:
         """Add ``plugins`` to the recipe's own, and let what they bring be the defaults of its role."""
@@ -184,7 +201,7 @@ class RecipeDraft:
 
     def validate(self) -> RecipeSettings:
         """Settings, or one RecipeError with all problems."""
-        refuse_secrets(self.data, self.where)
+        refuse_secrets(self.data, self._without_value)
         for name in [name for name, section in self.data.items() if section is None]:
             del self.data[name]  # a section whose keys are all commented out
         stages = self.data.get("stages")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -23,11 +23,19 @@ _WORDS = (
 )
 
 
+class Where(Protocol):
+    """Tells where a key path was set: file and line, or ``-o``, with a colon for the message."""
+
+    def __call__(self, path: KeyPath, across: bool = False) -> str:
+        """``across``: the problem is of several keys of a section, and ``path`` is that of one of them."""
+        ...
+
+
 def describe(
     error: ValidationError,
     model: type[BaseModel],
     prefix: str | KeyPath = (),
-    where: Callable[[KeyPath], str] | None = None,
+    where: Where | None = None,
     root: type[BaseModel] | None = None,
 ) -> list[str]:
     """One line a problem: ``WHERE: key.path: wanted ..., got ...; did you mean ...?``.
@@ -46,7 +54,7 @@ def describe(
             continue  # pydantic counts items that failed as absent
         inner = without_tags(problem["loc"], model)
         path = (*start, *inner)
-        place = where(path) if where else ""
+        place = where(path, across=problem["type"] == "value_error") if where else ""
         lines.append(f"  {place}{dotted(path)}: {_explain(problem, inner, model, root)}")
     return lines
 

@@ -12,7 +12,8 @@ import pytest
 from tests.plugin_factory import REGISTER, install
 
 from dasd.cli.guard import run
-from dasd.cli.plugins_check import suite_attributes
+from dasd.cli.plugins_check import CheckResult, show, suite_attributes
+from dasd.components import Component, Owner
 from dasd.testing import TeacherSuite
 
 
@@ -101,6 +102,19 @@ def test_check_tells_what_passes_and_what_fails(tmp_path: Path) -> None:
         "test_a_rank_goes_with_its_candidate",
         "test_equal_candidates_have_equal_ranks",
     }
+
+
+def test_one_cause_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    component = Component("teacher", "mine", print, Owner("mine", "dasd-mine", "1"), "", None)
+    cause = "BackendError: no server answers"
+    results = [CheckResult("teacher", "mine", f"test_{n}", "A check.", "failed", cause, 0.1) for n in "abc"]
+    results.append(CheckResult("teacher", "mine", "test_d", "It is so.", "failed", "not so", 0.1))
+    results.append(CheckResult("teacher", "mine", "test_e", "Fine.", "passed", "", 0.1))
+    show([component], results)
+    said = capsys.readouterr().out
+    assert said.count(cause) == 1
+    assert "failed, 3 checks of one cause: a, b, c" in said
+    assert "failed: d\n  wanted: It is so.\n  got: not so" in said
 
 
 def test_check_takes_attributes_of_the_suite(tmp_path: Path) -> None:

@@ -70,6 +70,9 @@ def test_it_says_what_it_is(role: str, plugins: Path) -> None:
     assert project["project"]["entry-points"]["dasd.plugins"] == {f"my-{role}": f"dasd_my_{role}"}
     readme = (plugins / role / "README.md").read_text()
     assert f"my-{role}" in readme and "{" not in readme.replace('{"', "")
+    # What any pip takes; `--group` came with 25.1.
+    assert "pip install -e '.[dev]'" in readme and "--group" not in readme
+    assert any(need.startswith("pytest") for need in project["project"]["optional-dependencies"]["dev"])
 
 
 def test_they_load_as_installed_plugins(site: Path) -> None:

@@ -98,6 +98,7 @@ def test_sizes_of_models_that_are_elsewhere() -> None:
     assert any("an estimate" in text and "10%" in text for text in made.assumptions)
     training = next(need for need in made.memory if "training" in need.what)
     assert training.parts["optimiser"] == 8 * 4e9 / 64
+    assert any("divided evenly over all 64 devices" in text for text in made.assumptions)
     assert training.total is None and "config.json" in training.missing
     assert not made.problems
 

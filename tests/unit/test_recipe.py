@@ -116,6 +116,48 @@ def test_wrong_overrides(override: str, words: str) -> None:
     assert "-o" in message
 
 
+@pytest.mark.parametrize(
+    ("override", "blamed"),
+    [
+        ("trainr.epochs=2", "-o trainr.epochs=2: trainr: unknown key"),
+        ("trainer.epochs=-1", "-o trainer.epochs=-1: trainer.epochs: wanted"),
+        (
+            "trainer.learning_rate=1e-7",
+            ", and -o trainer.learning_rate=1e-7: trainer.min_learning_rate: wanted",
+        ),
+    ],
+)
+def test_a_wrong_override_is_blamed_itself(tmp_path: Path, override: str, blamed: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "teacher: {model: m}\nstudent: {model: m}\nquestions: {train: [{source: miniature}]}\n"
+        "stages: [{name: low, temperature: 1}]\ntrainer:\n  min_learning_rate: 1e-6\n  epochs: 1\n"
+    )
+    message = refused(path, override)
+    assert blamed in message
+    assert "line 1:" not in message and "line 7" not in message
+
+
+def test_a_wrong_override_of_what_no_file_sets_is_blamed(tmp_path: Path) -> None:
+    message = refused("demo", "trainer.min_learning_rate=1")
+    assert (
+        "-o trainer.min_learning_rate=1: trainer.min_learning_rate: wanted at most learning_rate" in message
+    )
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "teacher: {model: m}\nstudent: {model: m}\nquestions: {train: [{source: miniature}]}\n"
+        "stages: [{name: low, temperature: 1}]\ntrainer:\n  epochs: 1\n"
+    )
+    message = refused(path, "trainer.learning_rate=1e-7")
+    assert "  -o trainer.learning_rate=1e-7: trainer.min_learning_rate: wanted" in message
+
+
+def test_a_secret_of_an_override_isnt_shown() -> None:
+    message = refused("demo", "teacher.options.api_key=verysecret")
+    assert "-o teacher.options.api_key: teacher.options.api_key: this looks like a secret" in message
+    assert "verysecret" not in message
+
+
 # -- messages -------------------------------------------------------------------------------------------
 
 

@@ -84,7 +84,7 @@ def check(name: str, role: str | None, options: tuple[str, ...], as_json: bool) 
             {"name": name, "passed": not _failed(results), "checks": [asdict(result) for result in results]}
         )
     else:
-        _show(components, results)
+        show(components, results)
     if _failed(results):
         click.get_current_context().exit(1)
 
@@ -194,7 +194,8 @@ def _failed(results: list[CheckResult]) -> list[CheckResult]:
     return [result for result in results if result.outcome == "failed"]
 
 
-def _show(components: list[Component], results: list[CheckResult]) -> None:
+def show(components: list[Component], results: list[CheckResult]) -> None:
+    """Each component's checks as a table, then what did not pass, each cause once."""
     for component in components:
         own = [r for r in results if (r.role, r.name) == (component.role, component.name)]
         passed = sum(result.outcome == "passed" for result in own)
@@ -204,7 +205,20 @@ def _show(components: list[Component], results: list[CheckResult]) -> None:
             [(r.check.removeprefix("test_").replace("_", " "), r.outcome, f"{r.seconds:.1f}") for r in own],
             right=(2,),
         )
-        for result in own:
-            if result.outcome != "passed":
-                click.echo(f"\n{result.outcome}: {result.check.removeprefix('test_').replace('_', ' ')}")
-                click.echo(f"  wanted: {result.doc}\n  got: {result.reason}")
+        for (outcome, reason), alike in _by_cause(own).items():
+            names = [result.check.removeprefix("test_").replace("_", " ") for result in alike]
+            if len(alike) == 1:
+                click.echo(f"\n{outcome}: {names[0]}\n  wanted: {alike[0].doc}\n  got: {reason}")
+            else:
+                click.echo(
+                    f"\n{outcome}, {len(alike)} checks of one cause: {', '.join(names)}\n  got: {reason}"
+                )
+
+
+def _by_cause(results: list[CheckResult]) -> dict[tuple[str, str], list[CheckResult]]:
+    """What didn't pass, by outcome and reason: what can't even be made fails every check alike."""
+    found: dict[tuple[str, str], list[CheckResult]] = {}
+    for result in results:
+        if result.outcome != "passed":
+            found.setdefault((result.outcome, result.reason), []).append(result)
+    return found

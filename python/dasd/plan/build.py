@@ -25,6 +25,7 @@ from dasd.plan.costs import Costs
 from dasd.plan.drafts import Draft, read_draft
 from dasd.plan.lengths import Lengths
 from dasd.plan.measured import Measured, read_run
+from dasd.plan.memory import sharing
 from dasd.plan.questions import QuestionFacts, read_questions
 from dasd.plan.rates import Rates
 from dasd.plan.records import (
@@ -144,7 +145,7 @@ def _plan(draft: Draft, recipe: Recipe, directory: Path | None, given: Given, co
         questions=questions.train,
         evaluation_questions=questions.evaluation,
         free_disk_bytes=free,
-        assumptions=(*lengths.assumptions, *rates.assumptions),
+        assumptions=(*lengths.assumptions, *rates.assumptions, *sharing(memory, given)),
         # What was found about a wrong key was found with its default in its place.
         findings=tuple(f for f in dict.fromkeys(findings) if f.level == "problem" or f.key not in wrong),
     )

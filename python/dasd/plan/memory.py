@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dasd.plan.lengths import Lengths
 from dasd.plan.models import Architecture
 from dasd.plan.rates import LOCAL_BACKENDS
 from dasd.plan.records import Given, MemoryPlan, ModelPlan, ModelRole
 from dasd.settings import ModelSettings, RecipeSettings, TrainerSettings
 
-__all__ = ["inference_memory", "training_memory"]
+__all__ = ["inference_memory", "sharing", "training_memory"]
 
 _BYTES = {"fp32": 4, "bf16": 2}
 LOGITS_AT_ONCE = 2**25
@@ -98,6 +100,17 @@ def training_memory(
         parts["activations"] = layer * architecture.layers
     parts["logits"] = 2 * 4 * min(LOGITS_AT_ONCE, tokens * architecture.vocabulary)
     return MemoryPlan(what, parts)
+
+
+def sharing(memory: Sequence[MemoryPlan], given: Given) -> tuple[str, ...]:
+    """What the figures take for granted of several devices: that none of them holds a whole model."""
+    if given.devices == 1 or not any(need.parts for need in memory):
+        return ()
+    text = (
+        "a model's weights and key-value cache, and a training's weights, gradients and optimiser state, are "
+        f"divided evenly over all {given.devices} devices (as ZeRO-3 does); activations and logits are not"
+    )
+    return (text,)
 
 
 def _no_size(role: ModelRole, model: ModelPlan) -> str:
