@@ -10,6 +10,7 @@ from pydantic import BaseModel, JsonValue
 
 from dasd.components import Component, Owner, Role
 from dasd.errors import PluginError
+from dasd.plugin_code import code_digest
 
 __all__ = ["Catalogue"]
 
@@ -21,6 +22,7 @@ class Catalogue:
         self._owner = owner or Owner("dasd", "dasd", "")
         self._components: dict[tuple[Role, str], Component] = {}
         self._contested: dict[tuple[Role, str], str] = {}
+        self._code: dict[Owner, str | None] = {}
 
     def _add(
         self,
@@ -83,9 +85,16 @@ class Catalogue:
         return found
 
     def versions(self, role: Role, name: str) -> dict[str, JsonValue]:
-        """``{"plugin": distribution, "version": version}`` of a component, for fingerprints."""
+        """``{"plugin": distribution, "version": version, "code": hash}`` of a component, for fingerprints.
+
+        ``code`` is that of the plugin's modules, read once; dasd's own components have none.
+        """
         owner = self.component(role, name).owner
-        return {"plugin": owner.distribution, "version": owner.version}
+        if owner not in self._code:
+            self._code[owner] = code_digest(owner)
+        code = self._code[owner]
+        known: dict[str, JsonValue] = {"plugin": owner.distribution, "version": owner.version}
+        return known if code is None else {**known, "code": code}
 
 
 def _first_line(factory: Callable[..., Any]) -> str:

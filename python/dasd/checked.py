@@ -20,6 +20,7 @@ from dasd.api import (
     Trainer,
     Verifier,
 )
+from dasd.blame import Origin
 from dasd.errors import PluginError, SchemaError
 from dasd.records import (
     Checkpoint,
@@ -51,23 +52,26 @@ def has_methods(made: object, names: Sequence[str], origin: str) -> None:
 class CheckedTeacher:
     """A teacher whose frames are checked: schema, lengths of token lists, one row a request."""
 
-    def __init__(self, inner: Teacher, origin: str) -> None:
+    def __init__(self, inner: Teacher, origin: Origin) -> None:
         self._inner = inner
         self._origin = origin
 
     @property
     def info(self) -> ModelInfo:
         """Of the wrapped teacher."""
-        return self._inner.info
+        with self._origin.blamed():
+            return self._inner.info
 
     def sample(self, requests: Sequence[SampleRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
         """As ``Teacher.sample``."""
-        return self._rows(self._inner.sample(requests, spec), [r.sample_id for r in requests], SAMPLES)
+        return self._rows(
+            lambda: self._inner.sample(requests, spec), [r.sample_id for r in requests], SAMPLES
+        )
 
     def continue_(self, requests: Sequence[ContinueRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
         """As ``Teacher.continue_``; each text must start with its prefix."""
         prefixes = {request.sample_id: request.prefix for request in requests}
-        for rows in self._rows(self._inner.continue_(requests, spec), list(prefixes), SAMPLES):
+        for rows in self._rows(lambda: self._inner.continue_(requests, spec), list(prefixes), SAMPLES):
             for sample_id, text in rows.select("sample_id", "text").iter_rows():
                 if not text.startswith(prefixes[sample_id]):
                     raise SchemaError(
@@ -78,19 +82,20 @@ class CheckedTeacher:
 
     def score(self, requests: Sequence[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
         """As ``Teacher.score``."""
-        return self._rows(self._inner.score(requests, spec), [r.sample_id for r in requests], SCORES)
+        return self._rows(lambda: self._inner.score(requests, spec), [r.sample_id for r in requests], SCORES)
 
     def close(self) -> None:
         """Close the wrapped teacher."""
-        self._inner.close()
+        with self._origin.blamed():
+            self._inner.close()
 
     def _rows(
-        self, frames: Iterator[pl.DataFrame], wanted: list[str], schema: Schema
+        self, start: Callable[[], Iterator[pl.DataFrame]], wanted: list[str], schema: Schema
     ) -> Iterator[pl.DataFrame]:
         open_ids = set(wanted)
-        for frame in frames:
-            rows = check(_frame(frame, schema, self._origin), schema, self._origin)
-            _same_lengths(rows, schema, self._origin)
+        for frame in self._origin.each(start):
+            rows = check(_frame(frame, schema, self._origin.label), schema, self._origin.label)
+            _same_lengths(rows, schema, self._origin.label)
             for sample_id in rows.get_column("sample_id"):
                 if sample_id not in open_ids:
                     why = "twice" if sample_id in wanted else "that nobody asked for"
@@ -108,13 +113,14 @@ class CheckedTeacher:
 class CheckedTrainer:
     """A trainer that must leave a checkpoint directory where it was asked to."""
 
-    def __init__(self, inner: Trainer, origin: str) -> None:
+    def __init__(self, inner: Trainer, origin: Origin) -> None:
         self._inner = inner
         self._origin = origin
 
     def train(self, shards: Sequence[Path], spec: TrainSpec, resume: bool) -> Checkpoint:
         """As ``Trainer.train``."""
-        checkpoint = self._inner.train(shards, spec, resume)
+        with self._origin.blamed():
+            checkpoint = self._inner.train(shards, spec, resume)
         if not isinstance(checkpoint, Checkpoint):
             raise SchemaError(f"{self._origin} returned a {type(checkpoint).__name__}; wanted a Checkpoint")
         if not (spec.output / "config.json").is_file():
@@ -125,7 +131,7 @@ class CheckedTrainer:
 class CheckedEvaluator:
     """An evaluator whose frames are checked against EVAL, and which may give each attempt once."""
 
-    def __init__(self, inner: Evaluator, origin: str) -> None:
+    def __init__(self, inner: Evaluator, origin: Origin) -> None:
         self._inner = inner
         self._origin = origin
 
@@ -133,8 +139,8 @@ class CheckedEvaluator:
         """As ``Evaluator.evaluate``."""
         asked = {(q, n) for q in questions.get_column("question_id") for n in range(spec.attempts)}
         open_ones = asked - spec.done
-        for frame in self._inner.evaluate(model, questions, spec):
-            rows = check(_frame(frame, EVAL, self._origin), EVAL, self._origin)
+        for frame in self._origin.each(lambda: self._inner.evaluate(model, questions, spec)):
+            rows = check(_frame(frame, EVAL, self._origin.label), EVAL, self._origin.label)
             for key in rows.select("question_id", "attempt").iter_rows():
                 if key not in open_ones:
                     why = "that nobody asked for"
@@ -154,18 +160,20 @@ class CheckedEvaluator:
 class CheckedSelector:
     """A selector whose ranks must be one Float64 a candidate."""
 
-    def __init__(self, inner: Selector, origin: str) -> None:
+    def __init__(self, inner: Selector, origin: Origin) -> None:
         self._inner = inner
         self._origin = origin
 
     @property
     def needs_student(self) -> bool:
         """Of the wrapped selector."""
-        return self._inner.needs_student
+        with self._origin.blamed():
+            return self._inner.needs_student
 
     def rank(self, candidates: pl.DataFrame, student: Teacher | None) -> pl.Series:
         """As ``Selector.rank``."""
-        ranks = self._inner.rank(candidates, student)
+        with self._origin.blamed():
+            ranks = self._inner.rank(candidates, student)
         if not isinstance(ranks, pl.Series) or ranks.dtype != pl.Float64 or len(ranks) != candidates.height:
             got = f"{len(ranks)} of {ranks.dtype}" if isinstance(ranks, pl.Series) else type(ranks).__name__
             wanted = f"a series of {candidates.height} Float64"
@@ -176,13 +184,15 @@ class CheckedSelector:
 class CheckedFilter:
     """A filter that must judge every response, in order."""
 
-    def __init__(self, inner: Filter, origin: str) -> None:
+    def __init__(self, inner: Filter, origin: Origin) -> None:
         self._inner = inner
         self._origin = origin
 
     def judge(self, responses: pl.DataFrame) -> pl.DataFrame:
         """As ``Filter.judge``."""
-        rows = check(_frame(self._inner.judge(responses), _JUDGEMENT, self._origin), _JUDGEMENT, self._origin)
+        with self._origin.blamed():
+            judged = self._inner.judge(responses)
+        rows = check(_frame(judged, _JUDGEMENT, self._origin.label), _JUDGEMENT, self._origin.label)
         if rows.height != responses.height:
             raise SchemaError(
                 f"{self._origin} judged {rows.height} of {responses.height} responses; wanted all"
@@ -196,7 +206,7 @@ class CheckedQuestions:
     def __init__(
         self,
         inner: Questions,
-        origin: str,
+        origin: Origin,
         options: Callable[[Mapping[str, JsonValue]], dict[str, JsonValue]],
     ) -> None:
         self._inner = inner
@@ -206,9 +216,9 @@ class CheckedQuestions:
     def load(self, source: QuestionSource, split: str, seed: int) -> pl.DataFrame:
         """As ``Questions.load``."""
         source = source.model_copy(update={"options": self._options(source.options)})
-        rows = check(
-            _frame(self._inner.load(source, split, seed), QUESTIONS, self._origin), QUESTIONS, self._origin
-        )
+        with self._origin.blamed():
+            loaded = self._inner.load(source, split, seed)
+        rows = check(_frame(loaded, QUESTIONS, self._origin.label), QUESTIONS, self._origin.label)
         wrong = rows.filter(pl.col("split") != split)
         if wrong.height:
             got = wrong["split"][0]
@@ -228,13 +238,14 @@ class CheckedQuestions:
 class CheckedExporter:
     """An exporter that must have written the files that it names, each of a training that it was given."""
 
-    def __init__(self, inner: Exporter, origin: str) -> None:
+    def __init__(self, inner: Exporter, origin: Origin) -> None:
         self._inner = inner
         self._origin = origin
 
     def export(self, run: ExportRun, directory: Path) -> Exported:
         """As ``Exporter.export``."""
-        exported = self._inner.export(run, directory)
+        with self._origin.blamed():
+            exported = self._inner.export(run, directory)
         if not isinstance(exported, Exported):
             raise SchemaError(f"{self._origin} returned a {type(exported).__name__}; wanted an Exported")
         stages = {stage.name for stage in run.stages}
@@ -251,20 +262,24 @@ class CheckedExporter:
 class CheckedVerifier:
     """A verifier that must return a Grade."""
 
-    def __init__(self, inner: Verifier, origin: str) -> None:
+    def __init__(self, inner: Verifier, origin: Origin) -> None:
         self._inner = inner
         self._origin = origin
 
     def grade(self, response: str, answer: str, argument: str) -> Grade:
         """As ``Verifier.grade``."""
-        return self._checked(self._inner.grade(response, answer, argument))
+        with self._origin.blamed():
+            grade = self._inner.grade(response, answer, argument)
+        return self._checked(grade)
 
     def grade_many(self, rows: Sequence[tuple[str, str, str]]) -> list[Grade]:
         """A grade for every (response, answer, argument); at once where the verifier has ``grade_many`` itself."""
         many = getattr(self._inner, "grade_many", None)
         if many is None:
             return [self.grade(*row) for row in rows]
-        grades = [self._checked(grade) for grade in many(rows)]
+        with self._origin.blamed():
+            found = list(many(rows))
+        grades = [self._checked(grade) for grade in found]
         if len(grades) != len(rows):
             raise SchemaError(f"{self._origin} returned {len(grades)} grades for {len(rows)} responses")
         return grades

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from pydantic import BaseModel, JsonValue
 
 from dasd.api import Evaluator, Exporter, Filter, Questions, Selector, Teacher, Trainer, Verifier
+from dasd.blame import Origin
 from dasd.errors import PluginError
 from dasd.settings import FilterSettings, ModelSettings, SelectSettings, TrainerSettings
 
@@ -38,6 +39,8 @@ class Owner:
     plugin: str
     distribution: str
     version: str
+    modules: tuple[str, ...] = ()
+    """Top-level modules that it was loaded from."""
 
     def __str__(self) -> str:
         return f"plugin {self.plugin} ({self.distribution} {self.version})"
@@ -87,3 +90,9 @@ class Component:
     def label(self) -> str:
         """How messages call it, e.g. ``teacher 'echo' (plugin dasd-echo)``."""
         return f"{self.role} {self.name!r} (plugin {self.owner.distribution})"
+
+    @property
+    def origin(self) -> Origin:
+        """Whom to blame for what its code raises."""
+        builtin = self.owner.distribution == "dasd"
+        return Origin(self.label, None if builtin else f"{self.owner.distribution} {self.owner.version}")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 __all__ = [
     "BackendError",
+    "ComponentError",
     "DasdError",
     "DiskFullError",
     "HubError",
@@ -45,6 +46,12 @@ class PluginError(DasdError, RuntimeError):
     """A requested plugin can't be loaded, or a component's name is unknown or has two owners."""
 
     exit_code = 2
+
+
+class ComponentError(PluginError):
+    """A plugin's code raised what is no error of dasd's: names component, plugin, place and what to do."""
+
+    exit_code = 1
 
 
 class SchemaError(DasdError, TypeError):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import partial
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 
 from pydantic import JsonValue
 
-from dasd.errors import DasdError, InputError
+from dasd.errors import ComponentError, DasdError, InputError
 from dasd.progress import Console, human_seconds
 from dasd.recipe import Recipe
 from dasd.registry import ModelPool, Registry
@@ -265,7 +266,7 @@ class Pipeline:
             kind = "stage_failed" if isinstance(error, Exception) else "stage_interrupted"
             # On a full disk this line can't be written either; the error itself says what happened.
             with suppress(OSError, DasdError):
-                store.event(kind, node.name, {"error": f"{type(error).__name__}: {error}"})
+                store.event(kind, node.name, _told(error))
             raise
         seconds = time.monotonic() - clock
         rows: dict[str, JsonValue] = dict(manifest.rows)
@@ -316,6 +317,16 @@ def _check_graph(stages: Sequence[Stage]) -> None:
             if need not in seen:
                 raise InputError(f"stage {stage.name} needs {need!r}, and no stage before it has that name")
         seen.add(stage.name)
+
+
+def _told(error: BaseException) -> dict[str, JsonValue]:
+    """What the events keep of an error; the traceback too, where it is code that is at fault."""
+    fields: dict[str, JsonValue] = {"error": f"{type(error).__name__}: {error}"}
+    if isinstance(error, Exception) and (
+        isinstance(error, ComponentError) or not isinstance(error, DasdError)
+    ):
+        fields["traceback"] = "".join(traceback.format_exception(error))
+    return fields
 
 
 @contextmanager

@@ -93,7 +93,7 @@ class PluginHost:
     def _load_entry_point(self, point: metadata.EntryPoint, requested: bool) -> None:
         distribution = _distribution(point)
         version = point.dist.version if point.dist else ""
-        owner = Owner(point.name, distribution, version)
+        owner = Owner(point.name, distribution, version, (_root(point),))
         scratch: Registry | None = None
         try:
             plugin = point.load()
@@ -246,7 +246,12 @@ def _normal(name: str) -> str:
 
 
 def _distribution(point: metadata.EntryPoint) -> str:
-    return point.dist.name if point.dist else point.value.split(":")[0].split(".")[0]
+    return point.dist.name if point.dist else _root(point)
+
+
+def _root(point: metadata.EntryPoint) -> str:
+    """Top-level module of the entry point."""
+    return point.value.split(":")[0].split(".")[0].strip()
 
 
 def _installed_summary(point: metadata.EntryPoint) -> str:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 
 from dasd import checked, compatibility
 from dasd.api import Evaluator, Exporter, Filter, Selector, Teacher, Trainer
+from dasd.blame import Origin
 from dasd.catalogue import Catalogue
 from dasd.components import (
     ROLES,
@@ -26,7 +27,7 @@ from dasd.components import (
     VerifierFactory,
 )
 from dasd.engine import ModelPool
-from dasd.errors import DasdError, PluginError, RecipeError
+from dasd.errors import PluginError, RecipeError
 from dasd.remote.backend import Backend
 from dasd.settings import FilterSettings, ModelSettings, RecipeSettings, SelectSettings, TrainerSettings
 
@@ -181,19 +182,18 @@ class Registry(Catalogue):
             from dasd.remote.description import describe
 
             return describe(settings, section)
-        return Backend.of(self.component("teacher", settings.backend))
+        return Backend.of(self, settings.backend)
 
     # -- making ------------------------------------------------------------------------------------
 
     def _make(self, role: Role, name: str, *arguments: object) -> tuple[Any, Component]:
         component = self.component(role, name)
-        try:
-            return component.factory(*arguments), component
-        except DasdError:
-            raise
-        except ImportError as error:
-            install = f"pip install --upgrade {component.owner.distribution}"
-            raise PluginError(f"{component.label} can't be used: {error}. Try: {install}") from error
+        with component.origin.blamed():
+            try:
+                return component.factory(*arguments), component
+            except ImportError as error:
+                install = f"pip install --upgrade {component.owner.distribution}"
+                raise PluginError(f"{component.label} can't be used: {error}. Try: {install}") from error
 
     def make_teacher(self, settings: ModelSettings) -> Teacher:
         """Start the backend ``settings.backend``; every frame that it yields is checked."""
@@ -201,12 +201,12 @@ class Registry(Catalogue):
             from dasd.remote.teacher import RemoteTeacher
 
             label = f"teacher {settings.backend!r} (in {settings.python})"
-            return checked.CheckedTeacher(RemoteTeacher(settings), label)
+            return checked.CheckedTeacher(RemoteTeacher(settings), Origin(label))
         options = self.checked_options("teacher", settings.backend, settings.options, "options")
         settings = settings.model_copy(update={"options": options})
         made, component = self._make("teacher", settings.backend, settings)
         checked.has_methods(made, ("sample", "continue_", "score", "close"), component.label)
-        return checked.CheckedTeacher(made, component.label)
+        return checked.CheckedTeacher(made, component.origin)
 
     def make_trainer(self, settings: TrainerSettings) -> Trainer:
         """The trainer ``settings.trainer``."""
@@ -214,13 +214,13 @@ class Registry(Catalogue):
         settings = settings.model_copy(update={"options": options})
         made, component = self._make("trainer", settings.trainer, settings)
         checked.has_methods(made, ("train",), component.label)
-        return checked.CheckedTrainer(made, component.label)
+        return checked.CheckedTrainer(made, component.origin)
 
     def make_evaluator(self, name: str) -> Evaluator:
         """The evaluator of that name; every frame that it yields is checked."""
         made, component = self._make("evaluator", name, self)
         checked.has_methods(made, ("evaluate",), component.label)
-        return checked.CheckedEvaluator(made, component.label)
+        return checked.CheckedEvaluator(made, component.origin)
 
     def make_selector(self, settings: SelectSettings, seed: int) -> Selector:
         """The selector ``settings.selector``; its ranks are checked for type and number."""
@@ -228,13 +228,13 @@ class Registry(Catalogue):
         settings = settings.model_copy(update={"options": options})
         made, component = self._make("selector", settings.selector, settings, seed)
         checked.has_methods(made, ("rank", "needs_student"), component.label)
-        return checked.CheckedSelector(made, component.label)
+        return checked.CheckedSelector(made, component.origin)
 
     def make_filter(self, name: str, settings: FilterSettings, max_length: int) -> Filter:
         """The filter of that name. ``max_length``: the training context in the student's tokens."""
         made, component = self._make("filter", name, settings, max_length)
         checked.has_methods(made, ("judge",), component.label)
-        return checked.CheckedFilter(made, component.label)
+        return checked.CheckedFilter(made, component.origin)
 
     def make_questions(self, name: str) -> checked.CheckedQuestions:
         """The source of questions of that name; its options and its frame are checked in ``load``."""
@@ -242,7 +242,7 @@ class Registry(Catalogue):
         checked.has_methods(made, ("load",), component.label)
         return checked.CheckedQuestions(
             made,
-            component.label,
+            component.origin,
             lambda options: self.checked_options("questions", name, options, "questions: options"),
         )
 
@@ -250,13 +250,13 @@ class Registry(Catalogue):
         """The verifier of that name."""
         made, component = self._make("verifier", name)
         checked.has_methods(made, ("grade",), component.label)
-        return checked.CheckedVerifier(made, component.label)
+        return checked.CheckedVerifier(made, component.origin)
 
     def make_exporter(self, name: str, options: Mapping[str, JsonValue]) -> Exporter:
         """The exporter of that name with options that ``checked_options`` gave; what it returns is checked."""
         made, component = self._make("exporter", name, options)
         checked.has_methods(made, ("export",), component.label)
-        return checked.CheckedExporter(made, component.label)
+        return checked.CheckedExporter(made, component.origin)
 
     # -- checking a recipe -------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic import JsonValue
 from tests.small_disk import fill, small_disk
 
-from dasd.errors import DiskFullError, InputError, LockError, StoreError
+from dasd.errors import ComponentError, DiskFullError, InputError, LockError, StoreError
 from dasd.pipeline import Pipeline
 from dasd.progress import Console
 from dasd.recipe import Recipe
@@ -172,6 +172,21 @@ def test_an_interruption_leaves_a_run_that_goes_on(graph: Graph, error: BaseExce
     graph.pipeline().run(graph.path)  # the lock is free
     assert graph.ran == ["draw-2", "one", "two"]
     assert graph.states() == ["done", "done", "done"]
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"),
+    [(ComponentError("theirs"), True), (ValueError("ours"), True), (InputError("told"), False)],
+)
+def test_the_events_keep_the_traceback_of_code_at_fault(graph: Graph, error: Exception, kept: bool) -> None:
+    def stop(_: int) -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        graph.pipeline(hook=stop).run(graph.path)
+    (failed,) = [event for event in Run.open(graph.path).events() if event.kind == "stage_failed"]
+    assert ("traceback" in failed.fields) is kept
+    assert not kept or "in stop" in str(failed.fields["traceback"])
 
 
 def test_until_a_name_or_the_last_of_a_kind(graph: Graph) -> None:

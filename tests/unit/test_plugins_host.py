@@ -13,8 +13,10 @@ from tests.plugin_factory import install as install_plugin
 
 from dasd import hooks
 from dasd.errors import PluginError, RecipeError
+from dasd.plugin_code import code_digest
 from dasd.plugins import HOOKS, PluginHost
 from dasd.recipe import Recipe
+from dasd.registry import Owner
 
 ROOT = Path(__file__).parents[2]
 Install = Callable[..., None]
@@ -160,7 +162,43 @@ def test_dasd_register(install: Install) -> None:
     host, _ = load("one")
     component = host.registry.component("verifier", "always")
     assert (component.doc, component.owner.plugin) == ("Says yes.", "one")
-    assert host.registry.versions("verifier", "always") == {"plugin": "dasd-one", "version": "1.0"}
+    versions = host.registry.versions("verifier", "always")
+    assert (versions["plugin"], versions["version"]) == ("dasd-one", "1.0")
+
+
+def test_an_edited_plugin_has_other_code(install: Install, tmp_path: Path) -> None:
+    code = REGISTER + "registry.verifier('always', print)"
+    install("one", code)
+
+    def version() -> object:
+        host, _ = load("one")
+        return host.registry.versions("verifier", "always")["code"]
+
+    first = version()
+    module = tmp_path / "site" / "plugin_one.py"
+    assert (tmp_path / "site" / "__pycache__").is_dir() or sys.dont_write_bytecode
+    assert version() == first, "what Python compiled is no code of the plugin's"
+    module.write_text(code + "\n# edited\n")
+    assert version() != first
+    module.write_text(code)
+    assert version() == first
+    host, _ = load("one")
+    assert "code" not in host.registry.versions("verifier", "math"), "dasd's own go by its version"
+
+
+def test_code_is_all_that_a_package_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    package = tmp_path / "a_plugin_of_many_files"
+    (package / "prompts").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    owner = Owner("many", "dasd-many", "1.0", (package.name,))
+    seen = [code_digest(owner)]
+    (package / "prompts" / "ask.txt").write_text("Think.")
+    seen.append(code_digest(owner))
+    (package / "prompts" / "ask.txt").rename(package / "prompts" / "say.txt")
+    seen.append(code_digest(owner))
+    assert None not in seen and len(set(seen)) == 3
+    assert code_digest(Owner("gone", "dasd-gone", "1.0", ("a_module_that_is_not_there",))) is None
 
 
 def test_dasd_commands(install: Install) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.small_disk import small_disk
 
 from dasd.checksums import checksum, feed_file, file_checksum, hasher
-from dasd.errors import DasdError, DiskFullError, StoreError
+from dasd.errors import ComponentError, DasdError, DiskFullError, StoreError
 from dasd.store.files import (
     append_line,
     canonical_json,
@@ -100,6 +100,7 @@ def test_full_disk_is_recognised_in_what_libraries_make_of_it(tmp_path: Path) ->
     assert means_full(raised(ValueError("I/O error: No space left on device (os error 28)")), tmp_path)
     assert not means_full(raised(OSError(errno.EACCES, "x")), tmp_path)
     assert not means_full(DasdError("No space left on device"), tmp_path)
+    assert means_full(ComponentError("a plugin failed: No space left on device"), tmp_path)
 
 
 RECORDS = st.lists(st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5)), max_size=6)

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 if TYPE_CHECKING:
     from dasd.components import Component
+    from dasd.registry import Registry
 
 __all__ = ["Backend"]
 
@@ -19,10 +20,8 @@ class Backend:
 
     label: str
     """How messages call it, e.g. ``teacher 'vllm' (plugin dasd-vllm)``."""
-    plugin: str
-    """Distribution that registers it."""
-    version: str
-    """Version of that distribution."""
+    versions: dict[str, JsonValue]
+    """Distribution that registers it, its version and code, for fingerprints; where it runs is not in it."""
     runs_student: bool
     continues: bool
     gives_logprobs: bool
@@ -30,22 +29,17 @@ class Backend:
     """Options that change how fast or how patiently it works and never what it gives."""
 
     @classmethod
-    def of(cls, component: Component) -> Backend:
-        """What a registered teacher says of itself."""
+    def of(cls, registry: Registry, name: str) -> Backend:
+        """What a registered teacher says of itself. PluginError for a name that nobody registered."""
+        component = registry.component("teacher", name)
         return cls(
             component.label,
-            component.owner.distribution,
-            component.owner.version,
+            registry.versions("teacher", name),
             component.runs_student,
             component.continues,
             component.gives_logprobs,
             _speed_options(component),
         )
-
-    @property
-    def versions(self) -> dict[str, JsonValue]:
-        """``{"plugin": distribution, "version": version}``, for fingerprints; where it runs is not in it."""
-        return {"plugin": self.plugin, "version": self.version}
 
 
 def _speed_options(component: Component) -> tuple[str, ...]:

@@ -160,7 +160,7 @@ def describe(asked: Describe) -> Backend:
     """
     registry = _registry(asked.backend, f"{asked.section}.backend")
     registry.checked_options("teacher", asked.backend, asked.options, f"{asked.section}.options")
-    return Backend.of(registry.component("teacher", asked.backend))
+    return Backend.of(registry, asked.backend)
 
 
 def _open(asked: Open) -> Teacher:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from dasd.errors import DasdError, DiskFullError, StoreError
+from dasd.errors import ComponentError, DasdError, DiskFullError, StoreError
 
 MIN_FREE_BYTES = 64 * 2**20
 """Room that must be free before a run starts."""
@@ -76,7 +76,7 @@ def watch_disk(directory: Path, needed: int | None = None) -> Iterator[None]:
 
 def means_full(error: BaseException, directory: Path) -> bool:
     """Whether ``error`` came of a full disk. Libraries hide it in text, or say nothing of use at all."""
-    if isinstance(error, DasdError):
+    if isinstance(error, DasdError) and not isinstance(error, ComponentError):
         return False
     seen: set[int] = set()
     link: BaseException | None = error

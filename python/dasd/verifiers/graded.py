@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from dasd.blame import Origin
 from dasd.checked import CheckedVerifier, grade_rows
 from dasd.records import Grade
 from dasd.registry import Registry
@@ -47,7 +48,7 @@ def grade_pairs(pairs: Sequence[Pair], pool: Pool | None = None) -> list[Grade]:
     if pool is not None:
         from dasd.verifiers.math import MathVerifier
 
-        made["math"] = CheckedVerifier(MathVerifier(pool), "verifier 'math'")
+        made["math"] = CheckedVerifier(MathVerifier(pool), Origin("verifier 'math'"))
     rows = []
     for pair in pairs:
         name, _, argument = pair.verifier.partition(":")
