@@ -31,8 +31,6 @@ def ready_sentences(logprobs: Ragged, token_ends: Ragged, sentence_ends: Ragged)
     tokens, ends = line(token_ends), line(sentence_ends)
     first = np.searchsorted(tokens, np.concatenate([[0], ends[:-1]]), side="right")
     last = np.searchsorted(tokens, ends, side="left")
-    # The token without width at the end of a response belongs to its last sentence.
-    last[sentence_ends.offsets[1:] - 1] = token_ends.offsets[1:] - 1
     offsets = np.concatenate([[0], np.cumsum(last - first + 1)])
     places = np.arange(offsets[-1]) + np.repeat(first - offsets[:-1], last - first + 1)
     return Ragged(logprobs.values[places], offsets)

@@ -183,8 +183,8 @@ class ChatTokenizer:
 
         No special tokens are added but the end token, where ``ended``, which covers no bytes. The others
         tile the text's bytes: offsets never decrease and the last is ``len(text.encode())`` (a text that the
-        tokenizer turns into no tokens at all has none to hold it). A byte-level token may end inside a
-        character; other tokenizers give a character that they split to its last token.
+        tokenizer turns into no tokens at all has none to hold it). Tokens that write a character together end
+        inside it.
         """
         ids, ends = self._encode(text)
         if ended:

@@ -1,7 +1,9 @@
 """Schemas of every frame that a stage writes or a plugin returns, and the check that holds them.
 
 Lists of token data: ``token_ids`` u32, ``token_ends`` u32 byte offsets into ``text`` at which each token
-ends (the end-of-sequence token covers no bytes), ``logprobs`` f32 natural logarithms at temperature 1.
+ends, ``logprobs`` f32 natural logarithms at temperature 1.
+A token that ends where the one before it does stands for no part of the text: the end token, the headers of a chat
+format. Tokens that write one character together each cover some of its bytes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Which bytes of a text each token covers, from what a tokenizer tells about its tokens.
 
-All functions return byte offsets at which tokens end: non-decreasing, the last one the text's length.
+All functions return byte offsets at which tokens end: non-decreasing, the last one the text's length. Tokens
+that write a character together share its bytes, at least one each while there are any, so that a token without
+width is one that stands for no part of the text.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ def ends_from_bytes(pieces: Sequence[bytes], text: str) -> list[int] | None:
     """Ends of tokens whose bytes are known; None where these bytes don't decode to ``text``.
 
     A token may end inside a character. Bytes that are no UTF-8 became U+FFFD in the text (one a maximal
-    invalid part): its three bytes go to the token that finishes the part, the tokens before it get none.
+    invalid part, which has three bytes at most): a byte of the part is one of U+FFFD's three, and its last
+    byte is all that are left.
     """
     raw_ends = list(accumulate(map(len, pieces)))
     raw = b"".join(pieces)
@@ -53,7 +56,7 @@ def ends_from_bytes(pieces: Sequence[bytes], text: str) -> list[int] | None:
         while end <= raw_end and start < end:
             shift += _REPLACEMENT_WIDTH - (end - start)
             start, end = next(invalid, (len(raw), len(raw)))
-        ends.append(min(raw_end, start) + shift)
+        ends.append(raw_end + shift)
     return ends
 
 
@@ -74,7 +77,8 @@ def ends_from_offsets(offsets: Sequence[tuple[int, int]], text: str) -> list[int
     """Ends from (start, end) offsets in characters, as fast tokenizers give them.
 
     What no token covers (spaces that a tokenizer drops) goes to the token after it, at the end of the text to
-    the last token. Tokens that share a character: all but the last of them get no part of it.
+    the last token. Of tokens that share a character all but the last get one byte of it each; where a normaliser
+    made more tokens of it than it has bytes, those in the middle get none.
     """
     if not offsets:
         return []
@@ -86,7 +90,27 @@ def ends_from_offsets(offsets: Sequence[tuple[int, int]], text: str) -> list[int
         reached = max(reached, byte_at[min(end, following)])
         ends.append(reached)
     ends[-1] = byte_at[len(text)]
-    return ends
+    return _shared(ends, [start < end for start, end in offsets])
+
+
+def _shared(ends: Sequence[int], written: Sequence[bool]) -> list[int]:
+    """``ends`` of whole characters, with one byte of a character for each token that ends inside it.
+
+    ``written``: whether a token stands for text; one without width that does is a piece of the next character.
+    """
+    if len({0, *ends}) > len(ends):
+        return list(ends)  # all have width
+    finished = list(ends)
+    for token in range(len(ends) - 2, -1, -1):  # where the next token with width ends
+        finished[token] = ends[token + 1] if ends[token] < ends[token + 1] else finished[token + 1]
+    found: list[int] = []
+    before = reached = 0
+    for end, finish, has_text in zip(ends, finished, written, strict=True):
+        piece = end == before and has_text and end < finish
+        reached = min(reached + 1, finish - 1) if piece else max(reached, end)
+        found.append(reached)
+        before = end
+    return found
 
 
 def ends_by_decoding(
@@ -94,11 +118,13 @@ def ends_by_decoding(
 ) -> list[int]:
     """Ends of any tokens that ``decode`` turns into ``text``, by decoding them one after the other.
 
-    A token that leaves a character unfinished gets no bytes; the one that finishes it gets them all.
+    A token that leaves a character unfinished gets one byte of it, the one that finishes it those that are left;
+    a token that adds nothing to what is decoded gets none.
     """
     if not token_ids:
         return []
     ends: list[int] = []
+    unfinished: list[bool] = []
     emitted: list[str] = []
     reached = context = read = 0
     for end in range(1, len(token_ids) + 1):
@@ -110,10 +136,11 @@ def ends_by_decoding(
             reached += len(emitted[-1].encode())
             context, read = read, end
         ends.append(reached)
+        unfinished.append(now.endswith(_REPLACEMENT))
     if not text.startswith("".join(emitted)):
         ends = _ends_by_whole_decoding(token_ids, text, decode)
     ends[-1] = len(text.encode())
-    return ends
+    return _shared(ends, unfinished)
 
 
 def _ends_by_whole_decoding(

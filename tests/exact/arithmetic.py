@@ -10,7 +10,7 @@ from math import prod, sqrt
 from typing import Any
 
 from tests.exact.engine import prompt_of
-from tests.exact.tables import END, JOINED, SPLIT, Table
+from tests.exact.tables import JOINED, SPLIT, Table
 
 __all__ = ["RANKS", "ByHand", "by_hand", "chosen", "excess", "in_words"]
 
@@ -50,23 +50,20 @@ def by_hand(number: int, text: str, teacher: Table, student: Table) -> ByHand:
     found = []
     for table, vocabulary in ((teacher, teacher.words), (student, student.words)):
         assert vocabulary in (JOINED, SPLIT)
-        words = [*in_words(text, vocabulary), END]
+        words = in_words(text, vocabulary)
         prompt = prompt_of(number)
         p = [table.next(prompt, tuple(words[:i])).get(word, Fraction(0)) for i, word in enumerate(words)]
         places, at = [], 0
-        for word in words[:-1]:
+        for word in words:
             places.append((at, at + len(word)))
             at += len(word)
-        found.append([_probability(span, places, p, last=span[1] == size) for span in spans])
+        found.append([_probability(span, places, p) for span in spans])
     return ByHand(spans, *found)
 
 
-def _probability(
-    span: tuple[int, int], places: Sequence[tuple[int, int]], p: Sequence[Fraction], *, last: bool
-) -> float:
-    """Geometric mean over the words that touch the span; the end token belongs to the last sentence."""
+def _probability(span: tuple[int, int], places: Sequence[tuple[int, int]], p: Sequence[Fraction]) -> float:
+    """Geometric mean over the words that touch the span; the end token is no part of the text."""
     inside = [p[i] for i, (start, end) in enumerate(places) if start < span[1] and end > span[0]]
-    inside += [p[-1]] if last else []
     whole: float = float(prod(inside)) ** (1 / len(inside))
     return whole
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from tests.property.kernel_forms import FLOATS, TOKENS, forms
 
@@ -25,11 +25,7 @@ def reference_probabilities(logprobs: list[float], token_ends: list[int], ends: 
     for start, end in zip([0, *ends], ends, strict=False):
         covering = []
         for logprob, left, right in zip(logprobs, [0, *token_ends], token_ends, strict=False):
-            if left < right:
-                covers = left < end and right > start
-            else:
-                covers = start < right <= end or (right == 0 and start == 0)
-            if covers:
+            if left < right and left < end and right > start:
                 covering.append(logprob)
         out.append(math.exp(sum(covering) / len(covering)))
     return out
@@ -76,6 +72,39 @@ def test_sentence_probabilities_are_geometric_means_of_covering_tokens(
             wanted = reference_probabilities(*row)
             assert len(probabilities) == len(wanted)
             assert all(same(p, q) for p, q in zip(probabilities, wanted, strict=True)), (row, probabilities)
+
+
+@given(response(), st.data())
+def test_tokens_without_width_change_nothing(row: tuple[Any, Any, Any], data: st.DataObject) -> None:
+    assume(None not in row)
+    logprobs, token_ends, ends = row
+    text = (ends or [0])[-1]
+    given = ([*logprobs, -1.0], [*token_ends, text], ends)
+    more = list(zip(*given[:2], strict=True))
+    for place in sorted(data.draw(st.lists(st.integers(0, len(more)), max_size=8)), reverse=True):
+        more.insert(place, (data.draw(LOGPROBS), more[place - 1][1] if place else 0))
+    with_more = ([p for p, _ in more], [end for _, end in more], ends)
+    same_rows = [
+        kernels.sentence_probabilities(
+            *(
+                pl.Series([column], dtype=dtype)
+                for column, dtype in zip(case, (FLOATS, TOKENS, TOKENS), strict=True)
+            )
+        )
+        for case in (given, with_more)
+    ]
+    assert same_rows[0].to_list()[0] == pytest.approx(same_rows[1].to_list()[0], nan_ok=True, rel=1e-6)
+
+
+def test_an_answer_of_one_token_is_as_likely_as_that_token() -> None:
+    """Harmony writes five tokens of a header, all but certain, before it: 0.2, not 0.2^(1/6) = 0.76."""
+    likely = [0.0] * 5
+    got = kernels.sentence_probabilities(
+        pl.Series([[*likely, math.log(0.2)], [math.log(0.5), *likely, math.log(0.2), 0.0]]),
+        pl.Series([[0, 0, 0, 0, 0, 2], [3, 3, 3, 3, 3, 3, 5, 5]]),
+        pl.Series([[2], [3, 5]]),
+    )
+    assert [pytest.approx(row, rel=1e-6) for row in got.to_list()] == [[0.2], [0.5, 0.2]]
 
 
 @given(st.text(max_size=40), st.data())

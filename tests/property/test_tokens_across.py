@@ -125,11 +125,7 @@ def covering(token_ends: Sequence[int], start: int, end: int) -> list[int]:
     """Tokens of the sentence in bytes ``start`` to ``end``: the rule of docs/sentences.md, word for word."""
     found = []
     for token, (begin, stop) in enumerate(pairwise([0, *token_ends])):
-        if begin == stop:
-            inside = start < stop <= end or (stop == 0 and start == 0)
-        else:
-            inside = begin < end and start < stop
-        if inside:
+        if begin < stop and begin < end and start < stop:
             found.append(token)
     return found
 
@@ -160,6 +156,20 @@ def test_every_sentence_has_tokens_of_both_models(
     assert compared["p_teacher"] == pytest.approx(wanted["teacher"], rel=1e-5)
     assert compared["p_student"] == pytest.approx(wanted["student"], rel=1e-5)
     assert compared["teacher"] + compared["student"] + compared["common"] == len(sentences)
+
+
+def test_harmony_s_headers_count_for_no_sentence() -> None:
+    tokenizer = made("harmony")
+    text = "<think>\nSix.\n</think>\n42"
+    ids, ends = tokenizer.encode_response(text, ended=True)
+    (answer,) = (token for token in ids if tokenizer._piece(token) == b"42")
+    assert sum(begin == stop for begin, stop in pairwise([0, *ends])) == 2 + 5 + 1
+    got = kernels.sentence_probabilities(
+        pl.Series([[math.log(0.2) if token == answer else 0.0 for token in ids]]),
+        pl.Series([ends]),
+        kernels.sentence_ends(pl.Series([text])),
+    )
+    assert got[0][-1] == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize(

@@ -93,8 +93,8 @@ def test_tokens_that_are_no_utf8() -> None:
     ids = [*euro[:2], *letter, *euro, *euro[:3]]
     text = tokenizer.decode(ids)
     assert text == "\ufffda\U00010348\ufffd"
-    # The three bytes of U+FFFD belong to the token that ends the invalid part.
-    assert tokenizer.ends_of(ids, text) == [0, 3, 4, 5, 6, 7, 8, 8, 8, 11]
+    # The tokens of an invalid part share the three bytes of U+FFFD.
+    assert tokenizer.ends_of(ids, text) == [1, 3, 4, 5, 6, 7, 8, 9, 10, 11]
 
 
 def test_ends_from_bytes_refuses_other_text() -> None:
@@ -102,8 +102,11 @@ def test_ends_from_bytes_refuses_other_text() -> None:
     assert ends_from_bytes([b"ab", b"c"], "abd") is None
 
 
-def test_ends_from_offsets_gives_a_shared_character_to_the_last() -> None:
-    assert ends_from_offsets([(0, 1), (1, 2), (1, 2), (2, 3)], "aéb") == [1, 1, 3, 4]
+def test_tokens_of_one_character_share_its_bytes() -> None:
+    assert ends_from_offsets([(0, 1), (1, 2), (1, 2), (2, 3)], "aéb") == [1, 2, 3, 4]
+    assert ends_from_offsets([(0, 2)] * 6, "中。") == [1, 2, 3, 4, 5, 6]
+    assert ends_from_offsets([(0, 1), (0, 1), (0, 1), (1, 2)], "½a") == [1, 1, 2, 3]  # normalised to 1/2
+    assert ends_from_offsets([(0, 0), (0, 1), (1, 2), (2, 2)], "ab") == [0, 1, 2, 2]  # not of the text
     assert ends_from_offsets([(1, 2), (4, 5)], " a  b ") == [2, 6]
     assert ends_from_offsets([], "") == []
 
@@ -115,6 +118,13 @@ def test_ends_by_decoding_falls_back_to_whole_prefixes() -> None:
     assert ends_by_decoding([7, 7, 7], "012", numbering) == [1, 2, 3]
 
 
+def test_a_token_that_decodes_to_nothing_has_no_width() -> None:
+    def words(token_ids: Sequence[int]) -> str:
+        return "".join(("", "a ", "b")[token] for token in token_ids)
+
+    assert ends_by_decoding([0, 1, 0, 0, 2, 0], "a b", words) == [0, 2, 2, 2, 3, 3]
+
+
 def test_bytes_of_sentencepiece_fallback() -> None:
     tokenizer = chat("metaspace")
     text = "So \U00010348 9"
@@ -122,8 +132,11 @@ def test_bytes_of_sentencepiece_fallback() -> None:
     assert tokenizer.decode(ids) == text
     ends = tokenizer.ends_of(ids, text)
     place = next(i for i, end in enumerate(ends) if end == 7)
-    assert ends[place - 3 : place + 1] == [3, 3, 3, 7]
+    assert ends[place - 3 : place + 1] == [4, 5, 6, 7]
     assert ends[-1] == len(text.encode())
+    assert tokenizer.encode_response(text, ended=False)[1] == ends
+    cut = ids[: place - 1]
+    assert tokenizer.ends_of(cut, tokenizer.decode(cut))[-2:] == [4, 9]  # two pieces, each decoded to U+FFFD
 
 
 def test_no_chat_template() -> None:

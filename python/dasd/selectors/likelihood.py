@@ -72,7 +72,11 @@ class NaturalnessSelector:
         for frame in frames:
             for sample_id, ends, logprobs in frame.select("sample_id", "token_ends", "logprobs").iter_rows():
                 window = by_id[sample_id]
-                inside = [x for end, x in zip(ends, logprobs, strict=True) if end > window.context_bytes]
+                inside = [
+                    logprob
+                    for start, end, logprob in zip([0, *ends], ends, logprobs, strict=False)
+                    if start < end and end > window.context_bytes
+                ]
                 if inside:
                     totals[window.row].append(sum(inside) / len(inside))
         means = [sum(values) / len(values) if values else float("nan") for values in totals]

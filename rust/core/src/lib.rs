@@ -16,6 +16,7 @@ pub mod pack;
 pub mod repetition;
 mod rows;
 pub mod sentence;
+mod width;
 
 pub use error::Error;
 pub use rows::{Lists, Row, Stop};

@@ -4,6 +4,7 @@ use crate::divergence::{Divergence, check_beta, row_divergence};
 use crate::error::Error;
 use crate::means::{exponentials, sentence_means};
 use crate::rows::{Lists, Row, Stop, Unwritten, check_rows, map_blocks_with};
+use crate::width::{Wide, with_width};
 
 /// A response's tokens under one model, for every row.
 #[derive(Debug, Clone, Copy)]
@@ -29,8 +30,8 @@ pub struct Comparison {
 ///
 /// Token `i` spans bytes `token_ends[i - 1]..token_ends[i]` and counts for every sentence that its
 /// span intersects: one that straddles a boundary counts on both sides, so every sentence has a
-/// token whatever the tokenizer. A token without width at position `p` belongs to the sentence with
-/// `start < p <= end` (the first sentence, if `p` is 0). A null in any argument gives a null row.
+/// token whatever the tokenizer. A token without width (an end token, a chat format's header) is no part
+/// of the text and counts for no sentence. A null in any argument gives a null row.
 pub fn sentence_probabilities(
     logprobs: &[Row<'_, f32>],
     token_ends: &[Row<'_, u32>],
@@ -42,9 +43,9 @@ pub fn sentence_probabilities(
     let tokens = Tokens { logprobs, token_ends };
     let mut found = tokens.lists(sentence_ends);
     map_blocks_with(logprobs.len(), found.blocks_mut(), stop, |rows, mut out| {
-        let mut means = Vec::new();
+        let mut scratch = Scratch::default();
         for row in rows {
-            tokens.write_row(row, sentence_ends[row], &mut means, &mut out)?;
+            tokens.write_row(row, sentence_ends[row], &mut scratch, &mut out)?;
         }
         Ok(())
     })?;
@@ -69,15 +70,22 @@ pub fn compare_sentences(
     let (mut p_teacher, mut p_student) = (teacher.lists(sentence_ends), student.lists(sentence_ends));
     let parts: Vec<_> = p_teacher.blocks_mut().into_iter().zip(p_student.blocks_mut()).collect();
     let counts = map_blocks_with(count, parts, stop, |rows, (mut teachers, mut students)| {
-        let mut means = Vec::new();
+        let mut scratch = Scratch::default();
         rows.map(|row| {
-            let of_teacher = teacher.write_row(row, sentence_ends[row], &mut means, &mut teachers)?;
-            let of_student = student.write_row(row, sentence_ends[row], &mut means, &mut students)?;
+            let of_teacher = teacher.write_row(row, sentence_ends[row], &mut scratch, &mut teachers)?;
+            let of_student = student.write_row(row, sentence_ends[row], &mut scratch, &mut students)?;
             Ok(of_teacher.zip(of_student).map(|(teacher, student)| row_divergence(teacher, student, beta)))
         })
         .collect::<Result<Vec<_>, _>>()
     })?;
     Ok(Comparison { teacher: p_teacher, student: p_student, counts: counts.concat() })
+}
+
+/// Room that the rows of a block use one after the other.
+#[derive(Debug, Default)]
+struct Scratch {
+    means: Vec<f64>,
+    wide: Wide,
 }
 
 impl Tokens<'_> {
@@ -89,12 +97,12 @@ impl Tokens<'_> {
         }))
     }
 
-    /// Writes the row's probabilities to the next place of `out`; `None` for a null row. `means` is there to be used again.
+    /// Writes the row's probabilities to the next place of `out`; `None` for a null row.
     fn write_row<'out>(
         &self,
         row: usize,
         sentence_ends: Row<'_, u32>,
-        means: &mut Vec<f64>,
+        scratch: &mut Scratch,
         out: &mut Unwritten<'out, f32>,
     ) -> Result<Option<&'out [f32]>, Error> {
         let (Some(logprobs), Some(token_ends), Some(sentence_ends)) =
@@ -103,6 +111,8 @@ impl Tokens<'_> {
             return Ok(None);
         };
         check_row(row, logprobs.len(), token_ends, sentence_ends)?;
+        let Scratch { means, wide } = scratch;
+        let (logprobs, token_ends) = with_width(logprobs, token_ends, wide);
         means.resize(sentence_ends.len(), 0.0);
         sentence_means(logprobs, token_ends, sentence_ends, means);
         let probabilities = out.take(sentence_ends.len());
@@ -189,14 +199,19 @@ mod tests {
     }
 
     #[test]
-    fn tokens_without_width_belong_to_the_sentence_that_ends_with_them() {
-        // The end token after the text, one at a boundary, one at the very start.
-        let got = one(&[ln(0.5), ln(0.125)], &[3, 3], &[3]).unwrap();
-        assert!((got[0] - 0.25).abs() < 1e-6);
-        let got = one(&[ln(0.5), ln(0.125), ln(0.9)], &[3, 3, 6], &[3, 6]).unwrap();
-        assert!((got[0] - 0.25).abs() < 1e-6 && (got[1] - 0.9).abs() < 1e-6);
-        let got = one(&[ln(0.5), ln(0.125), ln(0.9)], &[0, 3, 6], &[3, 6]).unwrap();
-        assert!((got[0] - 0.25).abs() < 1e-6 && (got[1] - 0.9).abs() < 1e-6);
+    fn tokens_without_width_count_for_no_sentence() {
+        // An answer of one token behind the five of a header: 0.2 itself, not 0.2^(1/6) = 0.76.
+        let header = [0.0; 5];
+        let logprobs = [&header[..], &[ln(0.2)]].concat();
+        let got = one(&logprobs, &[0, 0, 0, 0, 0, 2], &[2]).unwrap();
+        assert!((got[0] - 0.2).abs() < 1e-6);
+        // The same behind a sentence of reasoning, with an end token.
+        let logprobs = [&[ln(0.5)], &header[..], &[ln(0.2), 0.0]].concat();
+        let got = one(&logprobs, &[3, 3, 3, 3, 3, 3, 5, 5], &[3, 5]).unwrap();
+        assert!((got[0] - 0.5).abs() < 1e-6 && (got[1] - 0.2).abs() < 1e-6);
+        // Nor does their value, whatever it is.
+        let got = one(&[f32::NAN, ln(0.5), f32::NEG_INFINITY], &[0, 3, 3], &[3]).unwrap();
+        assert!((got[0] - 0.5).abs() < 1e-6);
     }
 
     #[test]

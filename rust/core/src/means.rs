@@ -12,8 +12,8 @@ const WINDOW: usize = 16;
 
 /// Sentence `i` gets the mean of its tokens in `means[i]`.
 ///
-/// One checked row: both lists of ends are sorted, and the last of each is the same. Tokens are added in
-/// f64, in an order that depends on the row alone, so a row has the same means on every machine.
+/// One checked row without tokens of no width: both lists of ends strictly increase, and the last of each is
+/// the same. Tokens are added in f64, in an order that depends on the row alone, so a row has the same means on every machine.
 pub(crate) fn sentence_means(logprobs: &[f32], token_ends: &[u32], sentence_ends: &[u32], means: &mut [f64]) {
     let row = Row { logprobs: &logprobs[..token_ends.len()], token_ends, sentence_ends };
     // A step waits for the one before it: two walks side by side, each over half of the sentences, fill the wait.
@@ -203,8 +203,7 @@ mod tests {
     fn mean_of(logprobs: &[f32], token_ends: &[u32], start: u32, end: u32) -> f64 {
         let (mut sum, mut count, mut left) = (0.0, 0.0, 0);
         for (&logprob, &right) in logprobs.iter().zip(token_ends) {
-            let without_width = start < right && right <= end || right == 0 && start == 0;
-            if if left < right { left < end && right > start } else { without_width } {
+            if left < end && right > start {
                 sum += f64::from(logprob);
                 count += 1.0;
             }
@@ -220,14 +219,13 @@ mod tests {
             let mut next = |bound: u32| random.next().unwrap() % bound;
             let (tokens, widest, sentence) = (1 + next(200), 1 + next(6), 1 + next(60));
             let mut end = 0;
-            let mut token_ends: Vec<u32> = (0..tokens)
+            let token_ends: Vec<u32> = (0..tokens)
                 .map(|_| {
-                    end += next(widest + 1);
+                    end += 1 + next(widest);
                     end
                 })
                 .collect();
-            let text = token_ends[token_ends.len() - 1].max(1);
-            *token_ends.last_mut().unwrap() = text;
+            let text = end;
             let sentence_ends: Vec<u32> =
                 (1..=text).filter(|&at| at == text || next(sentence) == 0).collect();
             let logprobs: Vec<f32> = token_ends.iter().map(|_| -(next(1000) as f32) / 64.0).collect();
