@@ -93,6 +93,12 @@ class ChatTokenizer:
         self.hash = checksum("\0".join(parts).encode())
         self._prepare()
 
+    @cached_property
+    def vocabulary_hash(self) -> str:
+        """As ``hash``, without the template: equal where token ids mean the same and turns end alike."""
+        parts = (type(self).__name__, self._backend.to_str(), str(self.eos_id))
+        return checksum("\0".join(parts).encode())
+
     @classmethod
     def load(cls, settings: ModelSettings) -> ChatTokenizer:
         """The tokenizer of a model. Raises InputError where it is missing or can't serve a chat model."""

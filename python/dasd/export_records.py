@@ -22,6 +22,7 @@ EXPORT = Schema(
         "question_id": pl.String,
         "messages": QUESTIONS.columns["messages"],  # the prompt: system, user, and earlier turns if any
         "response": pl.String,  # the whole response, with the opening think tag even where a prompt opens it
+        "opening": pl.String,  # what of the response's beginning the teacher's prompt held, "" mostly
         "domain": pl.String,
         "answer": pl.String,
         "verifier": pl.String,
@@ -88,13 +89,18 @@ class ExportRun:
     student: ModelSettings
     teacher_opens_thinking: bool
     """The teacher's prompt ends with an opened think tag: sampled tokens begin behind the tag."""
-    student_opens_thinking: Callable[[], bool]
-    """Whether the student's prompt does; needs its tokenizer, so InputError where that isn't here."""
+    student_opening: Callable[[], str]
+    """What the student's prompts end with from an opened think tag on, "" without one; needs its tokenizer, so
+    InputError where that isn't here."""
     stages: tuple[ExportStage, ...]
     files: FileFormat | None
     """The kind of data files that was asked for; None: whatever suits the format."""
     on_rows: Callable[[int], None]
     """To be told of the number of rows that have just been written."""
+
+    def student_opens_thinking(self) -> bool:
+        """Whether the student's prompt ends with an opened think tag."""
+        return bool(self.student_opening())
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,11 @@ from transformers import LlamaConfig, PreTrainedTokenizerFast
 from dasd.chat import ChatTokenizer
 from dasd.engine_rows import EngineRows, Generated, Prompted
 from dasd.errors import InputError
+from dasd.reading import Reading, prompt_opening
 from dasd.recipe import Recipe
 from dasd.records import ContinueRequest, Message, ModelInfo, SampleRequest, SamplingSpec
 from dasd.settings import ModelSettings
 from dasd.stages.training_rows import RowMaker
-from dasd.stages.turns import adapt, opens_thinking
 
 TEMPLATES = Path(__file__).parents[1] / "chat_templates"
 SYSTEM, ASKED, NEXT = "Be brief.", "4 + 5? 👩‍👩‍👧", "And then?"
@@ -183,7 +183,7 @@ def test_prompts_are_the_template_s(kind: Kind) -> None:
     form, chat, _ = kind
     ids = chat.prompt_ids(QUESTION)
     assert chat.decode(ids) == form.prompt
-    assert opens_thinking(chat) == form.opens
+    assert bool(prompt_opening(chat)) == form.opens
     # A second turn shows of the first what the template shows.
     again = chat.prompt_ids((*QUESTION, Message("assistant", form.response), Message("user", NEXT)))
     assert chat.decode(again) == form.second
@@ -247,5 +247,6 @@ def test_options_of_a_template_are_its_variables() -> None:
 
 def test_a_response_moves_between_templates_that_open_the_tag_and_those_that_don_t() -> None:
     opened = f"{REASONING}\n</think>\n\n{ANSWER}"
-    assert adapt(opened, opened_for_author=True, opened_for_reader=False) == THINKING
-    assert adapt(THINKING, opened_for_author=False, opened_for_reader=True) == opened
+    reading = Reading("<think>\n", "")
+    assert reading.view(opened).text == THINKING
+    assert reading.back().view(THINKING).text == opened

@@ -66,7 +66,7 @@ def test_structure_think(text: str, good: bool) -> None:
 
 def test_the_prompt_may_have_opened_the_tag() -> None:
     rows = texts("why</think>42", "why 42", "<think>why</think>42", opened=True)
-    assert kept(StructureFilter("think").judge(rows)) == [True, False, True]
+    assert kept(StructureFilter("think").judge(rows)) == [True, False, False], "a second tag is one too many"
 
 
 def test_structure_any_wants_some_text() -> None:

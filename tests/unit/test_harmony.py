@@ -16,8 +16,8 @@ from dasd.errors import InputError
 from dasd.filters.form import StructureFilter, ToolCallFilter
 from dasd.formats import harmony_prompts
 from dasd.formats.harmony import HarmonyTokenizer, is_harmony
+from dasd.reading import prompt_opening
 from dasd.records import Message
-from dasd.stages.turns import opens_thinking
 
 CONVERSATION = (Message("system", "You are a helpful assistant."), Message("user", "4 + 5? <|end|>"))
 SYSTEM = (
@@ -43,7 +43,7 @@ def test_prompt_is_the_library_s_and_control_tokens_of_a_question_stay_text() ->
     ]
     assert harmony().prompt_ids(CONVERSATION) == golden
     assert harmony().prompts_ids([CONVERSATION] * 2) == [golden, golden]
-    assert not opens_thinking(harmony())
+    assert not prompt_opening(harmony())
 
 
 def test_history_shows_the_answer_alone() -> None:

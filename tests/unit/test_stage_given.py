@@ -11,8 +11,10 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 from tests.stage_run import RECIPE, ListConsole, ScriptedModel, make_recipe, make_registry, merged, run_recipe
-from tests.tiny_models import chat
+from tests.think_pairs import thinking_model
+from tests.tiny_models import byte_level, chat
 
+from dasd.chat import ChatTokenizer
 from dasd.errors import BackendError, InputError, RecipeError
 from dasd.pipeline import Pipeline
 from dasd.progress import Console
@@ -286,9 +288,57 @@ def test_tokens_tile_the_text_with_and_without_the_end_token(kind: str) -> None:
     text = "naïve café, 中文。"
     for ended in (True, False):
         ids, ends = tokenizer.encode_response(text, ended)
-        row = reader.sample({"question": "?", "text": text, "token_ids": ids, "logprobs": [-1] * len(ids)}, 0)
+        row, _ = reader.sample(
+            {"question": "?", "text": text, "token_ids": ids, "logprobs": [-1] * len(ids)}, 0
+        )
         assert (row["token_ids"], row["token_ends"]) == (ids, ends)
     if kind == "byte_level":
         cut = tokenizer.encode_response("龍", ended=False)[0][:-1]
-        row = reader.sample({"question_id": "q", "text": "\ufffd", "token_ids": cut}, 0)
+        row, _ = reader.sample({"question_id": "q", "text": "\ufffd", "token_ids": cut}, 0)
         assert row["token_ends"][-1] == 3  # type: ignore[index]
+
+
+def test_a_tag_that_the_prompt_holds_too_is_taken_off_with_its_tokens() -> None:
+    wrapped = byte_level()
+    wrapped.chat_template += "{% if add_generation_prompt %}{{ '<think>\n' }}{% endif %}"
+    tokenizer = ChatTokenizer(wrapped, "opens")
+    questions = pl.DataFrame(
+        [("q", [{"role": "user", "content": "?"}], "d", None, None, "s", "train")],
+        schema=dict(QUESTIONS.columns),
+        orient="row",
+    )
+    reader = GivenReader(
+        questions, None, tokenizer, "sample-low", {"temperature": 0.6, "top_p": 1.0, "model": "m"}, "m"
+    )
+    text = "So 9.</think>9"
+    ids, ends = tokenizer.encode_response(f"<think>\n{text}", ended=True)
+    logprobs = [-float(n + 1) for n in range(len(ids))]
+    tokens = {"token_ids": ids, "logprobs": logprobs}
+    skip = sum(end <= 8 for end in ends)
+    for value, kept in (({}, None), (tokens, logprobs[skip:])):
+        row, doubled = reader.sample({"question_id": "q", "text": f"<think>\n{text}", **value}, 0)
+        assert doubled and row["text"] == text and row["logprobs"] == kept
+        assert (row["token_ids"], row["token_ends"]) == tokenizer.encode_response(text, ended=True)
+    assert not reader.sample({"question_id": "q", "text": text}, 0)[1]
+    # A token that reaches out of the tag into the response: the row can't be used.
+    text = "<think>\n\n\nSo 9.</think>9"
+    ids, _ = tokenizer.encode_response(text, ended=True)
+    with pytest.raises(ValueError, match="no token ends where that tag"):
+        reader.sample({"question_id": "q", "text": text, "token_ids": ids}, 0)
+
+
+def test_doubled_tags_are_told_once_and_counted(tmp_path: Path, sampled: Run, rows: pl.DataFrame) -> None:
+    model = thinking_model(tmp_path / "thinker")
+    teacher = {"model": str(model), "chat_template_options": {"tag": "opens"}}
+    path = write(tmp_path / "low.jsonl", plain(sampled, rows))
+    run, console = given(tmp_path / "run", path, "filter-low", teacher=teacher)
+    found = run.frame("samples", "sample-low").collect()
+    assert found["text"].to_list() == [text.removeprefix("<think>") for text in rows["text"]]
+    assert run.summary("sample-low")["tags_taken_off"] == 36
+    told = [text for text in console.warned if "writes into the prompt" in text]
+    assert len(told) == 1 and "36 of 36 responses" in told[0]
+    kept = {
+        name: r.frame("verdicts", "filter-low").collect()["kept"].to_list()
+        for name, r in (("sampled", sampled), ("given", run))
+    }
+    assert kept["given"] == kept["sampled"], "each has its reasoning between one pair of tags"

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from dasd.schemas import EVAL, METRICS
 from dasd.stages.cuts import cut_end
 from dasd.stages.metrics import answer_metrics, kl_metrics, metrics_words, teacher_metrics
-from dasd.stages.turns import adapt
 
 
 def answers(correct: dict[str, list[bool]]) -> pl.DataFrame:
@@ -113,12 +112,6 @@ def test_cuts_are_spread_over_the_later_part() -> None:
     assert cuts == {6, 7, 8, 9}
     assert cut_end("x", [1], 0.5, 0.3) == 1
     assert cut_end("aé!!", [1, 2, 3, 4, 5], 0.0, 0.3) == 3, "moved on past the inside of a character"
-
-
-def test_think_tags_move_with_the_templates() -> None:
-    assert adapt("a</think>b", True, False) == "<think>\na</think>b"
-    assert adapt("<think>\na</think>b", False, True) == "a</think>b"
-    assert adapt("<think>a</think>b", True, True) == adapt("<think>a</think>b", False, False)
 
 
 def test_words_of_metrics_are_five_lines_at_most() -> None:

@@ -27,6 +27,7 @@ from dasd.errors import (
 )
 from dasd.export_records import EXPORT, Exported, ExportedFile, ExportRun, ExportStage
 from dasd.models import context_length, model_fingerprint, resolve_model
+from dasd.reading import behind_tag, prompt_opening
 from dasd.records import (
     BadRow,
     Checkpoint,
@@ -260,8 +261,10 @@ __all__ = [
     "TrainerSettings",
     "TrainingError",
     "Verifier",
+    "behind_tag",
     "context_length",
     "hookimpl",
     "model_fingerprint",
+    "prompt_opening",
     "resolve_model",
 ]

@@ -22,10 +22,9 @@ from dasd.exporters.conversations import Lost, conversation, write_stage
 from dasd.exporters.parsed_template import by_parsed_template
 from dasd.exporters.rendering import Turn, rendering_problem
 from dasd.exporters.settings_files import hyper_parameters, not_carried, start_model, write_yaml
+from dasd.reading import Reading
 
 __all__ = ["LlamaFactoryExporter", "LlamaFactoryOptions"]
-
-_THINK = "<think>\n"
 
 
 class LlamaFactoryOptions(BaseModel):
@@ -51,14 +50,13 @@ class LlamaFactoryExporter:
         lost = Lost()
         dropped = 0
         # The template that is taken from the tokenizer ends the prompt with the tag, so the answer mustn't begin with it.
-        behind_tag = self._template is None and run.student_opens_thinking()
-        response = pl.col("response").str.strip_prefix(_THINK) if behind_tag else pl.col("response")
+        reading = Reading("", run.student_opening() if self._template is None else "")
 
         def shape(frame: pl.DataFrame) -> pl.DataFrame:
             nonlocal dropped
             lost.see(frame)
             dropped += frame.height - int(frame.select(_alternates().sum()).item())
-            return frame.select(messages=conversation(response))
+            return frame.select(messages=conversation(pl.lit(reading.texts(frame["response"]))))
 
         files = []
         described: dict[str, JsonValue] = {}
@@ -69,9 +67,9 @@ class LlamaFactoryExporter:
             self._configuration(run, stage, directory)
         info = json.dumps(described, indent=2, ensure_ascii=False)
         (directory / "dataset_info.json").write_text(info + "\n", encoding="utf-8")
-        return Exported(tuple(files), tuple(self._told(run, lost, dropped, behind_tag)), _use(run))
+        return Exported(tuple(files), tuple(self._told(run, lost, dropped, reading)), _use(run))
 
-    def _told(self, run: ExportRun, lost: Lost, dropped: int, behind_tag: bool) -> list[str]:
+    def _told(self, run: ExportRun, lost: Lost, dropped: int, reading: Reading) -> list[str]:
         told = [*not_carried(run), *lost.sentences()]
         if dropped:
             told.append(
@@ -80,7 +78,7 @@ class LlamaFactoryExporter:
             )
         if self._template is None:
             advice = "; name LLaMA-Factory's own template with `-o template=NAME`"
-            problem = rendering_problem(run, partial(_parsed, behind_tag), advice)
+            problem = rendering_problem(run, partial(_parsed, reading), advice)
             if problem is not None:
                 told.append(problem)
         else:
@@ -140,11 +138,9 @@ class LlamaFactoryExporter:
 
 
 def _parsed(
-    behind_tag: bool, tokenizer: Any, run: ExportRun, messages: Sequence[Turn], response: str
+    reading: Reading, tokenizer: Any, run: ExportRun, messages: Sequence[Turn], response: str
 ) -> list[int]:
-    return by_parsed_template(
-        tokenizer, run, messages, response.removeprefix(_THINK) if behind_tag else response
-    )
+    return by_parsed_template(tokenizer, run, messages, reading.view(response).text)
 
 
 def _dataset(run: ExportRun, stage: ExportStage) -> str:

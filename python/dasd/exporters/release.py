@@ -106,8 +106,8 @@ def _text_row(row: dict[str, object], run: ExportRun) -> tuple[object, ...]:
     meta = {name: _short(row[name]) for name in _META if row[name] is not None}
     if [turn["role"] for turn in messages] != ["user"]:
         meta["messages"] = messages
-    if run.teacher_opens_thinking:
-        meta["think_opened"] = True  # the tokens begin behind the tag that output begins with
+    if row["opening"]:
+        meta["think_opened"] = row["opening"]  # the tokens begin behind it
     return (
         row["sample_id"],
         messages[-1]["content"],

@@ -12,13 +12,13 @@ import polars as pl
 from dasd.chat import ChatTokenizer
 from dasd.errors import InputError
 from dasd.export_records import EXPORT, SAMPLED_TOKENS, TRAINED_TOKENS, ExportRun, ExportStage, FileFormat
+from dasd.reading import Reading, prompt_opening, teacher_opening
 from dasd.recipe import Recipe
 from dasd.records import Message
 from dasd.schemas import SAMPLES
 from dasd.settings import MixedPolicyStage, OffPolicyStage
 from dasd.stages.train import balance_ids
 from dasd.stages.training_rows import RowMaker
-from dasd.stages.turns import adapt, opens_thinking, teacher_opens_thinking
 from dasd.stages.work import count_rows, kept_ids, messages_by_question, only
 from dasd.store import Run
 from dasd.store.run import did_you_mean
@@ -62,7 +62,7 @@ def gather(
     found: list[ExportStage] = []
     left_out: list[str] = []
     questions = _questions(run) if "questions" in finished else None
-    teacher_opens = teacher_opens_thinking(settings.teacher)
+    author = teacher_opening(settings.teacher)
     source = ""
     for number, stage in enumerate(settings.stages, 1):
         source = stage.name if isinstance(stage, OffPolicyStage) else source
@@ -88,7 +88,7 @@ def gather(
                 stage.temperature,
                 settings.trainer_for(stage),
                 size,
-                partial(_frames, run, stage, sources, questions, teacher_opens),
+                partial(_frames, run, stage, sources, questions, Reading(author, "")),
             )
         )
     if not found:
@@ -101,8 +101,8 @@ def gather(
             settings.filters.structure,
             settings.teacher,
             settings.student,
-            teacher_opens,
-            lambda: opens_thinking(ChatTokenizer.load(settings.student)),
+            bool(author),
+            lambda: prompt_opening(ChatTokenizer.load(settings.student)),
             tuple(found),
             files,
             lambda _: None,
@@ -158,7 +158,7 @@ def _frames(
     stage: OffPolicyStage | MixedPolicyStage,
     sources: _Sources,
     questions: _Questions,
-    teacher_opens: bool,
+    whole: Reading,
     *,
     sampled_tokens: bool,
     trained_tokens: bool,
@@ -177,12 +177,13 @@ def _frames(
     weights = _weights(run, stage.name)
     for rows in _in_frames(run, sources, columns):
         made = rows.join(questions.facts, on="question_id", how="left", maintain_order="left").with_columns(
-            response=_whole(rows["text"], teacher_opens),
+            response=whole.texts(rows["text"]),
+            opening=pl.Series([whole.opened(text) for text in rows["text"]], dtype=pl.String),
             policy=pl.when(pl.col("prefix_end") > 0)
             .then(pl.lit("mixed-policy"))
             .otherwise(pl.lit("off-policy")),
             prefix_masked=(pl.col("prefix_end") > 0) & pl.lit(not train_prefix),
-            prefix_end=_prefix_ends(rows, teacher_opens),
+            prefix_end=_prefix_ends(rows, whole),
             weight=pl.Series([weights.get(i, 1.0) for i in rows["sample_id"]], dtype=pl.Float32),
         )
         if maker is not None:
@@ -211,15 +212,10 @@ def _in_frames(run: Run, sources: _Sources, columns: Sequence[str]) -> Iterator[
         yield pl.concat(held)
 
 
-def _whole(texts: pl.Series, teacher_opens: bool) -> pl.Series:
-    return pl.Series([adapt(text, teacher_opens, opened_for_reader=False) for text in texts], dtype=pl.String)
-
-
-def _prefix_ends(rows: pl.DataFrame, teacher_opens: bool) -> pl.Series:
+def _prefix_ends(rows: pl.DataFrame, whole: Reading) -> pl.Series:
     """Bytes that the student wrote, of the whole response."""
-    added = len(adapt("", teacher_opens, opened_for_reader=False).encode())
-    ends = [end + added if end else 0 for end in rows["prefix_end"]]
-    return pl.Series(ends, dtype=pl.UInt32)
+    columns = rows.select("text", "prefix_end").iter_rows()
+    return pl.Series([whole.view(text).offset(end) for text, end in columns], dtype=pl.UInt32)
 
 
 def _weights(run: Run, stage: str) -> dict[str, float]:

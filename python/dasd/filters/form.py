@@ -69,8 +69,8 @@ class TruncationFilter:
 class StructureFilter:
     """With ``think``: reasoning between one pair of think tags, then an answer, both non-empty.
 
-    Nothing may stand before the opening tag; it may be missing only where the teacher's chat template opens
-    it in the prompt. With ``any`` a response need only not be empty.
+    Nothing may stand before the opening tag. Where the teacher's chat template opens it in the prompt the response
+    begins behind it, and a tag of its own is a second one. With ``any`` a response need only not be empty.
     """
 
     def __init__(self, structure: str) -> None:
@@ -79,9 +79,7 @@ class StructureFilter:
     def judge(self, responses: pl.DataFrame) -> pl.DataFrame:
         """By columns ``text`` and ``think_opened``."""
         return verdict_frame(
-            judge_think(f"{OPEN}{text}" if opened and OPEN not in text else text)
-            if self._think
-            else judge_any(text)
+            judge_think(f"{OPEN}{text}" if opened else text) if self._think else judge_any(text)
             for text, opened in responses.select("text", "think_opened").iter_rows()
         )
 

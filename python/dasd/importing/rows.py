@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from dasd.reading import USUAL
 from dasd.schemas import DRAW, QUESTIONS, SAMPLES
 from dasd.sources.rows import messages_of, text_of
 
@@ -25,7 +26,6 @@ RESPONSES: dict[str, Any] = {
 }
 """Columns of the file that is written: those that ``stages[].samples`` and ``dasd select FILE`` know."""
 
-THINK = "<think>\n"
 ID_COLUMNS = ("uuid", "sample_uuid", "sample_id", "id")
 QUESTION_COLUMNS = ("messages", "input", "question", "prompt", "problem")
 TEXT_COLUMNS = ("output", "response", "text")
@@ -43,7 +43,7 @@ def response_row(value: Mapping[str, object]) -> dict[str, Any]:
     if not isinstance(text, str) or not text:
         raise ValueError("no response: wanted a text that is not empty")
     # The tag stands in the text for people; the teacher's own response begins behind it.
-    text = text.removeprefix(THINK) if meta.get("think_opened") is True else text
+    text = text.removeprefix(_opened(meta.get("think_opened")))
     question = meta["messages"] if "messages" in meta else _first(value, QUESTION_COLUMNS, "question")
     messages = messages_of(question)
     return {
@@ -96,6 +96,11 @@ def _meta(cell: object) -> Mapping[str, object]:
         except (ValueError, RecursionError):
             return {}
     return cell if isinstance(cell, dict) else {}
+
+
+def _opened(cell: object) -> str:
+    """What the prompt held of the text; earlier versions wrote ``true``, for the usual tag."""
+    return cell if isinstance(cell, str) else USUAL if cell is True else ""
 
 
 def _first(value: Mapping[str, object], columns: tuple[str, ...], what: str) -> object:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from dasd.probe.records import RESPONSES
+from dasd.reading import Reading
 from dasd.stages.candidates import compared
 from dasd.stages.grading import Grader, answers_by_question
 from dasd.store import Run
@@ -32,7 +33,8 @@ def read_responses(run: Run, stage: str, beta: float, grader: Grader) -> pl.Data
         correct=correct,
     )
     reasons = _reasons(run, stage)
-    scored = _scored(samples, run.frame("scores", f"score-{stage}").collect(), beta)
+    reading = Reading.of(run.settings.teacher, run.settings.student)
+    scored = _scored(reading.shared(samples), run.frame("scores", f"score-{stage}").collect(), beta)
     return (
         rows.join(reasons, on="sample_id", how="left", maintain_order="left")
         .join(scored, on="sample_id", how="left", maintain_order="left")
@@ -43,9 +45,12 @@ def read_responses(run: Run, stage: str, beta: float, grader: Grader) -> pl.Data
 
 def same_tokens(run: Run, stage: str) -> bool:
     """Whether the student reads the teacher's responses in the teacher's own tokens."""
-    samples = run.frame("samples", f"sample-{stage}").select("sample_id", "token_ids")
+    samples = run.frame("samples", f"sample-{stage}").select(
+        "sample_id", "text", "finish_reason", "token_ids", "token_ends"
+    )
+    reading = Reading.of(run.settings.teacher, run.settings.student)
     scores = run.frame("scores", f"score-{stage}").select("sample_id", student_ids="token_ids")
-    both = samples.join(scores, on="sample_id")
+    both = reading.shared(samples.collect()).lazy().join(scores, on="sample_id")
     return bool(both.select((pl.col("token_ids") == pl.col("student_ids")).all()).collect().item())
 
 

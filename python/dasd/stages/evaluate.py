@@ -9,6 +9,7 @@ import polars as pl
 from pydantic import JsonValue
 
 from dasd.benchmarks import benchmarks
+from dasd.reading import Reading
 from dasd.recipe import Recipe
 from dasd.records import ScoringSpec
 from dasd.registry import Registry
@@ -19,7 +20,6 @@ from dasd.stages.base import StageContext
 from dasd.stages.checkpoints import student_after, student_name
 from dasd.stages.grading import Grader, answers_by_question
 from dasd.stages.metrics import answer_metrics, kl_metrics, metrics_words, teacher_metrics
-from dasd.stages.score import score_requests
 from dasd.stages.work import Unit, generate, messages_by_question, units
 
 __all__ = ["EvaluateStage"]
@@ -113,21 +113,22 @@ class EvaluateStage:
                 questions.select("question_id", "domain", "source"), on="question_id", maintain_order="left"
             )
         )
-        requests = score_requests(
-            heldout, messages_by_question(context.inputs.frame("questions", "questions"))
-        )
+        messages = messages_by_question(context.inputs.frame("questions", "questions"))
         spec = ScoringSpec(self.name, settings.student.token_budget)
+        reading = Reading.of(settings.teacher, settings.student)
+        sample_ids = heldout.get_column("sample_id").to_list()
 
         def frames(unit: Unit) -> Iterator[pl.DataFrame]:
-            for rows in context.models.open(model).score(unit.of(requests), spec):
+            asked = heldout.slice(unit.start, unit.size)
+            for rows in reading.scored(context.models.open(model), asked, messages, spec):
                 yield rows.with_columns(model=pl.lit(student_name(self.recipe, self.train)))
 
         generate(
             context,
             f"{self.name}: student scores held-out responses",
-            units(len(requests), settings.sampling.chunk, "heldout/"),
+            units(len(sample_ids), settings.sampling.chunk, "heldout/"),
             frames,
-            lambda unit: [request.sample_id for request in unit.of(requests)],
+            lambda unit: unit.of(sample_ids),
             "scores",
         )
         scores = context.writer.read("scores").collect()
@@ -137,7 +138,7 @@ class EvaluateStage:
                 f"{self.name}: {heldout.height - comparable.height} of {heldout.height} held-out responses "
                 "have no raw log-probabilities; the KL leaves them out"
             )
-        found = [kl_metrics(comparable, scores, self.checkpoint)]
+        found = [kl_metrics(reading.shared(comparable), scores, self.checkpoint)]
         if self.train is None:
             answers = answers_by_question(context.inputs.frame("questions", "questions"))
             graded = Grader(self.registry).correct_rows(

@@ -52,6 +52,8 @@ class FilterStage:
         samples = context.inputs.frame(self.samples, "samples")
         questions = context.inputs.frame("questions", "questions")
         judge = Judge(self.recipe, self.registry, self.max_length, questions, self.name)
+        if judge.unknown is not None:
+            context.console.warn(f"{self.name}: {judge.unknown}")
         total = count_rows(samples)
         start = resume_at(context.writer.done())
         with context.console.task(f"{self.name}: filters", total, "responses", completed=start) as task:

@@ -19,6 +19,7 @@ from dasd.chat import ChatTokenizer
 from dasd.compatibility import logprobs_reader
 from dasd.errors import InputError
 from dasd.models import model_identity
+from dasd.reading import OPEN, Reading
 from dasd.recipe import Recipe
 from dasd.records import Message, RowsSetAside, ScoringSpec
 from dasd.registry import Registry
@@ -29,7 +30,6 @@ from dasd.stages import fingerprints
 from dasd.stages.base import StageContext
 from dasd.stages.given_rows import GivenReader
 from dasd.stages.sample import samples_summary
-from dasd.stages.score import score_requests
 from dasd.stages.set_aside import report_set_aside
 from dasd.stages.work import Unit, generate, messages_by_question, units
 
@@ -47,6 +47,8 @@ class _Place:
     sample_id: str
     candidate: int
     has_logprobs: bool
+    doubled: bool
+    """Whether it began with the think tag that the teacher's prompt ends with; it is read without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,12 @@ class GivenSamplesStage:
         places, set_aside = _check(files, reader, questions.get_column("question_id").to_list())
         self._refuse_unknown_logprobs(files, places)
         report_set_aside(context, set_aside, f"set-aside-{self.name}.jsonl")
+        doubled = sum(place.doubled for place in places)
+        if doubled:
+            context.console.warn(
+                f"{self.name}: {doubled} of {len(places)} responses begin with the {OPEN} that the chat template of "
+                f"{settings.teacher.model} writes into the prompt; they are read without it"
+            )
         messages = messages_by_question(questions.lazy()) if self._scores else {}
 
         def frames(unit: Unit) -> Iterator[pl.DataFrame]:
@@ -135,6 +143,7 @@ class GivenSamplesStage:
                 "questions": len({place.question for place in places}),
                 **samples_summary(context.writer.read("samples")),
                 "files": len(files),
+                "tags_taken_off": doubled,
                 "set_aside": sum(len(warning.rows) for warning in set_aside),
                 "scored_by_teacher": sum(not p.has_logprobs for p in places) if self._scores else 0,
             }
@@ -159,10 +168,11 @@ class GivenSamplesStage:
         fits = lengths <= teacher.info.context_length
         if not fits.all():
             yield rows.filter(~fits)
-        requests = score_requests(rows.filter(fits), messages)
-        if not requests:
+        if not fits.any():
             return
-        for scores in teacher.score(requests, ScoringSpec(self.name, settings.teacher.token_budget)):
+        spec = ScoringSpec(self.name, settings.teacher.token_budget)
+        own = Reading("", "")  # the teacher reads its own responses
+        for scores in own.scored(teacher, rows.filter(fits), messages, spec):
             tokens = scores.select("sample_id", "token_ids", "token_ends", "logprobs")
             yield (
                 rows.drop("token_ids", "token_ends", "logprobs")
@@ -197,7 +207,7 @@ class _Found:
         """Take a row of file ``number``; ValueError says why it can't be used."""
         question = self._position[self._reader.question(value)]
         candidate = self._candidates.get(question, 0)
-        sample = self._reader.sample(value, candidate)
+        sample, doubled = self._reader.sample(value, candidate)
         identity = str(sample["sample_id"])
         if identity in self._first:
             raise ValueError(
@@ -214,6 +224,7 @@ class _Found:
                 sample_id=identity,
                 candidate=int(str(sample["candidate"])),
                 has_logprobs=sample["logprobs"] is not None,
+                doubled=doubled,
             )
         )
 
@@ -238,5 +249,5 @@ def _rows(
         values = file.take([place.row for place in here])
         for place, value in zip(here, values, strict=True):
             assert isinstance(value, dict)
-            found.append(reader.sample(value, place.candidate))
+            found.append(reader.sample(value, place.candidate)[0])
     return found

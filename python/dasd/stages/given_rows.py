@@ -10,6 +10,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dasd.chat import ChatTokenizer
+from dasd.reading import OPEN, behind_tag, prompt_opening
 from dasd.recipe_errors import describe
 from dasd.records import Message
 from dasd.sources.rows import QUESTION_COLUMNS, messages_of, question_id, question_of
@@ -79,6 +80,7 @@ class GivenReader:
         part of a response's identity."""
         self._system_prompt = system_prompt
         self._chat = chat
+        self._opening = prompt_opening(chat)
         self._stage = stage
         self._defaults = defaults
         self._teacher = teacher
@@ -106,28 +108,29 @@ class GivenReader:
             raise ValueError("its question is an evaluation question of the recipe")
         return found
 
-    def sample(self, value: Mapping[str, object], candidate: int) -> dict[str, object]:
-        """A row for a frame of SAMPLES; ``candidate`` numbers a response that has no number of its own.
+    def sample(self, value: Mapping[str, object], candidate: int) -> tuple[dict[str, object], bool]:
+        """A row for a frame of SAMPLES, and whether it was freed of a think tag that the prompt holds already.
 
-        ``logprobs`` is None where the row has none; its tokens are then the row's, or the tokenizer's own.
+        ``candidate`` numbers a response that has no number of its own. ``logprobs`` is None where the row has
+        none; its tokens are then the row's, or the tokenizer's own.
         """
         row = GivenRow.of(value, self._defaults)
         question = self.question(value)
         number = candidate if row.candidate is None else row.candidate
-        token_ids, token_ends = self._tokens(row)
-        _check_logprobs(row)
+        text = behind_tag(row.text, self._opening)
+        token_ids, token_ends, logprobs = self._tokens(row, text)
         model = self._teacher if row.model == self._defaults["model"] else row.model
-        return {
+        found: dict[str, object] = {
             "sample_id": sample_id(question, model, row.temperature, number, row.seed)
             if row.sample_id in (None, "")
             else str(row.sample_id),
             "question_id": question,
             "stage": self._stage,
             "candidate": number,
-            "text": row.text,
+            "text": text,
             "token_ids": token_ids,
             "token_ends": token_ends,
-            "logprobs": row.logprobs,
+            "logprobs": logprobs,
             "logprobs_mode": row.logprobs_mode if row.logprobs is not None else "raw",
             "temperature": row.temperature,
             "top_p": row.top_p,
@@ -140,17 +143,37 @@ class GivenReader:
             "engine": row.engine,
             "engine_version": row.engine_version,
         }
+        return found, text != row.text
 
     def _content(self, messages: Sequence[Message]) -> str:
         """Identity of a conversation with or without the recipe's system prompt before it."""
         own = messages[0].role == "system" and messages[0].content == self._system_prompt
         return question_id(messages[1:] if own else messages)
 
-    def _tokens(self, row: GivenRow) -> tuple[Sequence[int], Sequence[int]]:
-        """Token ids and the bytes where they end, which tile the text; the end token covers none of it."""
+    def _tokens(
+        self, row: GivenRow, text: str
+    ) -> tuple[Sequence[int], Sequence[int], Sequence[float] | None]:
+        """Token ids, the bytes where they end, and log-probabilities if there are any, of ``text``.
+
+        Tokens tile the text; the end token covers none of it. ``text`` is the row's, or the rest of it behind a
+        think tag, whose tokens are left out then.
+        """
+        _check_logprobs(row)
         if row.token_ids is None:
-            return self._chat.encode_response(row.text, ended=row.finish_reason == "stop")
-        ids = row.token_ids
+            return *self._chat.encode_response(text, ended=row.finish_reason == "stop"), None
+        ids, ends = self._given_tokens(row, row.token_ids)
+        held = len(row.text.encode()) - len(text.encode())
+        skip = sum(end <= held for end in ends[: len(ends) - self._chat.is_control(ids[-1])]) if held else 0
+        if held and (not skip or ends[skip - 1] != held):
+            raise ValueError(
+                f"token_ids: the teacher's prompt ends with {OPEN} too, and no token ends where that tag of the text "
+                "does, so it can't be taken off; wanted a response without it"
+            )
+        logprobs = row.logprobs
+        return ids[skip:], [end - held for end in ends[skip:]], None if logprobs is None else logprobs[skip:]
+
+    def _given_tokens(self, row: GivenRow, ids: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
+        """The row's tokens and the bytes of its text where they end."""
         ended = bool(ids) and self._chat.is_control(ids[-1])
         body = ids[:-1] if ended else ids
         beyond = max(ids, default=0)

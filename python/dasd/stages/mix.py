@@ -15,8 +15,8 @@ from math import ceil
 import polars as pl
 from pydantic import JsonValue
 
-from dasd.chat import ChatTokenizer
 from dasd.models import model_identity
+from dasd.reading import Reading
 from dasd.recipe import Recipe
 from dasd.records import ContinueRequest, SamplingSpec
 from dasd.registry import Registry
@@ -29,7 +29,6 @@ from dasd.stages.checkpoints import student_after, student_identity, student_nam
 from dasd.stages.cuts import cut_end
 from dasd.stages.requests import sample_id, sample_requests
 from dasd.stages.responses import Judge, reasons
-from dasd.stages.turns import adapt, opens_thinking, teacher_opens_thinking
 from dasd.stages.work import (
     Unit,
     count_rows,
@@ -167,8 +166,7 @@ class MixStage:
     def _requests(self, context: StageContext, drifted: pl.DataFrame) -> list[ContinueRequest]:
         settings = self.recipe.settings
         messages = messages_by_question(context.inputs.frame("questions", "questions"))
-        student_opens = opens_thinking(ChatTokenizer.load(settings.student))
-        teacher_opens = teacher_opens_thinking(settings.teacher)
+        reading = Reading.of(settings.teacher, settings.student).back()
         teacher = model_identity(settings.teacher)
         requests = []
         for answer, question, text, token_ends in drifted.iter_rows():
@@ -184,7 +182,7 @@ class MixStage:
                     messages=messages[question],
                     candidate=0,
                     seed=seed_of(identity, settings.seed),
-                    prefix=adapt(text.encode()[:end].decode(), student_opens, teacher_opens),
+                    prefix=reading.view(text.encode()[:end].decode()).text,
                 )
             )
         return requests

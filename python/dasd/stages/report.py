@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from dasd import __version__
 from dasd.errors import StoreError
+from dasd.reading import Reading
 from dasd.recipe import Recipe
 from dasd.records import ScoringSpec
 from dasd.registry import Registry
@@ -21,7 +22,6 @@ from dasd.settings import OffPolicyStage
 from dasd.stages import fingerprints
 from dasd.stages.base import StageContext
 from dasd.stages.grading import Grader, answers_by_question
-from dasd.stages.score import score_requests
 from dasd.stages.work import messages_by_question
 from dasd.store import Run
 from dasd.store.files import write_whole
@@ -120,12 +120,12 @@ class ReportStage:
                 f"{len(ids)}, found {samples.height}; run them again"
             )
         messages = messages_by_question(context.inputs.frame("questions", "questions"))
-        requests = score_requests(samples, messages)
         spec = ScoringSpec(self.name, settings.student.token_budget)
         parts = []
         description = "report: distilled student scores"
-        with context.console.task(description, len(requests), "responses") as task:
-            for part in context.models.open(model).score(requests, spec):
+        reading = Reading.of(settings.teacher, settings.student)
+        with context.console.task(description, samples.height, "responses") as task:
+            for part in reading.scored(context.models.open(model), samples, messages, spec):
                 parts.append(part)
                 task.advance(part.height)
         return distilled_sentences(sentences, pl.concat(parts), ALPHA, settings.select.beta)

@@ -8,11 +8,11 @@ import polars as pl
 
 from dasd.chat import ChatTokenizer
 from dasd.filters import wanted_filters
+from dasd.reading import CLOSE, OPEN, Reading
 from dasd.recipe import Recipe
 from dasd.registry import Registry
 from dasd.schemas import SAMPLES
 from dasd.stages.grading import Grader, answers_by_question
-from dasd.stages.turns import opens_thinking, teacher_opens_thinking
 from dasd.stages.work import messages_of, verdict_rows
 
 __all__ = ["Judge", "reasons"]
@@ -43,15 +43,23 @@ class Judge:
         self.columns = tuple(SAMPLES.columns) if settings.extra else _NEEDED
         self._max_length = max_length
         self._chat = ChatTokenizer.load(recipe.settings.student)
-        teacher, student = recipe.settings.teacher, recipe.settings.student
-        same = (teacher.model, teacher.revision) == (student.model, student.revision)
-        self._opened = opens_thinking(self._chat) if same else teacher_opens_thinking(teacher)
+        self._reading = Reading.of(recipe.settings.teacher, recipe.settings.student)
         self._grader = Grader(registry)
         self._answers = answers_by_question(questions)
         asked = questions.select("question_id", "messages").collect()
         self._messages = asked.get_column("messages")
         self._rows = {question: row for row, question in enumerate(asked.get_column("question_id"))}
         self._prompt_tokens: dict[str, int] = {}
+
+    @property
+    def unknown(self) -> str | None:
+        """What isn't known of the teacher's prompts, a sentence; None where all is."""
+        if self._reading.author is not None:
+            return None
+        return (
+            f"the tokenizer of the teacher isn't here, so it isn't known whether its prompts end with {OPEN}: "
+            f"a response that holds {CLOSE} and no {OPEN} is taken to begin behind it"
+        )
 
     def verdicts(self, samples: pl.DataFrame) -> pl.DataFrame:
         """VERDICTS rows for rows with ``columns`` of SAMPLES, in order."""
@@ -83,16 +91,17 @@ class Judge:
         answers = [self._answers.get(question, (None, None)) for question in questions]
         self._count_prompts(questions)
         prompts = [self._prompt_tokens[question] for question in questions]
+        opened = [bool(self._reading.opened(text)) for text in samples.get_column("text")]
         return samples.with_columns(
             pl.Series("prompt_tokens", prompts, dtype=pl.UInt32),
             pl.Series("answer", [answer for answer, _ in answers], dtype=pl.String),
             pl.Series("verifier", [verifier for _, verifier in answers], dtype=pl.String),
             pl.lit(None, pl.Boolean).alias("correct"),
-            pl.lit(self._opened).alias("think_opened"),
+            pl.Series("think_opened", opened, dtype=pl.Boolean),
         )
 
     def _tokenised(self, responses: pl.DataFrame) -> pl.DataFrame:
-        """With ``student_token_ids``: as sampled, where the student has the tokenizer that sampled them.
+        """With ``student_token_ids``, of the text as the student reads it: as sampled, where its tokenizer sampled.
 
         Sampling may write a text in fewer tokens than the tokenizer would, and training takes the tokenizer's:
         responses that come near the training context are tokenised, so that none is kept that is over it.
@@ -105,7 +114,8 @@ class Judge:
         if not sampled.all():
             others = responses.filter(~sampled)
             ended = (others.get_column("finish_reason") == "stop").to_list()
-            ids = self._chat.encode_responses(others.get_column("text").to_list(), ended)
+            texts = self._reading.texts(others.get_column("text"))
+            ids = self._chat.encode_responses(texts.to_list(), ended)
             encoded = pl.Series("token_ids", ids, dtype=pl.List(pl.UInt32))
             where = pl.concat([sampled.arg_true(), (~sampled).arg_true()])
             tokens = pl.concat([tokens.filter(sampled), encoded]).gather(where.arg_sort())

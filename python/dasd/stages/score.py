@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
 from pydantic import JsonValue
 
+from dasd.reading import Reading
 from dasd.recipe import Recipe
-from dasd.records import Message, SampledTokens, ScoreRequest, ScoringSpec
+from dasd.records import ScoringSpec
 from dasd.registry import Registry
 from dasd.stages import fingerprints
 from dasd.stages.base import StageContext
 from dasd.stages.work import Unit, generate, kept_ids, messages_by_question, only, share, units
 
-__all__ = ["ScoreStage", "score_requests"]
+__all__ = ["ScoreStage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +51,14 @@ class ScoreStage:
         messages = messages_by_question(context.inputs.frame("questions", "questions"))
         sample_ids = samples.select("sample_id").collect().to_series().to_list()
         spec = ScoringSpec(self.name, settings.student.token_budget)
+        reading = Reading.of(settings.teacher, settings.student)
 
         def left(unit: Unit) -> list[str]:
             return [sample_id for sample_id in unit.of(sample_ids) if sample_id in kept]
 
         def frames(unit: Unit) -> Iterator[pl.DataFrame]:
-            rows = unit.rows(samples)
-            requests = score_requests(only(rows, kept), messages)
-            return context.models.open(settings.student).score(requests, spec)
+            rows = only(unit.rows(samples), kept)
+            return reading.scored(context.models.open(settings.student), rows, messages, spec)
 
         generate(
             context,
@@ -80,19 +81,3 @@ class ScoreStage:
                 "student_nats_per_token": share(-float(nats or 0), int(tokens or 0)),
             }
         )
-
-
-def score_requests(samples: pl.DataFrame, messages: Mapping[str, Sequence[Message]]) -> list[ScoreRequest]:
-    """Requests for SAMPLES rows; a written end is scored too."""
-    return [
-        ScoreRequest(
-            sample_id,
-            tuple(messages[question]),
-            text,
-            ended=reason == "stop",
-            sampled=SampledTokens(token_ids, token_ends, tokenizer),
-        )
-        for sample_id, question, text, reason, token_ids, token_ends, tokenizer in samples.select(
-            "sample_id", "question_id", "text", "finish_reason", "token_ids", "token_ends", "tokenizer_hash"
-        ).iter_rows()
-    ]

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from dasd.api import Selector
 from dasd.errors import InputError
+from dasd.reading import Reading
 from dasd.recipe import Recipe
 from dasd.registry import Registry
 from dasd.seeds import uniform
@@ -28,6 +29,7 @@ _COLUMNS = (
     "question_id",
     "candidate",
     "text",
+    "finish_reason",
     "token_ends",
     "logprobs",
     "logprobs_mode",
@@ -89,6 +91,7 @@ class SelectStage:
             sum(sample_id in kept for sample_id in passed),
         )
         grader = Grader(self.registry)
+        reading = Reading.of(settings.teacher, settings.student)
         scratch = context.writer.scratch()
         groups = question_groups(
             samples.select(_COLUMNS), start, tokens="token_ends", window=QUESTIONS_PER_WINDOW
@@ -101,7 +104,7 @@ class SelectStage:
                 for group in groups:
                     rows = only(group.rows, kept)
                     score = scores.take(rows.height)
-                    parts.append(self._compare(context, rows, score, answers, grader, unit))
+                    parts.append(self._compare(context, reading, rows, score, answers, grader, unit))
                     task.advance(group.unit.size)
                     if group.ends_window:
                         break
@@ -114,6 +117,7 @@ class SelectStage:
     def _compare(
         self,
         context: StageContext,
+        reading: Reading,
         samples: pl.DataFrame,
         scores: pl.DataFrame,
         answers: Answers,
@@ -124,9 +128,11 @@ class SelectStage:
         settings = self.recipe.settings
         if self._compares:
             refuse_unlike(samples, settings.select.selector)
+        samples = reading.shared(samples)
         found = compared(samples, scores, settings.select.beta)
         context.writer.append("sentences", sentences_frame(found, settings.select.beta), key=unit.key)
-        candidates = candidates_frame(samples, scores, found)
+        seen = samples.with_columns(reading.texts(samples["text"]))
+        candidates = candidates_frame(seen, scores, found)
         if settings.filters.answer:  # what the verifier found wrong is gone
             known = [True if question in answers else None for question in candidates["question_id"]]
             correct = pl.Series(known, dtype=pl.Boolean)

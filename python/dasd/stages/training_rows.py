@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from dasd.chat import ChatTokenizer
+from dasd.reading import Reading
 from dasd.recipe import Recipe
 from dasd.records import Message
 from dasd.schemas import TRAIN
-from dasd.stages.turns import adapt, opens_thinking, teacher_opens_thinking
 
 __all__ = ["RowMaker"]
 
@@ -22,8 +22,7 @@ class RowMaker:
         self, recipe: Recipe, messages: Mapping[str, Sequence[Message]], stage: str, train_prefix: bool = True
     ) -> None:
         self._chat = ChatTokenizer.load(recipe.settings.student)
-        self._student_opens = opens_thinking(self._chat)
-        self._teacher_opens = teacher_opens_thinking(recipe.settings.teacher)
+        self._reading = Reading.of(recipe.settings.teacher, recipe.settings.student)
         self._messages = messages
         self._stage = stage
         self._train_prefix = train_prefix
@@ -47,10 +46,11 @@ class RowMaker:
         self, sample_id: str, question: str, text: str, finish_reason: str, prefix_end: int
     ) -> tuple[str, list[int], list[int], float, str]:
         prompt = self._prompt(question)
-        given = self._adapted(text.encode()[:prefix_end].decode(errors="ignore"))
+        view = self._reading.view(text)
         ended = finish_reason == "stop"
-        response, ends = self._chat.encode_response(self._adapted(text), ended=ended)
-        masked = 0 if self._train_prefix or not prefix_end else sum(e <= len(given.encode()) for e in ends)
+        response, ends = self._chat.encode_response(view.text, ended=ended)
+        given = 0 if self._train_prefix else view.offset(prefix_end)
+        masked = sum(end <= given for end in ends) if given else 0
         # The end token covers no bytes, so it may end where the prefix does; it is the teacher's all the same.
         masked = min(masked, len(response) - ended)
         mask = [len(prompt) + masked, len(response) - masked]
@@ -60,6 +60,3 @@ class RowMaker:
         if question not in self._prompts:
             self._prompts[question] = self._chat.prompt_ids(self._messages[question])
         return self._prompts[question]
-
-    def _adapted(self, text: str) -> str:
-        return adapt(text, self._teacher_opens, self._student_opens)

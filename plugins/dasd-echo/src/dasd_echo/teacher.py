@@ -19,6 +19,8 @@ from dasd.api import (
     SamplingSpec,
     ScoreRequest,
     ScoringSpec,
+    behind_tag,
+    prompt_opening,
 )
 from dasd_echo import EchoOptions, __version__
 from dasd_echo.recordings import Recording, Recordings, last_question
@@ -34,6 +36,7 @@ class EchoTeacher:
         self._repeat = options.repeat
         self._recordings = Recordings(Path(options.path))
         self._tokenizer = ChatTokenizer.load(settings)
+        self._opening = prompt_opening(self._tokenizer)
         self.info = ModelInfo(
             model=settings.model,
             model_revision=self._recordings.digest,
@@ -64,10 +67,13 @@ class EchoTeacher:
     def _row(self, request: SampleRequest, spec: SamplingSpec) -> dict[str, object]:
         recording = self._recording(request, spec)
         cap = request.max_tokens or spec.max_tokens
-        ids, ends = self._tokenizer.encode_response(recording.text, recording.ended)
-        text, reason = recording.text, "stop" if recording.ended else "length"
+        text = behind_tag(
+            recording.text, self._opening
+        )  # recordings hold the whole response, prompts may open it
+        ids, ends = self._tokenizer.encode_response(text, recording.ended)
+        reason = "stop" if recording.ended else "length"
         if len(ids) > cap:
-            text, ids, ends, reason = _cut(recording.text, ids, ends, cap)
+            text, ids, ends, reason = _cut(text, ids, ends, cap)
         return {
             "sample_id": request.sample_id,
             "question_id": request.question_id,
