@@ -234,6 +234,14 @@ class CheckedQuestions:
             raise SchemaError(f"{self._origin} has a {got} as `loaded`; wanted a LoadedQuestions or None")
         return loaded
 
+    @property
+    def places(self) -> Mapping[str, str]:
+        """Where each question of the last ``load`` is from, of a source that says so."""
+        places = getattr(self._inner, "places", {})
+        if not isinstance(places, Mapping):
+            raise SchemaError(f"{self._origin} has a {type(places).__name__} as `places`; wanted a mapping")
+        return places
+
 
 class CheckedExporter:
     """An exporter that must have written the files that it names, each of a training that it was given."""

@@ -47,6 +47,20 @@ QUESTIONS = Schema(
     frozenset({"answer", "verifier"}),
 )
 
+SET_ASIDE = Schema(
+    "set_aside",
+    {
+        "question_id": pl.String,  # as its source calls it: a question that stays may have the same id
+        "messages": _MESSAGES,
+        "source": pl.String,
+        "split": pl.String,
+        "place": pl.String,  # where it is from, e.g. "mine.jsonl, row 41"
+        "reason": pl.String,
+        "detail": pl.String,
+    },
+    frozenset({"place"}),
+)
+
 SAMPLES = Schema(
     "samples",
     {
@@ -180,7 +194,7 @@ LOSSES = Schema(
 
 ALL: Mapping[str, Schema] = {
     schema.name: schema
-    for schema in (QUESTIONS, SAMPLES, SCORES, SENTENCES, VERDICTS, TRAIN, EVAL, METRICS, LOSSES)
+    for schema in (QUESTIONS, SET_ASIDE, SAMPLES, SCORES, SENTENCES, VERDICTS, TRAIN, EVAL, METRICS, LOSSES)
 }
 
 

@@ -146,24 +146,33 @@ class FilterSettings(Section):
 
 
 class DedupSettings(Section):
-    """Duplicates among kept responses, and overlap of questions with the evaluation set."""
+    """Questions that repeat one another or the benchmarks', before sampling; duplicates among kept responses."""
 
     exact: bool = Field(
         True, description="Drop exact duplicates of an earlier response to the same question."
     )
-    near: bool = Field(True, description="Drop near duplicates (Jaccard of token n-grams).")
-    threshold: float = Field(
-        0.8, gt=0, le=1, description="Jaccard similarity from which two are near duplicates."
+    near: bool = Field(
+        True, description="Drop near duplicates of an earlier response to it (Jaccard of token n-grams)."
     )
-    ngram: int = Field(5, ge=1, description="Tokens in an n-gram for near duplicates.")
+    threshold: float = Field(
+        0.8, gt=0, le=1, description="Jaccard similarity from which two responses are near duplicates."
+    )
+    ngram: int = Field(5, ge=1, description="Tokens (of questions: words) in an n-gram for near duplicates.")
+    near_questions: float | None = Field(
+        0.8,
+        gt=0,
+        le=1,
+        description="Set aside training questions that are this similar to an earlier one (Jaccard of n-grams of "
+        "`ngram` words, without the template of their source) and have the same numbers and answer; null: no check.",
+    )
     contamination: float | None = Field(
         0.5,
         gt=0,
         le=1,
-        description="Drop questions of which more than this share of n-grams occurs in the evaluation "
-        "questions, or in those of `against`; null: no check.",
+        description="Set aside training questions of which more than this share of n-grams occurs in the "
+        "evaluation questions, or in those of `against`, before anything is sampled; null: no check.",
     )
-    contamination_ngram: int = Field(13, ge=1, description="Tokens in an n-gram for contamination.")
+    contamination_ngram: int = Field(13, ge=1, description="Words in an n-gram for contamination.")
     against: tuple[QuestionSource, ...] = Field(
         (),
         description="Sources of benchmark questions that aren't evaluated here, to decontaminate against too.",

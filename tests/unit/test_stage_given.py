@@ -19,7 +19,7 @@ from dasd.errors import BackendError, InputError, RecipeError
 from dasd.pipeline import Pipeline
 from dasd.progress import Console
 from dasd.recipe import Recipe
-from dasd.schemas import QUESTIONS
+from dasd.schemas import QUESTIONS, SET_ASIDE
 from dasd.settings import OffPolicyStage
 from dasd.stages.given_rows import GivenReader
 from dasd.store import Run
@@ -284,7 +284,7 @@ def test_tokens_tile_the_text_with_and_without_the_end_token(kind: str) -> None:
         orient="row",
     )
     defaults = {"temperature": 0.6, "top_p": 1.0, "model": "m"}
-    reader = GivenReader(questions, "system", tokenizer, "sample-low", defaults, "m")
+    reader = GivenReader(questions, SET_ASIDE.empty(), "system", tokenizer, "sample-low", defaults, "m")
     text = "naïve café, 中文。"
     for ended in (True, False):
         ids, ends = tokenizer.encode_response(text, ended)

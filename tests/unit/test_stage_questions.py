@@ -55,8 +55,9 @@ def test_evaluation_questions_leave_training_and_clashing_ids_are_told_apart(tmp
         "eval:e:1": ("a", "eval"),
         "eval:e:2": ("d", "eval"),
     }
-    assert (summary["removed_in_eval"], summary["repeated"], summary["renamed"]) == (1, 1, 2)
-    assert any("left out of training" in text for text in console.warned)
+    dropped = {"exact_duplicate": 1, "evaluation_question": 1}
+    assert (summary["dropped"], summary["renamed"]) == (dropped, 2)
+    assert any("evaluation questions too" in text for text in console.warned)
 
 
 def test_bad_rows_are_listed_in_a_file_and_counted_once(tmp_path: Path) -> None:

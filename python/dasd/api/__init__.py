@@ -177,7 +177,8 @@ class Questions(Protocol):
 
         A row that can't be used is left out and told of: ``warnings.warn(RowsSetAside(path, bad_rows))``.
         A source may have an attribute ``loaded``, a ``LoadedQuestions`` (or None) that says what the last
-        ``load`` read; the run keeps it in ``question-sources.jsonl``.
+        ``load`` read; the run keeps it in ``question-sources.jsonl``. It may have an attribute ``places``, where
+        each question of the last ``load`` is from, for messages: ``{question_id: "mine.jsonl, row 41"}``.
         """
         ...
 

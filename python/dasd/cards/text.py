@@ -92,7 +92,7 @@ def _contamination(settings: RecipeSettings) -> str:
         return "Overlap of training questions with the evaluation questions was **not** checked."
     return (
         f"Training questions of which more than {share:.0%} of the {settings.dedup.contamination_ngram}-grams "
-        "occur in the evaluation questions were dropped; rewordings and translations are not found this way."
+        "of words occur in the evaluation questions were dropped; rewordings and translations are not found this way."
     )
 
 

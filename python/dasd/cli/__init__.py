@@ -40,7 +40,7 @@ COMMANDS = {
     "questions": LazyCommand("dasd.cli.stages:questions", _STAGES, "Collect the questions."),
     "sample": LazyCommand("dasd.cli.stages:sample", _STAGES, "Let the teacher answer them."),
     "filter": LazyCommand("dasd.cli.stages:filter_", _STAGES, "Judge the responses."),
-    "dedup": LazyCommand("dasd.cli.stages:dedup", _STAGES, "Find duplicates and contamination."),
+    "dedup": LazyCommand("dasd.cli.stages:dedup", _STAGES, "Find duplicates among responses."),
     "score": LazyCommand("dasd.cli.stages:score", _STAGES, "Score the responses under the student."),
     "select": LazyCommand("dasd.cli.stages:select", _STAGES, "Choose what to train on."),
     "mix": LazyCommand("dasd.cli.stages:mix", _STAGES, "Let the teacher go on where the student drifts."),

@@ -198,8 +198,8 @@ filter_ = _stage_command(
 )
 dedup = _stage_command(
     "dedup",
-    "Find duplicates and contamination.",
-    "Exact and near duplicates, overlap with the evaluation set.",
+    "Find duplicates among responses.",
+    "Exact and near duplicates of an earlier response to the same question; questions are compared before sampling.",
 )
 score = _stage_command(
     "score", "Score the responses under the student.", "Only the responses that are still kept are scored."

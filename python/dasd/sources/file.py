@@ -67,7 +67,10 @@ class FileOptions(BaseModel):
 
 
 class FileQuestions:
-    """Reads QUESTIONS rows from a JSONL, Parquet or CSV file."""
+    """Reads QUESTIONS rows from a JSONL, Parquet or CSV file; ``places`` says afterwards from which row."""
+
+    def __init__(self) -> None:
+        self.places: dict[str, str] = {}
 
     def load(self, source: QuestionSource, split: str, seed: int) -> pl.DataFrame:
         """QUESTIONS rows of ``split``, in the file's order, at most ``source.count``.
@@ -82,7 +85,12 @@ class FileQuestions:
         reader = _Reader(options, source.domain or "general", path.stem, split)
         bad = values.read(reader.add, "; mend the file, or name its columns in the source's options")
         warn_set_aside(path, sorted([*bad, *reader.duplicates], key=lambda row: row.row))
-        return questions_frame(reader.rows[: source.count])
+        rows = reader.rows[: source.count]
+        self.places = {
+            str(row["question_id"]): f"{path.name}, row {number}"
+            for row, number in zip(rows, reader.numbers, strict=False)
+        }
+        return questions_frame(rows)
 
 
 class _Reader:
@@ -91,6 +99,8 @@ class _Reader:
     def __init__(self, options: FileOptions, domain: str, source: str, split: str) -> None:
         self.options, self.domain, self.source, self.split = options, domain, source, split
         self.rows: list[dict[str, object]] = []
+        self.numbers: list[int] = []
+        """In the file, of ``rows``."""
         self.duplicates: list[BadRow] = []
         self._first_by_content: dict[str, int] = {}
         self._first_by_id: dict[str, int] = {}
@@ -112,6 +122,7 @@ class _Reader:
             self.split == "eval"
         ):
             return
+        self.numbers.append(number)
         self.rows.append(
             question_row(
                 messages,

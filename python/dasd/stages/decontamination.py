@@ -1,32 +1,29 @@
 """Training questions that benchmarks hold too, by n-gram overlap: which, how much, and with which question.
 
-Compared are the users' turns in the student's tokens; the system prompt is the same everywhere. What all
-questions of a set begin or end with (an instruction such as "put the answer in a box") says nothing about
-them and is left out.
+Compared are the users' turns, in words. What all questions of a set begin or end with (an instruction such as "put
+the answer in a box") says nothing about them and is left out. What many of them share (the wording of a procedural
+set) isn't enough: the others of a question's n-grams have to be a benchmark's too.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
 from dasd import kernels
-from dasd.chat import ChatTokenizer
 from dasd.recipe import Recipe
 from dasd.records import RowsSetAside
 from dasd.registry import Registry
 from dasd.settings import DedupSettings
 from dasd.stages.set_aside import load_source
+from dasd.stages.words import TEMPLATED, asked_texts, own_ngrams, word_ids
 
-__all__ = ["Overlap", "benchmark_questions", "contamination", "nearest", "report_lines"]
+__all__ = ["Overlap", "benchmark_questions", "contamination", "nearest"]
 
-QUESTIONS_AT_ONCE = 2048
-"""Training questions held against the benchmarks' together."""
-TEMPLATED = 10
-"""Questions from which a set's common beginning and end are taken for its template."""
+TEMPLATE_SHARE = 0.1
+"""Share of a set's questions that have an n-gram from which on it is of their template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,83 +40,67 @@ class Overlap:
 
 
 def benchmark_questions(
-    recipe: Recipe, registry: Registry, questions: pl.LazyFrame
+    recipe: Recipe, registry: Registry, evaluation: pl.DataFrame
 ) -> tuple[pl.DataFrame, list[RowsSetAside]]:
     """Question id, source and messages of the evaluation's questions and of those of ``dedup.against``.
 
     Rows that one of these sources can't use are returned beside them.
     """
     columns = ["question_id", "source", "messages"]
-    frames = [questions.filter(pl.col("split") == "eval").select(columns).collect()]
+    frames = [evaluation.select(columns)]
     set_aside: list[RowsSetAside] = []
     for source in recipe.settings.dedup.against:
-        rows, unusable = load_source(registry, source, "eval", recipe.settings.seed)
-        set_aside += unusable
-        frames.append(rows.select(columns))
+        read = load_source(registry, source, "eval", recipe.settings.seed)
+        set_aside += read.set_aside
+        frames.append(read.questions.select(columns))
     return pl.concat(frames), set_aside
 
 
 def contamination(
-    questions: pl.LazyFrame, benchmarks: pl.DataFrame, settings: DedupSettings, chat: ChatTokenizer
-) -> dict[str, Overlap]:
-    """The training questions over ``settings.contamination``, by their id.
+    questions: pl.DataFrame, benchmarks: pl.DataFrame, settings: DedupSettings
+) -> dict[int, Overlap]:
+    """The questions over ``settings.contamination``, by their row.
 
-    ``questions``: QUESTIONS, of which the training's are judged, a few thousand at a time; ``benchmarks``: as
-    from ``benchmark_questions``. A question of fewer than ``settings.contamination_ngram`` tokens has no
-    n-gram and isn't found, nor is one found by a benchmark question as short as that.
+    ``questions``: messages and source; ``benchmarks``: as from ``benchmark_questions``. A question of fewer than
+    ``settings.contamination_ngram`` words is found only where a benchmark question has all of its words and no
+    others.
     """
-    found: dict[str, Overlap] = {}
-    if settings.contamination is None or not benchmarks.height:
-        return found
-    train = _texts(questions.filter(pl.col("split") == "train"))
-    asked = _texts(benchmarks.lazy())
-    reference = _without_template(asked, _templates(asked)).collect()
-    reference_tokens = _tokens(reference, chat)
-    templates = _templates(train)
-    for batch in _without_template(train, templates).collect_batches(
-        chunk_size=QUESTIONS_AT_ONCE, maintain_order=True
-    ):
-        tokens = _tokens(batch, chat)
-        shares = kernels.overlap(tokens, reference_tokens, settings.contamination_ngram)
-        over = shares > settings.contamination
-        if not over.any():
-            continue
-        best = nearest(tokens.filter(over), reference_tokens, settings.contamination_ngram)
-        for identifier, share, (row, most) in zip(
-            batch["question_id"].filter(over), shares.filter(over), best, strict=True
-        ):
-            at = reference.row(row, named=True)
-            found[identifier] = Overlap(share, at["source"], at["question_id"], most)
+    if settings.contamination is None or not benchmarks.height or not questions.height:
+        return {}
+    ngram, limit = settings.contamination_ngram, settings.contamination
+    reference, asked = (_grams(rows, ngram) for rows in (benchmarks, questions))
+    shares, own_shares = (kernels.overlap(asked[name], reference["grams"], 1) for name in ("grams", "own"))
+    over = (shares > limit) & (own_shares > limit)
+    best = nearest(asked["grams"].filter(over), reference["grams"])
+    found = _the_same(questions, benchmarks)
+    for row, share, (number, most) in zip(asked["row"].filter(over), shares.filter(over), best, strict=True):
+        at = reference["row"][number]
+        found[row] = Overlap(share, benchmarks["source"][at], benchmarks["question_id"][at], most)
     return found
 
 
-def report_lines(found: Mapping[str, Overlap]) -> list[dict[str, str | float]]:
-    """One record a dropped question, the largest overlap first."""
-    by_share = sorted(found.items(), key=lambda item: (-item[1].share, item[0]))
-    return [
-        {
-            "question_id": identifier,
-            "share": round(overlap.share, 4),
-            "benchmark": overlap.benchmark,
-            "benchmark_question_id": overlap.question_id,
-            "benchmark_question_share": round(overlap.question_share, 4),
-        }
-        for identifier, overlap in by_share
-    ]
+def _the_same(questions: pl.DataFrame, benchmarks: pl.DataFrame) -> dict[int, Overlap]:
+    """The questions of which a benchmark question has all the words, and no others."""
+    first: dict[tuple[int, ...], int] = {}
+    for row, words in enumerate(word_ids(asked_texts(benchmarks))):
+        first.setdefault(tuple(words), row)
+    found = {}
+    for row, words in enumerate(word_ids(asked_texts(questions))):
+        if (at := first.get(tuple(words))) is not None:
+            found[row] = Overlap(1.0, benchmarks["source"][at], benchmarks["question_id"][at], 1.0)
+    return found
 
 
-def _texts(questions: pl.LazyFrame) -> pl.LazyFrame:
-    """question_id, source, and ``text``: the users' turns."""
-    turn = pl.element().struct
-    asked = (
-        pl.col("messages")
-        .list.eval(turn.field("content").filter(turn.field("role") == "user"))
-        .list.join("\n")
-    )
-    return questions.select("question_id", "source", text=asked)
+def _grams(questions: pl.DataFrame, ngram: int) -> pl.DataFrame:
+    """``row``, ``grams`` and ``own`` (list<u32>): a question's n-grams, and those that aren't its set's wording."""
+    texts = _without_template(questions)
+    long = texts.with_row_index("row").filter(word_ids(texts["text"]).list.len() >= ngram).select("row")
+    grams = own_ngrams(texts, ngram, TEMPLATE_SHARE).join(long, on="row")
+    half = (pl.col("gram") // pl.lit(2**32, pl.UInt64)).cast(pl.UInt32)  # into which all words were mixed
+    return grams.group_by("row").agg(grams=half, own=half.filter("own")).sort("row")
 
 
-def _templates(texts: pl.LazyFrame) -> pl.DataFrame:
+def _templates(texts: pl.DataFrame) -> pl.DataFrame:
     """source, ``start`` and ``stop``: characters that all texts of a source begin and end with, whole words.
 
     Of strings in order, the first and the last have in common what all have.
@@ -136,7 +117,6 @@ def _templates(texts: pl.LazyFrame) -> pl.DataFrame:
         )
         .filter(pl.col("size") >= TEMPLATED)
         .sort("source")
-        .collect()
     )
     rows = [
         (source, _common(first, last), _common(first_end, last_end))
@@ -156,34 +136,26 @@ def _common(first: str, last: str) -> int:
     return size
 
 
-def _without_template(texts: pl.LazyFrame, templates: pl.DataFrame) -> pl.LazyFrame:
+def _without_template(questions: pl.DataFrame) -> pl.DataFrame:
+    """source and ``text``, what users ask less what their set begins and ends with."""
+    texts = questions.select("source").with_columns(text=asked_texts(questions))
     start, stop = (pl.col(name).fill_null(0) for name in ("start", "stop"))
     length = (pl.col("text").str.len_chars().cast(pl.Int64) - start - stop).clip(lower_bound=0)
-    return texts.join(templates.lazy(), on="source", how="left", maintain_order="left").select(
-        "question_id", "source", text=pl.col("text").str.slice(start, length)
+    return texts.join(_templates(texts), on="source", how="left", maintain_order="left").select(
+        "source", text=pl.col("text").str.slice(start, length)
     )
 
 
-def _tokens(texts: pl.DataFrame, chat: ChatTokenizer) -> pl.Series:
-    encoded = chat.encode_responses(texts["text"].to_list(), [False] * texts.height)
-    return pl.Series(encoded, dtype=pl.List(pl.UInt32))
-
-
-def nearest(rows: pl.Series, reference: pl.Series, ngram: int) -> list[tuple[int, float]]:
-    """For each row the reference row that holds most of its n-grams, and the share that it holds."""
-    grams = [_ngrams(tokens, ngram) for tokens in rows.to_list()]
-    wanted = {gram for row in grams for gram in row}
-    holders: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for number, tokens in enumerate(reference.to_list()):
-        for gram in wanted.intersection(_ngrams(tokens, ngram)):
+def nearest(rows: pl.Series, reference: pl.Series) -> list[tuple[int, float]]:
+    """For each row of n-grams the reference row that holds most of them, and the share that it holds."""
+    wanted = {gram for row in rows for gram in row}
+    holders: dict[int, list[int]] = defaultdict(list)
+    for number, grams in enumerate(reference):
+        for gram in wanted.intersection(grams):
             holders[gram].append(number)
     found = []
-    for row in grams:
+    for row in rows:
         counts = Counter(number for gram in row for number in holders[gram])
         number, count = min(counts.items(), key=lambda item: (-item[1], item[0]))
         found.append((number, count / len(row)))
     return found
-
-
-def _ngrams(tokens: Sequence[int], ngram: int) -> list[tuple[int, ...]]:
-    return [tuple(tokens[at : at + ngram]) for at in range(len(tokens) - ngram + 1)]

@@ -1,14 +1,12 @@
-"""Stage ``dedup``: duplicates among a question's responses, and questions that benchmarks hold too.
+"""Stage ``dedup``: duplicates among a question's responses.
 
-Duplicates are looked for among the responses to the same question only. There they are wasted candidates, or
+They are looked for among the responses to the same question only. There they are wasted candidates, or
 the same text trained on twice. Short responses to different questions of a procedural set share most of their
 n-grams and still teach different things, so across questions exact duplicates are counted and kept.
 """
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,16 +14,12 @@ import polars as pl
 from pydantic import JsonValue
 
 from dasd import kernels
-from dasd.chat import ChatTokenizer
 from dasd.recipe import Recipe
 from dasd.registry import Registry
 from dasd.settings import DedupSettings
-from dasd.stages import fingerprints
 from dasd.stages.base import StageContext
-from dasd.stages.decontamination import Overlap, benchmark_questions, contamination, report_lines
 from dasd.stages.groups import question_groups, resume_at
 from dasd.stages.responses import reasons
-from dasd.stages.set_aside import report_set_aside
 from dasd.stages.work import count_rows, finish_rows, kept_ids, only, share, verdict_rows
 
 __all__ = ["DedupStage", "duplicates"]
@@ -45,28 +39,17 @@ class DedupStage:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Questions, samples and verdicts."""
-        return ("questions", self.samples, self.filter)
+        """Samples and verdicts."""
+        return (self.samples, self.filter)
 
     def settings(self) -> Mapping[str, JsonValue]:
-        """Section ``dedup`` with its sources, and the student's tokenizer, which contamination is measured by."""
+        """The keys of section ``dedup`` that are about responses."""
         dedup = self.recipe.settings.dedup
-        return {
-            "dedup": dedup.model_dump(mode="json", exclude={"against"}),
-            "against": [fingerprints.source_settings(source, self.registry) for source in dedup.against],
-            "student": fingerprints.model_settings(self.recipe.settings.student),
-        }
+        return {"dedup": dedup.model_dump(mode="json", include={"exact", "near", "threshold", "ngram"})}
 
     def run(self, context: StageContext) -> None:
         """Judge groups of whole questions; digests of done groups' texts wait in the scratch directory."""
         settings = self.recipe.settings.dedup
-        chat = ChatTokenizer.load(self.recipe.settings.student)
-        questions = context.inputs.frame("questions", "questions")
-        overlaps: dict[str, Overlap] = {}
-        if settings.contamination is not None:
-            benchmarks, set_aside = benchmark_questions(self.recipe, self.registry, questions)
-            report_set_aside(context, set_aside, f"set-aside-{self.name}.jsonl")
-            overlaps = contamination(questions, benchmarks, settings, chat)
         samples = context.inputs.frame(self.samples, "samples")
         kept = kept_ids(context.inputs.frame(self.filter, "verdicts"))
         total = count_rows(samples)
@@ -77,12 +60,12 @@ class DedupStage:
             for group in question_groups(columns, start):
                 rows = only(group.rows, kept)
                 _digests(rows).write_parquet(scratch / f"{group.unit.key}.parquet")
-                verdicts = _verdicts(rows, overlaps, settings, self.name)
+                verdicts = _verdicts(rows, settings, self.name)
                 finish_rows(context, "verdicts", verdicts, group.unit)
                 task.advance(group.unit.size)
-        self._report(context, len(kept), overlaps)
+        self._report(context, len(kept))
 
-    def _report(self, context: StageContext, responses: int, overlaps: Mapping[str, Overlap]) -> None:
+    def _report(self, context: StageContext, responses: int) -> None:
         verdicts = context.writer.read("verdicts")
         left = count_rows(verdicts.filter(pl.col("kept")))
         scratch, done = context.writer.scratch(), context.writer.done()
@@ -94,19 +77,9 @@ class DedupStage:
                 "kept": left,
                 "kept_share": share(left, responses),
                 "dropped": dict(reasons(verdicts)),
-                "contaminated_questions": len(overlaps),
-                "contaminated_by": dict(Counter(overlap.benchmark for overlap in overlaps.values())),
                 "exact_across_questions": across,
             }
         )
-        if overlaps:
-            file = f"contaminated-{self.name}.jsonl"
-            lines = [json.dumps(line, ensure_ascii=False) for line in report_lines(overlaps)]
-            context.writer.artifact(file).write_text("\n".join(lines) + "\n", encoding="utf-8")
-            context.console.warn(
-                f"{self.name}: {len(overlaps)} training questions overlap with benchmark questions; their "
-                f"responses are dropped as contaminated; each with its reason: {file} in the run directory"
-            )
 
 
 def duplicates(rows: pl.DataFrame, settings: DedupSettings) -> dict[int, tuple[str, int]]:
@@ -139,24 +112,9 @@ def _digests(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select("question_id", text=pl.col("text").hash(0)).unique().select("text")
 
 
-def _verdicts(
-    rows: pl.DataFrame, overlaps: Mapping[str, Overlap], settings: DedupSettings, stage: str
-) -> pl.DataFrame:
-    repeated = duplicates(rows, settings)
+def _verdicts(rows: pl.DataFrame, settings: DedupSettings, stage: str) -> pl.DataFrame:
     sample_ids = rows.get_column("sample_id").to_list()
     reason, detail = [""] * rows.height, [""] * rows.height
-    for row, question in enumerate(rows.get_column("question_id")):
-        if question in overlaps:
-            reason[row] = "contaminated"
-            detail[row] = _why(overlaps[question], settings.contamination_ngram)
-        elif row in repeated:
-            reason[row], first = repeated[row]
-            detail[row] = f"of sample {sample_ids[first]}"
+    for row, (why, first) in duplicates(rows, settings).items():
+        reason[row], detail[row] = why, f"of sample {sample_ids[first]}"
     return verdict_rows(rows.get_column("sample_id"), stage, reason, detail)
-
-
-def _why(overlap: Overlap, ngram: int) -> str:
-    return (
-        f"{overlap.share:.0%} of the question's {ngram}-grams are in benchmark questions, "
-        f"{overlap.question_share:.0%} in {overlap.benchmark} {overlap.question_id}"
-    )

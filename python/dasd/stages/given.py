@@ -99,6 +99,7 @@ class GivenSamplesStage:
         chat = ChatTokenizer.load(settings.teacher)
         reader = GivenReader(
             questions,
+            context.inputs.frame("questions", "set_aside").collect(),
             settings.questions.system_prompt,
             chat,
             self.name,

@@ -69,13 +69,15 @@ class GivenReader:
     def __init__(
         self,
         questions: pl.DataFrame,
+        set_aside: pl.DataFrame,
         system_prompt: str | None,
         chat: ChatTokenizer,
         stage: str,
         defaults: Mapping[str, object],
         teacher: str,
     ) -> None:
-        """``questions``: QUESTIONS of both splits, with the recipe's ``system_prompt``; ``chat``: the
+        """``questions``: QUESTIONS of both splits, with the recipe's ``system_prompt``; ``set_aside``: SET_ASIDE,
+        those that are asked by nobody, with the reason; ``chat``: the
         teacher's tokenizer; ``defaults``: temperature, top_p and model; ``teacher``: the default model's
         part of a response's identity."""
         self._system_prompt = system_prompt
@@ -89,19 +91,30 @@ class GivenReader:
         for identifier, cell, split in questions.select("question_id", "messages", "split").iter_rows():
             self._split[identifier] = split
             self._by_content[self._content(work.messages_of(cell))] = identifier
+        self._aside: dict[str, str] = {}
+        for identifier, cell, reason, detail in (
+            set_aside.filter(pl.col("split") == "train")
+            .select("question_id", "messages", "reason", "detail")
+            .iter_rows()
+        ):
+            for name in (identifier, self._content(work.messages_of(cell))):
+                self._aside.setdefault(name, f"{reason}, {detail}")
 
     def question(self, value: Mapping[str, object]) -> str:
         """The question_id of the training question that a row answers, by its messages or else its id."""
         if any(value.get(column) is not None for column in QUESTION_COLUMNS):
-            found = self._by_content.get(self._content(messages_of(question_of(value))))
+            named = self._content(messages_of(question_of(value)))
+            found = self._by_content.get(named)
         elif value.get("question_id") is not None:
-            found = str(value["question_id"])
+            named = found = str(value["question_id"])
         else:
             raise ValueError(
                 f"no question: wanted a column question_id or {' or '.join(QUESTION_COLUMNS)}, got "
                 f"{', '.join(value) or 'none'}"
             )
         split = self._split.get(found) if found is not None else None
+        if split is None and named in self._aside:
+            raise ValueError(f"its question is set aside: {self._aside[named]}")
         if found is None or split is None:
             raise ValueError("its question is not among the recipe's training questions")
         if split != "train":

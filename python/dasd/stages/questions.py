@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import polars as pl
 from pydantic import JsonValue
 
 from dasd.errors import InputError
 from dasd.recipe import Recipe
-from dasd.records import LoadedQuestions, RowsSetAside
+from dasd.records import RowsSetAside
 from dasd.registry import Registry
 from dasd.schemas import QUESTIONS
-from dasd.settings import QuestionSource, QuestionsSettings
+from dasd.settings import QuestionsSettings
 from dasd.stages import fingerprints
 from dasd.stages.base import StageContext
+from dasd.stages.decontamination import benchmark_questions
 from dasd.stages.loaded import report_loaded
-from dasd.stages.set_aside import load_source, report_set_aside
+from dasd.stages.question_checks import Sieve, distinct, without_repeats
+from dasd.stages.set_aside import SourceRead, load_source, report_set_aside
 
 __all__ = ["QuestionsStage"]
 
 SET_ASIDE_FILE = "set-aside-questions.jsonl"
+_WORDS = {
+    "exact_duplicate": "the same as an earlier one",
+    "evaluation_question": "evaluation questions too",
+    "contaminated": "overlap with benchmark questions",
+    "near_duplicate": "nearly the same as an earlier one",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,68 +44,60 @@ class QuestionsStage:
     needs: tuple[str, ...] = field(default=(), init=False)
 
     def settings(self) -> Mapping[str, JsonValue]:
-        """Section ``questions``, contents of files, versions of sources, seed."""
-        section = self.recipe.settings.questions
+        """Section ``questions``, what of ``dedup`` is about questions, contents of files, versions of sources, seed."""
+        section, dedup = self.recipe.settings.questions, self.recipe.settings.dedup
+        kept = {"near_questions", "ngram", "contamination", "contamination_ngram"}
         return {
             "system_prompt": section.system_prompt,
             "train": [fingerprints.source_settings(source, self.registry) for source in section.train],
             "eval": [fingerprints.source_settings(source, self.registry) for source in section.eval],
+            "dedup": dedup.model_dump(mode="json", include=kept),
+            "against": [fingerprints.source_settings(source, self.registry) for source in dedup.against],
             "seed": self.recipe.settings.seed,
         }
 
     def run(self, context: StageContext) -> None:
-        """Read every source; training questions that are evaluation questions too are left out."""
-        section = self.recipe.settings.questions
-        set_aside: list[RowsSetAside] = []
-        loaded: list[LoadedQuestions] = []
-        train, train_repeats = _distinct(self._load(section.train, "train", set_aside, loaded), "split")
-        asked_by_source = self._load(section.eval, "eval", set_aside, loaded)
-        labels = _labels(asked_by_source)
+        """Read every source; training questions that repeat one another or a benchmark's are set aside."""
+        settings = self.recipe.settings
+        section = settings.questions
+        read = {
+            "train": [load_source(self.registry, source, "train", settings.seed) for source in section.train],
+            "eval": [load_source(self.registry, source, "eval", settings.seed) for source in section.eval],
+        }
+        labels = _labels([each.questions for each in read["eval"]])
+        sieve = Sieve()
+        train = distinct(_rows(read["train"]), "split", sieve)
         # A benchmark stays whole, whatever else is evaluated.
-        evaluation, eval_repeats = _distinct(asked_by_source, "source")
-        asked = _contents(evaluation)
-        shared = _contents(train).is_in(asked.implode())
-        train = train.filter(~shared)
-        _refuse_empty(section, train, evaluation, shared=int(shared.sum()))
-        both, renamed = _unique_ids(pl.concat([train, evaluation]))
+        evaluation = distinct(_rows(read["eval"]), "source", sieve)
+        benchmarks, unusable = benchmark_questions(self.recipe, self.registry, evaluation)
+        train = without_repeats(train, evaluation, benchmarks, settings.dedup, sieve)
+        _refuse_empty(section, train, evaluation, sieve)
+        both, renamed = _unique_ids(pl.concat([train, evaluation]).select(list(QUESTIONS.columns)))
         both = with_system_prompt(both, section.system_prompt)
         self._check_verifiers(both)
         context.writer.append("questions", both, key="all")
-        context.writer.finish_unit("all")
-        report_set_aside(context, set_aside, SET_ASIDE_FILE)
-        report_loaded(context, loaded)
-        if shared.sum():
-            context.console.warn(
-                f"{int(shared.sum())} training questions are evaluation questions too; left out of training"
+        if sieve.rows.height:
+            context.writer.append(
+                "set_aside", with_system_prompt(sieve.rows, section.system_prompt), key="all"
             )
+        context.writer.finish_unit("all")
+        set_aside = _once(warning for each in chain(*read.values()) for warning in each.set_aside)
+        set_aside = _once([*set_aside, *unusable])
+        report_set_aside(context, set_aside, SET_ASIDE_FILE, list(_lines(sieve.rows)))
+        report_loaded(context, [each.loaded for each in chain(*read.values()) if each.loaded is not None])
+        _tell(context, sieve)
         context.writer.summarise(
             {
                 "train": train.height,
                 "eval": evaluation.height,
                 "benchmarks": labels,
                 "set_aside": sum(len(warning.rows) for warning in set_aside),
-                "repeated": train_repeats + eval_repeats,
+                "dropped": dict(sieve.counts()),
                 "renamed": renamed,
-                "removed_in_eval": int(shared.sum()),
                 "domains": {str(name): int(n) for name, n in both.get_column("domain").value_counts().rows()},
                 "with_verifier": int(both.get_column("verifier").is_not_null().sum()),
             }
         )
-
-    def _load(
-        self,
-        sources: Sequence[QuestionSource],
-        split: str,
-        set_aside: list[RowsSetAside],
-        loaded: list[LoadedQuestions],
-    ) -> list[pl.DataFrame]:
-        frames = []
-        for source in sources:
-            questions, found = load_source(self.registry, source, split, self.recipe.settings.seed, loaded)
-            for warning in found:
-                _add(set_aside, warning)
-            frames.append(questions)
-        return frames
 
     def _check_verifiers(self, questions: pl.DataFrame) -> None:
         """PluginError for a verifier that nobody registered, before anything is spent."""
@@ -120,10 +120,30 @@ def with_system_prompt(questions: pl.DataFrame, prompt: str | None) -> pl.DataFr
     return questions.with_columns(column)
 
 
-def _add(set_aside: list[RowsSetAside], found: RowsSetAside) -> None:
+def _rows(read: Sequence[SourceRead]) -> pl.DataFrame:
+    """Questions of several sources, with column ``place``."""
+    empty = QUESTIONS.empty().with_columns(place=pl.lit(None, pl.String))
+    return pl.concat([empty, *(each.questions for each in read)])
+
+
+def _once(found: Iterable[RowsSetAside]) -> list[RowsSetAside]:
     """One file may serve both splits; its bad rows are told of once."""
-    if not any((known.path, known.rows) == (found.path, found.rows) for known in set_aside):
-        set_aside.append(found)
+    return list({(str(each.path), each.rows): each for each in reversed(list(found))}.values())[::-1]
+
+
+def _lines(rows: pl.DataFrame) -> Iterator[dict[str, JsonValue]]:
+    for row in rows.drop("messages").iter_rows(named=True):
+        yield {name: value for name, value in row.items() if value is not None}
+
+
+def _tell(context: StageContext, sieve: Sieve) -> None:
+    counts = sieve.counts("train")
+    if counts:
+        reasons = ", ".join(f"{number} {_WORDS[reason]}" for reason, number in counts.items())
+        context.console.warn(
+            f"{sum(counts.values())} training questions are set aside before sampling: {reasons}; each with what it "
+            f"repeats: {SET_ASIDE_FILE} in the run directory"
+        )
 
 
 def _labels(frames: Sequence[pl.DataFrame]) -> dict[str, JsonValue]:
@@ -138,13 +158,6 @@ def _labels(frames: Sequence[pl.DataFrame]) -> dict[str, JsonValue]:
                 )
             labels[label] = number
     return labels
-
-
-def _distinct(frames: Sequence[pl.DataFrame], within: str) -> tuple[pl.DataFrame, int]:
-    """One split's questions, each conversation once for each value of ``within``; and how many repeats went."""
-    rows = pl.concat([QUESTIONS.empty(), *frames])
-    first = rows.filter(pl.struct(within, _contents(rows).alias("content")).is_first_distinct())
-    return first, rows.height - first.height
 
 
 def _unique_ids(rows: pl.DataFrame) -> tuple[pl.DataFrame, int]:
@@ -163,20 +176,19 @@ def _unique_ids(rows: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     return renamed, int(taken.sum())
 
 
-def _contents(questions: pl.DataFrame) -> pl.Series:
-    """One text a conversation, to compare whole conversations."""
-    cells = questions.get_column("messages")
-    return pl.Series([json.dumps(list(cell)) for cell in cells], dtype=pl.String)
-
-
 def _refuse_empty(
-    section: QuestionsSettings, train: pl.DataFrame, evaluation: pl.DataFrame, shared: int
+    section: QuestionsSettings, train: pl.DataFrame, evaluation: pl.DataFrame, sieve: Sieve
 ) -> None:
     if section.train and not train.height:
-        why = ""
-        if shared:
-            why = f": all {shared} are evaluation questions too (give a file that serves both `holdout`)"
-        raise InputError(f"questions.train: the sources hold no training question{why}; wanted at least one")
+        counts = sieve.counts("train")
+        why = ", ".join(f"{number} {_WORDS[reason]}" for reason, number in counts.items())
+        if "evaluation_question" in counts:
+            why += " (give a file that serves both `holdout`)"
+        raise InputError(
+            "questions.train: the sources hold no training question"
+            + (f" but for those that are set aside: {why}" if why else "")
+            + "; wanted at least one"
+        )
     if section.eval and not evaluation.height:
         raise InputError(
             "questions.eval: the sources hold no evaluation question; wanted at least one, or no source"
