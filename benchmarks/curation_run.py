@@ -25,7 +25,7 @@ from dasd.plugins import PluginHost
 from dasd.progress import Console
 from dasd.recipe import Recipe
 from dasd.schemas import QUESTIONS, SAMPLES, SCORES
-from dasd.settings import ModelSettings
+from dasd.settings import ModelSettings, OffPolicyStage
 from dasd.stages.base import Stage, StageContext
 from dasd.stages.dedup import DedupStage
 from dasd.stages.filter import FilterStage
@@ -298,13 +298,15 @@ def pipeline_of(directory: Path, size: Size, *, two_tokenizers: bool = False) ->
     )
     registry = PluginHost.load((), lambda _: None).registry
     low = {"samples": "sample-low"}
+    (stage,) = recipe.settings.stages
+    assert isinstance(stage, OffPolicyStage)
     stages: list[Stage] = [
         MadeQuestions(size, teacher),
         MadeSamples(size, teacher),
         FilterStage(recipe, registry, "filter-low", max_length=LONGEST, **low),
         DedupStage(recipe, registry, "dedup-low", filter="filter-low", **low),
         MadeScores(size),
-        SelectStage(recipe, registry, "select-low", dedup="dedup-low", scores="score-low", **low),
+        SelectStage(recipe, registry, "select-low", stage, dedup="dedup-low", scores="score-low", **low),
     ]
     return Pipeline(recipe, registry, stages, Console(quiet=True))
 

@@ -70,6 +70,8 @@ class Component:
     """Sources of questions only: answers a question where the recipe's source says nothing (k of avg@k)."""
     max_tokens: int | None = None
     """Sources of questions only: cap on an answer's new tokens where the recipe's source says nothing."""
+    count: int | None = None
+    """Sources of questions only: about how many it holds, which a plan counts with where they can't be had."""
     evaluator: str | None = None
     """Sources of questions only: the evaluator that its evaluation questions need; None: the recipe's."""
 
@@ -82,7 +84,11 @@ class Component:
                 raise PluginError(
                     f"{registers} argument={self.argument!r}; wanted one of its options: {known}"
                 )
-        for key, value in (("attempts", self.attempts), ("max_tokens", self.max_tokens)):
+        for key, value in (
+            ("attempts", self.attempts),
+            ("max_tokens", self.max_tokens),
+            ("count", self.count),
+        ):
             if value is not None and value < 1:
                 raise PluginError(f"{registers} {key}={value}; wanted at least 1")
 

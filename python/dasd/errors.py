@@ -16,6 +16,7 @@ __all__ = [
     "HubError",
     "InputError",
     "LockError",
+    "NotHereError",
     "PluginError",
     "RecipeError",
     "SchemaError",
@@ -40,6 +41,10 @@ class InputError(DasdError, ValueError):
     """An input (questions, a model directory, an argument) can't be used; names file, row or key."""
 
     exit_code = 2
+
+
+class NotHereError(InputError):
+    """An input isn't on this machine and can't be fetched; says how to bring it. A plan counts without it."""
 
 
 class PluginError(DasdError, RuntimeError):

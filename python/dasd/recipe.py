@@ -248,6 +248,11 @@ class RecipeDraft:
             if stage.name in seen:
                 problem((*at, "name"), f"{stage.name!r} is the name of stage {seen[stage.name]} already")
             seen.setdefault(stage.name, index)
+            for key in ("candidates", "max_tokens"):
+                if getattr(stage, "samples", ()) and getattr(stage, key) is not None:
+                    problem(
+                        (*at, key), "has no meaning beside `samples`, as no teacher is sampled; take it out"
+                    )
             if isinstance(stage, MixedPolicyStage) and not off_policy:
                 problem(at, "a mixed-policy stage needs an off-policy stage before it, to cap and balance it")
             off_policy = off_policy or not isinstance(stage, MixedPolicyStage)

@@ -21,6 +21,7 @@ from dasd.settings import (
     MixedPolicyStage,
     ModelSettings,
     OffPolicyStage,
+    PlanSettings,
     QuestionSource,
     QuestionsSettings,
     RecipeSettings,
@@ -42,6 +43,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`stages.N` of kind `mixed-policy`", MixedPolicyStage),
     ("`trainer`", TrainerSettings),
     ("`evaluation`", EvaluationSettings),
+    ("`plan`", PlanSettings),
 )
 
 _HEAD = """\

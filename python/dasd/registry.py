@@ -130,20 +130,23 @@ class Registry(Catalogue):
         argument: str | None = None,
         attempts: int | None = None,
         max_tokens: int | None = None,
+        count: int | None = None,
         evaluator: str | None = None,
     ) -> None:
         """Register a source of questions. ``options`` checks the source's ``options``.
 
         ``argument``: the option that VALUE of ``dasd evaluate MODEL --benchmarks NAME:VALUE`` sets;
         ``attempts`` and ``max_tokens``: answers a question and cap on an answer's new tokens for evaluation
-        questions of this source, where the recipe's source doesn't say; ``evaluator``: name of the evaluator
+        questions of this source, where the recipe's source doesn't say; ``count``: about how many it holds, for
+        plans on a machine where ``load`` raises NotHereError; ``evaluator``: name of the evaluator
         that its evaluation questions need (None: the recipe's ``evaluation.evaluator``). Raises PluginError
-        for an ``argument`` that is no option of the source, and for ``attempts`` or ``max_tokens`` below 1.
+        for an ``argument`` that is no option of the source, and for numbers below 1.
         """
         declared = {
             "argument": argument,
             "attempts": attempts,
             "max_tokens": max_tokens,
+            "count": count,
             "evaluator": evaluator,
         }
         self._add("questions", name, factory, options, doc, **declared)

@@ -242,6 +242,40 @@ class OffPolicyStage(Section):
         description="Parquet or JSON lines files that hold the teacher's responses, one path or a list; the "
         "teacher is not sampled then.",
     )
+    candidates: int | None = Field(
+        None, ge=1, description="Responses sampled a question; `sampling.candidates` when absent."
+    )
+    max_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="Cap on the new tokens of a response; `sampling.max_tokens` when absent.",
+    )
+    per_question: int | None = Field(
+        None, ge=1, description="Responses kept a question; `select.per_question` when absent."
+    )
+    total: int | None = Field(
+        None,
+        ge=1,
+        description="Responses trained on, at most: of more that were selected, those that the seed draws; all "
+        "when absent.",
+    )
+    shares: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+        default_factory=dict,
+        description="Domain -> its part of `total`, in any unit (`{math: 3, code: 1}`: three quarters and one). A "
+        "domain that isn't named isn't asked; one that has fewer responses than its part is told of.",
+    )
+    spare: float = Field(
+        0.25,
+        ge=0,
+        description="With `total`: questions asked beyond those that it takes where each yields `per_question` "
+        "responses, as a share of them, since filters lose some. The seed draws which; the others aren't sampled.",
+    )
+    response_tokens: float | None = Field(
+        None,
+        gt=0,
+        description="Mean length of the responses that `dasd plan` counts with where none is measured, in the "
+        "teacher's tokens. The run doesn't look at it.",
+    )
     trainer: dict[str, JsonValue] = Field(
         default_factory=dict, description="Keys of section `trainer` to change for this stage."
     )
@@ -250,6 +284,13 @@ class OffPolicyStage(Section):
     @classmethod
     def _one_path_is_a_list(cls, samples: object) -> object:
         return (samples,) if isinstance(samples, str) else samples
+
+    @field_validator("shares")
+    @classmethod
+    def _parts_of_a_total(cls, shares: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        if shares and info.data.get("total", 0) is None:
+            raise ValueError("are parts of `total`: set it too")
+        return shares
 
 
 class MixedPolicyStage(Section):
@@ -303,6 +344,29 @@ class EvaluationSettings(Section):
     )
 
 
+class PlanSettings(Section):
+    """What `dasd plan` counts with where its options don't say and the run has measured nothing.
+
+    The run itself looks at none of it.
+    """
+
+    response_tokens: float | None = Field(
+        None, gt=0, description="Mean length of the teacher's responses; a stage's own key comes first."
+    )
+    answer_tokens: float | None = Field(
+        None, gt=0, description="Mean length of the student's answers in evaluation."
+    )
+    teacher_params: float | None = Field(
+        None, gt=0, description="Parameters of the teacher where it isn't on this machine."
+    )
+    teacher_active: float | None = Field(
+        None, gt=0, description="Of these, those that one token passes through (mixture of experts)."
+    )
+    student_params: float | None = Field(None, gt=0, description="As `teacher_params`, of the student.")
+    student_active: float | None = Field(None, gt=0, description="As `teacher_active`, of the student.")
+    devices: int = Field(1, ge=1, description="Devices that work together.")
+
+
 class RecipeSettings(Section):
     """A whole recipe."""
 
@@ -328,6 +392,17 @@ class RecipeSettings(Section):
     evaluation: EvaluationSettings = Field(
         default_factory=EvaluationSettings, description="What is measured."
     )
+    plan: PlanSettings = Field(default_factory=PlanSettings, description="What `dasd plan` counts with.")
+
+    def sampling_for(self, stage: OffPolicyStage) -> SamplingSettings:
+        """How the teacher is sampled for this stage."""
+        own = {"candidates": stage.candidates, "max_tokens": stage.max_tokens}
+        return self.sampling.model_copy(update={key: n for key, n in own.items() if n is not None})
+
+    def select_for(self, stage: OffPolicyStage) -> SelectSettings:
+        """How this stage selects."""
+        own = {} if stage.per_question is None else {"per_question": stage.per_question}
+        return self.select.model_copy(update=own)
 
     def trainer_for(self, stage: OffPolicyStage | MixedPolicyStage) -> TrainerSettings:
         """The trainer's settings with the stage's own changes applied, validated again."""

@@ -156,14 +156,14 @@ def test_the_reports_own_recipe_plans_cleanly_offline(tmp_path: Path) -> None:
     plan = planned("dasd-4b", cwd=tmp_path)
     assert plan["problems"] == 0
     assert keys(plan, "note") >= {"teacher.model", "student.model"}
-    assert keys(plan, "warning") >= {"questions.train.0.options.path", "questions.eval.0.options.path"}
+    assert keys(plan, "warning") >= {"questions.train.0.options.path", "questions.eval.0"}
     assert not any(model["here"] for model in plan["models"])
-    assert plan["device_hours"] is None and all(need["total"] is None for need in plan["memory"])
+    assert plan["device_hours"] > 0 and all(need["total"] is None for need in plan["memory"])
     low = stages(plan)["sample-low"]
-    assert low["generates"][0]["requests"]["expected"] == 105_000 * 4
-    assert low["generates"][0]["tokens"]["most"] == 105_000 * 4 * 65_536
-    # One response a pack in the worst case: 105,000 packs, six times, 64 a step.
-    assert stages(plan)["train-low"]["trains"]["steps"]["most"] == -(-105_000 * 6 // 64)
+    assert low["generates"][0]["requests"]["expected"] == 131_125 * 4
+    assert low["generates"][0]["tokens"]["most"] == 131_125 * 4 * 65_536
+    # One response a pack in the worst case: 104,900 packs, six times, 64 a step.
+    assert stages(plan)["train-low"]["trains"]["steps"]["most"] == -(-104_900 * 6 // 64)
 
 
 # -- problems -------------------------------------------------------------------------------------------

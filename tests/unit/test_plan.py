@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from benchmarks.report_plan import PAGE, with_section
 
 from dasd.miniature import model_path
 from dasd.plan import Amount, Given, RunPlan, StagePlan, plan_recipe
@@ -80,16 +81,16 @@ def test_sizes_of_models_that_are_elsewhere() -> None:
     made = plan_recipe(
         "dasd-4b",
         given=Given(
-            response_tokens=13_800,
+            response_tokens=13_000,
             teacher_parameters=117e9,
-            teacher_active=5.1e9,
+            teacher_active=5e9,
             student_parameters=4e9,
             devices=64,
         ),
     )
     low, train = stages(made)["sample-low"], stages(made)["train-low"]
-    tokens = 105_000 * 4 * 13_800
-    assert low.cost.device_hours == pytest.approx(tokens * 2 * 5.1e9 / (989e12 * 0.1) / 3600)
+    tokens = (56_750 + 25_125 + 24_750 + 24_500) * 4 * 13_000
+    assert low.cost.device_hours == pytest.approx(tokens * 2 * 5e9 / (989e12 * 0.1) / 3600)
     # Gradient checkpointing: 8 FLOP a parameter and token.
     assert train.work.trains is not None and train.work.trains.tokens.expected is not None
     flops = train.work.trains.tokens.expected * 8 * 4e9
@@ -101,6 +102,40 @@ def test_sizes_of_models_that_are_elsewhere() -> None:
     assert any("divided evenly over all 64 devices" in text for text in made.assumptions)
     assert training.total is None and "config.json" in training.missing
     assert not made.problems
+
+
+def test_a_recipe_says_what_its_plan_counts_with() -> None:
+    made = plan_recipe("dasd-4b")
+    found = stages(made)
+    epochs = {}
+    for name, tokens in (("low", 13_800), ("high", 17_500)):
+        trains = found[f"train-{name}"].work.trains
+        assert trains is not None and trains.rows.expected is not None and trains.tokens.expected is not None
+        epochs[name] = trains.tokens.expected / 6 - trains.rows.expected * 200  # prompts
+        assert epochs[name] == pytest.approx(trains.rows.expected * tokens, rel=1e-6)
+    # Figure 8 of the report: 104.9K responses of 1.45 G tokens, 329.8K of 5.77 G.
+    assert epochs["low"] == pytest.approx(1.4456e9, rel=0.01)
+    assert epochs["high"] == pytest.approx(5.7676e9, rel=0.01)
+    assert made.devices == 16 and not [stage for stage in made.stages if stage.cost.missing]
+    asked = {part.benchmark: part.requests.expected for part in found["evaluate-low"].work.generates}
+    assert asked == {
+        "aime24": 30 * 64,
+        "aime25": 30 * 64,
+        "livecodebench-v5": 167 * 64,
+        "livecodebench-v6": 175 * 64,
+        "gpqa-diamond": 198 * 64,
+    }
+    caps = {part.benchmark: part.tokens.most for part in found["evaluate-low"].work.generates}
+    assert caps["aime24"] == 30 * 64 * 102_400 and caps["gpqa-diamond"] == 198 * 64 * 81_920
+    unreachable = [f for f in made.findings if f.key.startswith("questions.eval.")]
+    assert {f.level for f in unreachable} == {"warning"} and len(unreachable) == 5
+    # What is measured or given comes first.
+    assert plan_recipe("demo", [*SMALL, "plan.student_params=9e9"]).models[1].parameters != 9e9
+
+
+def test_the_page_holds_the_plan_of_the_reports_run_as_it_is() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert with_section(page) == page, "give python -m benchmarks.report_plan"
 
 
 def test_sizes_of_models_that_are_here() -> None:

@@ -95,6 +95,7 @@ def table(
             "student": [0] * count,
             "common": [10 - t for t in teacher],
             "selected": [n % 2 == 0 for n in range(count)],
+            "drawn": [n % 2 == 0 for n in range(count)],
             "correct": pl.Series(correct, dtype=pl.Boolean),
             "by_length": longest,
             "by_lot": [n % 4 in (0, 3) for n in range(count)],

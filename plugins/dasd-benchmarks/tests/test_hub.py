@@ -51,7 +51,7 @@ def test_downloads_say_their_commit_and_serve_without_a_connection(tmp_path: Pat
         missing = ask(tmp_path, hub.url, "math-500", repository="me/mine", files="other.jsonl")
         assert "can't get other.jsonl of the data set me/mine" in missing["text"]
         gated = ask(tmp_path, hub.url, "gpqa-diamond")
-        assert gated["error"] == "InputError"
+        assert gated["error"] == "NotHereError"
         assert "gpqa_diamond.csv of the data set Idavidrein/gpqa" in gated["text"]
         assert "accept its terms" in gated["text"]
         assert "HF_TOKEN" in gated["text"]
@@ -63,7 +63,7 @@ def test_downloads_say_their_commit_and_serve_without_a_connection(tmp_path: Pat
 def test_out_of_reach_the_message_names_file_command_and_option(tmp_path: Path) -> None:
     for offline in (False, True):
         told = ask(tmp_path, "http://127.0.0.1:9", "aime25", offline=offline)
-        assert told["error"] == "InputError"
+        assert told["error"] == "NotHereError"
         for words in (
             "aime25: can't get test.jsonl of the data set math-ai/aime25",
             "hf download --repo-type dataset math-ai/aime25 test.jsonl --local-dir aime25",

@@ -47,7 +47,9 @@ def _number(name: str, text: str, metavar: str = "N") -> Callable[[F], F]:
 @_number("--student-params", "Parameters of a student that isn't on this machine.")
 @_number("--student-active", "Of these, those that one token passes through.")
 @click.option(
-    "--devices", type=click.IntRange(min=1), default=1, show_default=True, help="Devices that work together."
+    "--devices",
+    type=click.IntRange(min=1),
+    help="Devices that work together; the recipe's `plan.devices` when absent.",
 )
 @_number("--flops", "Peak FLOP/s of one device; an H100's 989e12 when absent.")
 @_number("--device-memory", "Bytes of memory of one device, e.g. 80e9.")
@@ -69,7 +71,7 @@ def plan(
     teacher_active: float | None,
     student_params: float | None,
     student_active: float | None,
-    devices: int,
+    devices: int | None,
     flops: float | None,
     device_memory: float | None,
     as_json: bool,
@@ -83,7 +85,7 @@ def plan(
     \b
     Example:
       dasd plan demo
-      dasd plan dasd-4b --teacher-params 117e9 --teacher-active 5.1e9 --student-params 4e9 --devices 64
+      dasd plan dasd-4b --devices 64
       dasd plan my.yaml --run runs/trial          rates as the trial measured them
     """
     from dasd.plan import Given, plan_recipe
@@ -99,7 +101,7 @@ def plan(
         teacher_active=teacher_active,
         student_parameters=student_params,
         student_active=student_active,
-        devices=devices,
+        devices=devices or 0,
         flops=flops,
         device_memory=device_memory,
     )

@@ -39,6 +39,7 @@ from dasd.plan.records import (
 )
 from dasd.plan.reuse import selected_lengths, stage_states
 from dasd.plan.room import check_disk, compare_memory, plan_memory
+from dasd.plan.shares import check_shares
 from dasd.plan.work import WorkPlanner
 from dasd.progress import Console
 from dasd.recipe import Recipe
@@ -75,7 +76,7 @@ def plan_recipe(
         return RunPlan(
             name,
             str(directory or ""),
-            given.devices,
+            given.devices or 1,
             (),
             (),
             (),
@@ -90,12 +91,14 @@ def plan_recipe(
 
 def _plan(draft: Draft, recipe: Recipe, directory: Path | None, given: Given, console: Console) -> RunPlan:
     settings, registry = recipe.settings, draft.registry
+    given = replace(given, devices=given.devices or settings.plan.devices)
     place = directory if directory is not None else RUNS / settings.name
     findings = list(draft.findings)
     with _slow(console, "reading the questions"):
         questions, found = read_questions(recipe, registry)
         findings += [
             *found,
+            *check_shares(settings, questions.askable),
             *check_answers(recipe, registry, questions.rows, questions.benchmarks),
             *_files(settings),
         ]
@@ -181,7 +184,13 @@ def _stages(
         selected = {}
         findings = [*findings, Finding("warning", "--run", str(error))]
     planner = WorkPlanner(
-        recipe, questions.train, questions.evaluation, questions.benchmarks, lengths, selected
+        recipe,
+        questions.train,
+        questions.evaluation,
+        questions.benchmarks,
+        questions.askable,
+        lengths,
+        selected,
     )
     stored = student.facts.stored_bytes if student.facts is not None else None
     if stored is None and rates.models["student"].parameters is not None:
@@ -251,9 +260,16 @@ def _split(questions: QuestionFacts, split: str) -> pl.DataFrame:
 
 
 def _model(role: ModelRole, settings: RecipeSettings, of: RoleFacts, given: Given) -> ModelPlan:
-    parameters = given.teacher_parameters if role == "teacher" else given.student_parameters
-    active = given.teacher_active if role == "teacher" else given.student_active
-    facts = of.facts
+    option, active = (
+        (given.teacher_parameters, given.teacher_active)
+        if role == "teacher"
+        else (given.student_parameters, given.student_active)
+    )
+    facts, hints = of.facts, settings.plan
+    parameters = option
+    if facts is None:
+        parameters = option or getattr(hints, f"{role}_params")
+        active = active or getattr(hints, f"{role}_active")
     plan = ModelPlan(
         role=role,
         model=getattr(settings, role).model,
@@ -268,7 +284,7 @@ def _model(role: ModelRole, settings: RecipeSettings, of: RoleFacts, given: Give
             plan,
             parameters=round(parameters),
             active_parameters=round(active or parameters),
-            grounds=f"--{role}-params",
+            grounds=f"--{role}-params" if option else f"plan.{role}_params",
         )
     elif active is not None:
         plan = replace(plan, active_parameters=round(active))

@@ -21,7 +21,7 @@ from dasd.plan.rates import LOCAL_BACKENDS
 from dasd.plan.records import Finding, ModelRole
 from dasd.records import Message
 from dasd.registry import Registry
-from dasd.settings import ModelSettings, OffPolicyStage, RecipeSettings
+from dasd.settings import MixedPolicyStage, ModelSettings, OffPolicyStage, RecipeSettings
 from dasd.stages.work import messages_of
 
 __all__ = ["RoleFacts", "check_environment", "check_lengths", "check_logprobs", "check_tokenizers", "look_at"]
@@ -157,8 +157,10 @@ def check_lengths(
 ) -> list[Finding]:
     """Caps on tokens against context lengths, with the longest prompt that was seen."""
     findings = []
-    if settings.stages:
-        findings += _room("teacher", "sampling.max_tokens", settings.sampling.max_tokens, teacher)
+    for index, stage in enumerate(settings.stages):
+        own = isinstance(stage, OffPolicyStage) and stage.max_tokens is not None
+        key = f"stages.{index}.max_tokens" if own else "sampling.max_tokens"
+        findings += _room("teacher", key, _most_tokens(settings, stage), teacher)
     caps = {each.max_tokens_key: each.how.max_tokens for each in benchmarks}
     for key, cap in (caps or {"evaluation.max_tokens": settings.evaluation.max_tokens}).items():
         findings += _room("student", key, cap, student)
@@ -176,7 +178,7 @@ def check_lengths(
                 Finding("warning", key, text, f"set it to at most {context} (packs may get smaller)")
             )
         prompt = student.lengths.longest if student.lengths is not None else 0
-        wanted = prompt + settings.sampling.max_tokens
+        wanted = prompt + _most_tokens(settings, stage)
         if wanted > trainer.max_length:
             text = (
                 f"is {trainer.max_length}; prompt and response may take {wanted} tokens, and longer responses "
@@ -184,6 +186,12 @@ def check_lengths(
             )
             findings.append(Finding("note", key, text))
     return list(dict.fromkeys(findings))
+
+
+def _most_tokens(settings: RecipeSettings, stage: OffPolicyStage | MixedPolicyStage) -> int:
+    """Cap on the teacher's new tokens in a stage."""
+    own = settings.sampling_for(stage) if isinstance(stage, OffPolicyStage) else settings.sampling
+    return own.max_tokens
 
 
 def _room(role: ModelRole, key: str, wanted: int, of: RoleFacts) -> list[Finding]:

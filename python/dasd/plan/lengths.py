@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from dasd.plan.measured import Measured
 from dasd.plan.records import Given, ModelRole
-from dasd.settings import RecipeSettings, TrainerSettings
+from dasd.settings import OffPolicyStage, RecipeSettings, TrainerSettings
 
 __all__ = ["Lengths", "PromptLengths"]
 
@@ -47,6 +47,13 @@ class Lengths:
         """The responses' length is given or measured."""
         return self.given.response_tokens is not None or self.measured.response_tokens("") is not None
 
+    def most(self, stage: str = "") -> int:
+        """Most new tokens of a response of the sample stage ``stage``, in the teacher's tokens; "": of any stage."""
+        off_policy = [each for each in self.settings.stages if isinstance(each, OffPolicyStage)]
+        own = [each for each in off_policy if stage in ("", f"sample-{each.name}")]
+        caps = [self.settings.sampling_for(each).max_tokens for each in own]
+        return self.cap("teacher", max(caps, default=self.settings.sampling.max_tokens))
+
     def cap(self, role: ModelRole, wanted: int) -> int:
         """``wanted`` new tokens, as far as the model's context has room."""
         context = self.contexts[role]
@@ -54,7 +61,7 @@ class Lengths:
 
     def response(self, stage: str) -> float:
         """Mean tokens of a teacher's response, in the teacher's tokens. ``stage``: the sample stage."""
-        cap = self.cap("teacher", self.settings.sampling.max_tokens)
+        cap = self.most(stage)
         if self.given.response_tokens is not None:
             self._assume(f"responses of {self.given.response_tokens:g} tokens on average (--response-tokens)")
             return min(cap, self.given.response_tokens)
@@ -62,12 +69,24 @@ class Lengths:
         if measured is not None:
             self._assume(f"responses of {measured:.1f} tokens on average in {stage}: measured in this run")
             return measured
+        key, said = self._said(stage)
+        if said is not None:
+            self._assume(f"responses of {said:g} tokens on average in {stage or 'the run'} ({key})")
+            return min(cap, said)
         mean = cap * ASSUMED_SHARE_OF_CAP
         self._assume(
             f"responses of {mean:.0f} tokens on average: half of the cap, for want of a better number "
             "(--response-tokens gives yours)"
         )
         return mean
+
+    def _said(self, stage: str) -> tuple[str, float | None]:
+        """What the recipe says of the length of responses, and its key."""
+        for each in self.settings.stages:
+            own = each.response_tokens if isinstance(each, OffPolicyStage) else None
+            if own is not None and stage == f"sample-{each.name}":
+                return f"stages.{each.name}.response_tokens", own
+        return "plan.response_tokens", self.settings.plan.response_tokens
 
     def response_of_student(self, stage: str) -> float:
         """Mean tokens of a teacher's response as the student's tokenizer writes it."""
@@ -84,7 +103,7 @@ class Lengths:
         if self.settings.filters.length:
             bounds.append(trainer.max_length)
         if self.shared_tokenizer:
-            bounds.append(self.cap("teacher", self.settings.sampling.max_tokens))
+            bounds.append(self.most())
         if not bounds and self.contexts["student"] is not None:
             bounds.append(self.contexts["student"])
         return min(bounds) if bounds else None
@@ -99,6 +118,10 @@ class Lengths:
         if measured is not None:
             self._assume(f"answers of {measured:.1f} tokens on average: measured in this run")
             return measured
+        said = self.settings.plan.answer_tokens
+        if said is not None:
+            self._assume(f"answers of {said:g} tokens on average (plan.answer_tokens)")
+            return min(cap, said)
         if not self.settings.stages:
             self._assume("answers half as long as their cap, for want of a better number (--answer-tokens)")
             return cap * ASSUMED_SHARE_OF_CAP

@@ -49,7 +49,7 @@ def inference_memory(
             f"weights take {parts['weights'] / 2**30:.1f} GiB; without the model's config.json the "
             "key-value cache is unknown",
         )
-    wanted = settings.sampling.max_tokens if role == "teacher" else answer_tokens
+    wanted = lengths.most() if role == "teacher" else answer_tokens
     prompts = lengths.prompts[role]
     tokens = lengths.cap(role, wanted + (prompts.longest if prompts else round(lengths.prompt(role))))
     a_token = 2 * architecture.layers * architecture.kv_heads * architecture.head_dim * size

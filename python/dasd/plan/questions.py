@@ -12,19 +12,19 @@ import polars as pl
 from pydantic import JsonValue
 
 from dasd.benchmarks import Benchmark, benchmark_of
-from dasd.errors import DasdError
+from dasd.errors import DasdError, NotHereError
 from dasd.plan.records import UNKNOWN, Amount, Finding
 from dasd.progress import Console
 from dasd.recipe import Recipe
 from dasd.records import RowsSetAside
 from dasd.registry import ModelPool, Registry
 from dasd.schemas import QUESTIONS
-from dasd.settings import QuestionSource
+from dasd.settings import OffPolicyStage, QuestionSource
 from dasd.stages.base import StageContext
 from dasd.stages.questions import QuestionsStage
 from dasd.store import FinishedInputs
 
-__all__ = ["BenchmarkFacts", "QuestionFacts", "read_questions"]
+__all__ = ["Askable", "BenchmarkFacts", "QuestionFacts", "read_questions"]
 
 SPLITS = ("train", "eval")
 
@@ -47,6 +47,17 @@ class BenchmarkFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Askable:
+    """The training questions that a stage may ask."""
+
+    domains: Mapping[str, int]
+    unsaid: int = 0
+    """Questions whose domain isn't known: their file isn't here, and their source names none."""
+    exact: bool = False
+    """All were read; else repeats and contaminated ones are still among them."""
+
+
+@dataclass(frozen=True, slots=True)
 class QuestionFacts:
     """Counts of both splits, and the questions as far as they could be read."""
 
@@ -58,6 +69,8 @@ class QuestionFacts:
     """No source is missing from this machine."""
     benchmarks: tuple[BenchmarkFacts, ...]
     """One for each of ``questions.eval``."""
+    askable: Mapping[str, Askable]
+    """By the name of the off-policy stage; none where a source couldn't be counted."""
 
 
 class _Collected(Console):
@@ -133,7 +146,9 @@ def read_questions(recipe: Recipe, registry: Registry) -> tuple[QuestionFacts, l
             )
             for number, of in enumerate(names)
         )
-        return QuestionFacts(counts[0], counts[1], rows, all_here=True, benchmarks=benchmarks), findings
+        asked_of = Askable(_by_domain(rows.filter(pl.col("split") == "train")), exact=True)
+        askable = {stage.name: asked_of for stage in _off_policy(recipe)}
+        return QuestionFacts(counts[0], counts[1], rows, True, benchmarks, askable), findings
     return _by_source(recipe, registry, absent)
 
 
@@ -144,6 +159,14 @@ def _absent(recipe: Recipe) -> dict[tuple[str, int], int]:
         for split, number, source in _sources(recipe)
         if source.count is not None and (path := _path(source)) is not None and not path.exists()
     }
+
+
+def _off_policy(recipe: Recipe) -> list[OffPolicyStage]:
+    return [stage for stage in recipe.settings.stages if isinstance(stage, OffPolicyStage)]
+
+
+def _by_domain(rows: pl.DataFrame) -> dict[str, int]:
+    return {str(domain): int(count) for domain, count in rows.get_column("domain").value_counts().iter_rows()}
 
 
 def _sources(recipe: Recipe) -> list[tuple[str, int, QuestionSource]]:
@@ -192,6 +215,7 @@ def _by_source(
     frames: list[pl.DataFrame] = []
     counts: dict[str, list[int | None]] = {split: [] for split in SPLITS}
     labels: list[list[str]] = [[] for _ in recipe.settings.questions.eval]
+    train: list[Askable | None] = []
     for split, number, source in _sources(recipe):
         path = _path(source)
         key = f"questions.{split}.{number}" + (".options.path" if path is not None else "")
@@ -200,19 +224,30 @@ def _by_source(
             text = f"{path} isn't here; planned with count: {count}, and nothing in it is checked"
             findings.append(Finding("warning", key, text, "put the file there before the run"))
             counts[split].append(count)
+            if split == "train":
+                train.append(_unread(source, count))
             continue
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", RowsSetAside)
                 rows = registry.make_questions(source.source).load(source, split, recipe.settings.seed)
         except DasdError as error:
-            findings.append(Finding("problem", key, str(error)))
-            counts[split].append(None)
+            count = _registered(registry, source) if isinstance(error, NotHereError) else None
+            if count is None:
+                findings.append(Finding("problem", key, str(error)))
+            else:
+                text = f"planned with about {count} questions, and nothing in them is checked. {error}"
+                findings.append(Finding("warning", key, text))
+            counts[split].append(count)
+            if split == "train":
+                train.append(None if count is None else _unread(source, count))
             continue
         findings += [Finding("warning", key, str(w.message)) for w in caught if w.category is RowsSetAside]
         if not rows.height:
             findings.append(Finding("problem", key, "the source holds no question of this split"))
         counts[split].append(rows.height)
+        if split == "train":
+            train.append(Askable(_by_domain(rows)))
         if source.name is not None:
             rows = rows.with_columns(source=pl.lit(source.name))
         if split == "eval":
@@ -226,7 +261,33 @@ def _by_source(
         for number, count in enumerate(counts["eval"])
     )
     rows = pl.concat([QUESTIONS.empty(), *frames])
-    return QuestionFacts(amounts[0], amounts[1], rows, not absent, benchmarks), findings
+    together = _together(train)
+    askable = {} if together is None else {stage.name: together for stage in _off_policy(recipe)}
+    all_here = rows.height == sum(count or 0 for of in counts.values() for count in of)
+    return QuestionFacts(amounts[0], amounts[1], rows, all_here, benchmarks, askable), findings
+
+
+def _registered(registry: Registry, source: QuestionSource) -> int | None:
+    """Questions of a source that can't be had, as its plugin says."""
+    count = registry.component("questions", source.source).count
+    return count if count is None or source.count is None else min(count, source.count)
+
+
+def _unread(source: QuestionSource, count: int) -> Askable:
+    return Askable({}, count) if source.domain is None else Askable({source.domain: count})
+
+
+def _together(sources: Sequence[Askable | None]) -> Askable | None:
+    """All that is askable of several sources; None where one of them couldn't be counted."""
+    domains: dict[str, int] = {}
+    unsaid = 0
+    for source in sources:
+        if source is None:
+            return None
+        unsaid += source.unsaid
+        for domain, count in source.domains.items():
+            domains[domain] = domains.get(domain, 0) + count
+    return Askable(domains, unsaid)
 
 
 def _sum(counts: list[int | None]) -> Amount:

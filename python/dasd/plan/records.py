@@ -186,7 +186,8 @@ class Given:
     teacher_active: float | None = None
     student_parameters: float | None = None
     student_active: float | None = None
-    devices: int = 1
+    devices: int = 0
+    """0: as many as the recipe's ``plan.devices``."""
     flops: float | None = None
     """Peak FLOP/s of one device in the recipe's precision."""
     device_memory: float | None = None

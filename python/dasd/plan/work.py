@@ -14,7 +14,7 @@ import numpy.typing as npt
 from dasd.plan.amounts import at_most, least, rounded, scaled, times, total, with_balance
 from dasd.plan.lengths import Lengths
 from dasd.plan.measured import Done
-from dasd.plan.questions import BenchmarkFacts
+from dasd.plan.questions import Askable, BenchmarkFacts
 from dasd.plan.records import NONE, UNKNOWN, Amount, Generation, Scoring, StageWork, Training
 from dasd.plan.steps import exact_training, expected_training
 from dasd.recipe import Recipe
@@ -27,6 +27,7 @@ from dasd.stages.evaluate import EvaluateStage
 from dasd.stages.filter import FilterStage
 from dasd.stages.given import GivenSamplesStage
 from dasd.stages.mix import MixStage
+from dasd.stages.quotas import ANY, asked_counts, limits
 from dasd.stages.report import ReportStage
 from dasd.stages.sample import SampleStage
 from dasd.stages.score import ScoreStage
@@ -66,15 +67,21 @@ class WorkPlanner:
         train: Amount,
         evaluation: Amount,
         benchmarks: Sequence[BenchmarkFacts],
+        askable: Mapping[str, Askable],
         lengths: Lengths,
         selected: Mapping[str, Selected],
     ) -> None:
-        """``train``, ``evaluation``: questions of each split, of which ``benchmarks`` are the parts. ``selected``: by the select stage's name."""
+        """``train``, ``evaluation``: questions of each split, of which ``benchmarks`` are the parts.
+
+        ``askable``: training questions by the off-policy stage's name. ``selected``: by the select stage's name.
+        """
         self._recipe = recipe
         self._settings = recipe.settings
         self._train = train
         self._evaluation = evaluation
         self._benchmarks = benchmarks
+        self._askable = askable
+        self._asked: dict[str, dict[str, int]] = {}
         self._lengths = lengths
         self._known = selected
         self._responses: dict[str, Amount] = {}
@@ -115,12 +122,24 @@ class WorkPlanner:
         return StageWork(rows=total(self._train, self._evaluation))
 
     def _sample(self, stage: SampleStage) -> StageWork:
-        questions = self._train if stage.split == "train" else self._evaluation
-        requests = times(at_most(questions, stage.limit), stage.candidates)
+        questions = self._evaluation if stage.split == "eval" else self._asked_by(stage)
+        if stage.bounds is not None and stage.split == "eval":
+            questions = at_most(questions, stage.bounds[ANY])
+        requests = times(questions, stage.candidates)
         self._responses[stage.name] = requests
-        cap = self._lengths.cap("teacher", self._settings.sampling.max_tokens)
+        cap = self._lengths.most(stage.name)
         tokens = scaled(requests, self._lengths.response(stage.name), cap)
         return StageWork(rows=requests, generates=(Generation("teacher", requests, tokens),))
+
+    def _asked_by(self, stage: SampleStage) -> Amount:
+        """Training questions that a stage asks, all of its domains together."""
+        there = self._askable.get(self._stage_of(stage.name))
+        if there is None:
+            return UNKNOWN
+        asked = asked_counts(stage.bounds, there.domains, there.unsaid)
+        self._asked[stage.name] = asked
+        count = sum(asked.values())
+        return Amount(count, count, exact=there.exact)
 
     def _given(self, stage: GivenSamplesStage) -> StageWork:
         rows = _rows_of_files(stage)
@@ -138,15 +157,23 @@ class WorkPlanner:
 
     def _select(self, stage: SelectStage) -> StageWork:
         responses = self._responses[stage.samples]
-        per_question = self._settings.select.per_question
+        per_question = self._settings.select_for(stage.stage).per_question
         share = self._lengths.kept_share(self._stage_of(stage.samples))
-        candidates = self._settings.sampling.candidates
+        candidates = self._settings.sampling_for(stage.stage).candidates
         # A question is lost only if all of its candidates are.
         each = 1 - (1 - share) ** candidates if per_question == 1 else min(per_question, candidates * share)
-        most = times(self._train, per_question).most
-        self._selected[stage.name] = Amount(
-            least(rounded(self._train.expected, each), responses.expected), least(most, responses.most)
-        )
+        bounds = limits(stage.stage)
+        asked = self._asked.get(stage.samples)
+        if asked is None:  # responses from files, or sources that couldn't be counted
+            questions = self._train
+            expected, most = rounded(questions.expected, each), times(questions, per_question).most
+        elif bounds is None or ANY in bounds:
+            expected, most = round(sum(asked.values()) * each), sum(asked.values()) * per_question
+        else:
+            expected = sum(min(round(asked[d] * each), bound) for d, bound in bounds.items())
+            most = sum(min(asked[d] * per_question, bound) for d, bound in bounds.items())
+        selected = Amount(least(expected, responses.expected), least(most, responses.most))
+        self._selected[stage.name] = at_most(selected, stage.stage.total)
         return StageWork(rows=responses)
 
     def _mix(self, stage: MixStage) -> StageWork:
@@ -215,7 +242,7 @@ class WorkPlanner:
     def cap_of_heldout(self) -> int | None:
         """Most tokens of a held-out response in the student's tokens: no length filter has seen it."""
         if self._lengths.shared_tokenizer:
-            return self._lengths.cap("teacher", self._settings.sampling.max_tokens)
+            return self._lengths.most("sample-heldout")
         return self._lengths.contexts["student"]
 
     def _report(self) -> StageWork:

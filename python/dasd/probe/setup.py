@@ -13,6 +13,7 @@ from dasd.registry import Registry
 from dasd.settings import OffPolicyStage, RecipeSettings, SelectSettings
 from dasd.stages.base import Stage
 from dasd.stages.graph import build_graph
+from dasd.stages.quotas import ANY
 from dasd.stages.sample import SampleStage
 
 __all__ = [
@@ -119,7 +120,7 @@ def probe_stages(recipe: Recipe, registry: Registry, questions: int) -> list[Sta
     They are drawn from the training questions by the recipe's seed. Raises as ``build_graph``.
     """
     return [
-        replace(stage, limit=questions) if isinstance(stage, SampleStage) else stage
+        replace(stage, bounds={ANY: questions}) if isinstance(stage, SampleStage) else stage
         for stage in build_graph(recipe, registry)
         if stage.kind in _KINDS
     ]

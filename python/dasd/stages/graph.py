@@ -14,6 +14,7 @@ from dasd.stages.filter import FilterStage
 from dasd.stages.given import GivenSamplesStage
 from dasd.stages.mix import MixStage
 from dasd.stages.questions import QuestionsStage
+from dasd.stages.quotas import ANY, question_limits
 from dasd.stages.sample import SampleStage
 from dasd.stages.score import ScoreStage
 from dasd.stages.select import SelectStage
@@ -83,6 +84,7 @@ def build_graph(recipe: Recipe, registry: Registry) -> list[Stage]:
             recipe,
             registry,
             name=f"select-{stage.name}",
+            stage=stage,
             samples=f"sample-{stage.name}",
             dedup=f"dedup-{stage.name}",
             scores=f"score-{stage.name}",
@@ -102,14 +104,17 @@ def build_graph(recipe: Recipe, registry: Registry) -> list[Stage]:
 def _sample(recipe: Recipe, registry: Registry, stage: OffPolicyStage) -> Stage:
     if stage.samples:
         return GivenSamplesStage(recipe, registry, f"sample-{stage.name}", stage)
+    sampling = recipe.settings.sampling_for(stage)
     return SampleStage(
         recipe,
         registry,
         name=f"sample-{stage.name}",
         split="train",
         temperature=stage.temperature,
-        top_p=recipe.settings.sampling.top_p,
-        candidates=recipe.settings.sampling.candidates,
+        top_p=sampling.top_p,
+        candidates=sampling.candidates,
+        max_tokens=sampling.max_tokens,
+        bounds=question_limits(stage, recipe.settings.select_for(stage).per_question),
     )
 
 
@@ -123,7 +128,8 @@ def _heldout(recipe: Recipe, registry: Registry) -> SampleStage:
         temperature=1.0,
         top_p=1.0,
         candidates=1,
-        limit=recipe.settings.evaluation.heldout,
+        max_tokens=recipe.settings.sampling.max_tokens,
+        bounds={ANY: recipe.settings.evaluation.heldout},
     )
 
 

@@ -13,8 +13,7 @@ from dasd.models import model_identity
 from dasd.recipe import Recipe
 from dasd.records import SamplingSpec
 from dasd.registry import Registry
-from dasd.seeds import uniform
-from dasd.stages import fingerprints
+from dasd.stages import fingerprints, quotas
 from dasd.stages.base import StageContext
 from dasd.stages.requests import sample_requests
 from dasd.stages.work import Unit, generate, share, units
@@ -24,7 +23,10 @@ __all__ = ["SampleStage", "samples_summary"]
 
 @dataclass(frozen=True, slots=True)
 class SampleStage:
-    """Writes SAMPLES of the teacher. ``limit``: at most so many questions, drawn by the seed."""
+    """Writes SAMPLES of the teacher.
+
+    ``bounds``: at most so many questions of each domain, or of all together, drawn by the seed; see ``quotas``.
+    """
 
     recipe: Recipe
     registry: Registry
@@ -33,35 +35,33 @@ class SampleStage:
     temperature: float
     top_p: float
     candidates: int
-    limit: int | None = None
+    max_tokens: int
+    bounds: Mapping[str, int] | None = None
     kind: str = field(default="sample", init=False)
     needs: tuple[str, ...] = field(default=("questions",), init=False)
 
     def settings(self) -> Mapping[str, JsonValue]:
         """The teacher, its sampling, and the size of a unit of work."""
-        sampling = self.recipe.settings.sampling
         return {
             "teacher": fingerprints.engine_settings(self.recipe.settings.teacher, self.registry),
             "split": self.split,
             "temperature": self.temperature,
             "top_p": self.top_p,
             "candidates": self.candidates,
-            "limit": self.limit,
-            "max_tokens": sampling.max_tokens,
-            "chunk": sampling.chunk,
+            "bounds": None if self.bounds is None else dict(self.bounds),
+            "max_tokens": self.max_tokens,
+            "chunk": self.recipe.settings.sampling.chunk,
             "seed": self.recipe.settings.seed,
         }
 
     def run(self, context: StageContext) -> None:
         """Sample, ``sampling.chunk`` requests a unit."""
         settings = self.recipe.settings
-        questions = drawn_questions(
-            context.inputs.frame("questions", "questions"), self.split, self.limit, settings.seed
-        )
+        questions = self._questions(context)
         requests = sample_requests(
             questions, model_identity(settings.teacher), self.temperature, self.candidates, settings.seed
         )
-        spec = SamplingSpec(self.name, self.temperature, self.top_p, settings.sampling.max_tokens)
+        spec = SamplingSpec(self.name, self.temperature, self.top_p, self.max_tokens)
 
         def frames(unit: Unit) -> Iterator[pl.DataFrame]:
             teacher = context.models.open(settings.teacher)
@@ -81,14 +81,12 @@ class SampleStage:
             {"questions": questions.height, **samples_summary(context.writer.read("samples"))}
         )
 
-
-def drawn_questions(questions: pl.LazyFrame, split: str, limit: int | None, seed: int) -> pl.DataFrame:
-    """Questions of a split in their order; of more than ``limit``, those with the lowest seeded draws."""
-    rows = questions.filter(pl.col("split") == split).collect()
-    if limit is None or rows.height <= limit:
-        return rows
-    draws = pl.Series([uniform("question", seed, question) for question in rows.get_column("question_id")])
-    return rows.filter(draws.rank("ordinal") <= limit)
+    def _questions(self, context: StageContext) -> pl.DataFrame:
+        """Questions of the split in their order; of more than there is room for, those with the lowest draws."""
+        rows = context.inputs.frame("questions", "questions").filter(pl.col("split") == self.split).collect()
+        draws = quotas.draws(rows.get_column("question_id"), "question", self.recipe.settings.seed)
+        drawable = rows.select("domain", draws)
+        return rows.filter(quotas.within(drawable, quotas.cutoffs(drawable, self.bounds)))
 
 
 def samples_summary(samples: pl.LazyFrame) -> dict[str, JsonValue]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import polars as pl
 from pydantic import JsonValue
@@ -14,13 +15,14 @@ from dasd.reading import Reading
 from dasd.recipe import Recipe
 from dasd.registry import Registry
 from dasd.seeds import uniform
-from dasd.stages import fingerprints
+from dasd.settings import OffPolicyStage, SelectSettings
+from dasd.stages import fingerprints, quotas
 from dasd.stages.base import StageContext
 from dasd.stages.candidates import candidates_frame, compared, sentences_frame
 from dasd.stages.grading import Answers, Grader, answers_by_question
 from dasd.stages.groups import QUESTIONS_PER_WINDOW, RowStream, question_groups, question_windows
 from dasd.stages.selection import selection_summary, selection_warnings, selection_words
-from dasd.stages.work import Unit, kept_ids, only
+from dasd.stages.work import Unit, finish_rows, kept_ids, only
 
 __all__ = ["SelectStage", "best", "choose"]
 
@@ -39,11 +41,15 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class SelectStage:
-    """Writes SENTENCES and VERDICTS of every candidate: ``selected`` or ``not_selected``, with its score."""
+    """Writes SENTENCES and VERDICTS of every candidate, with its score.
+
+    Reasons: ``selected``, ``not_selected``, and ``over_total`` for one that was selected and not drawn.
+    """
 
     recipe: Recipe
     registry: Registry
     name: str
+    stage: OffPolicyStage
     samples: str
     """Stage of the samples."""
     dedup: str
@@ -62,26 +68,37 @@ class SelectStage:
         """Whether the selector compares the two models' log-probabilities."""
         return self.registry.component("selector", self.recipe.settings.select.selector).needs_logprobs
 
+    @property
+    def _select(self) -> SelectSettings:
+        return self.recipe.settings.select_for(self.stage)
+
     def settings(self) -> Mapping[str, JsonValue]:
-        """Section ``select``, its selector's owner and the seed; verifiers, as answers are counted."""
-        section = self.recipe.settings.select
+        """Section ``select``, its selector's owner and the seed; verifiers, as answers are counted; bounds."""
+        section = self._select
+        limits: dict[str, JsonValue] = {**(quotas.limits(self.stage) or {})}
         return {
             "select": section.model_dump(mode="json"),
             "versions": self.registry.versions("selector", section.selector),
             "verifiers": fingerprints.verifier_versions(self.registry),
             "seed": self.recipe.settings.seed,
+            **({"limits": limits} if limits else {}),
         }
 
     def run(self, context: StageContext) -> None:
-        """Compare groups of whole questions, rank windows of them; figures of done windows wait in scratch."""
+        """Compare groups of whole questions, rank windows of them, draw from what was selected in all.
+
+        What is known of the candidates of done windows waits in scratch.
+        """
         settings = self.recipe.settings
-        selector = self.registry.make_selector(settings.select, settings.seed)
+        selector = self.registry.make_selector(self._select, settings.seed)
         samples = context.inputs.frame(self.samples, "samples")
         kept = kept_ids(context.inputs.frame(self.dedup, "verdicts"))
         if self._compares:
             modes = samples.select("sample_id", "engine", "logprobs_mode")
             refuse_unlike(only(modes.collect(), kept), settings.select.selector)
-        answers = answers_by_question(context.inputs.frame("questions", "questions"))
+        questions = context.inputs.frame("questions", "questions")
+        answers = answers_by_question(questions)
+        domains = dict(questions.select("question_id", "domain").collect().iter_rows())
         windows = question_windows(samples)
         done = context.writer.done()
         start = sum(unit.size for unit in windows if unit.key in done)
@@ -108,11 +125,10 @@ class SelectStage:
                     task.advance(group.unit.size)
                     if group.ends_window:
                         break
-                table = self._rank(context, selector, pl.concat(parts), unit)
+                table = self._rank(context, selector, pl.concat(parts), domains, unit)
                 table.write_parquet(scratch / f"{unit.key}.parquet")
                 context.writer.finish_unit(unit.key)
-        tables = [pl.read_parquet(scratch / f"{unit.key}.parquet") for unit in windows]
-        self._report(context, pl.concat(tables) if tables else None)
+        self._draw(context, [(unit, scratch / f"{unit.key}.parquet") for unit in windows])
 
     def _compare(
         self,
@@ -141,20 +157,23 @@ class SelectStage:
         return candidates.with_columns(correct=correct)
 
     def _rank(
-        self, context: StageContext, selector: Selector, rows: pl.DataFrame, unit: Unit
+        self,
+        context: StageContext,
+        selector: Selector,
+        rows: pl.DataFrame,
+        domains: Mapping[str, str],
+        unit: Unit,
     ) -> pl.DataFrame:
-        """Write the verdicts of a window; returns what the summary needs, questions as numbers."""
+        """What verdicts and summary need of a window's candidates, questions as numbers."""
         settings = self.recipe.settings
         candidates = rows.drop("correct")
         questions = candidates.get_column("question_id")
         student = context.models.open(settings.student) if selector.needs_student else None
         ranks = selector.rank(candidates, student)
-        selected = choose(questions, ranks, settings.select.per_question)
-        context.writer.append("verdicts", self._verdicts(candidates, ranks, selected), key=unit.key)
-        lot = [
-            uniform("random", settings.seed, sample_id) for sample_id in candidates.get_column("sample_id")
-        ]
+        sample_ids = candidates.get_column("sample_id")
+        lot = [uniform("random", settings.seed, sample_id) for sample_id in sample_ids]
         return rows.select(
+            "sample_id",
             "tokens",
             "sentences",
             "teacher",
@@ -163,23 +182,48 @@ class SelectStage:
             "correct",
             question_id=(questions.rank("dense") + unit.start).cast(pl.UInt64),
             rank=ranks,
-            selected=selected,
+            selected=choose(questions, ranks, self._select.per_question),
+            domain=questions.replace_strict(domains, return_dtype=pl.String),
+            draw=quotas.draws(sample_ids, "total", settings.seed),
             by_length=best(questions, candidates.get_column("tokens").cast(pl.Float64)),
             by_lot=best(questions, pl.Series(lot, dtype=pl.Float64)),
         )
 
-    def _verdicts(self, candidates: pl.DataFrame, ranks: pl.Series, selected: pl.Series) -> pl.DataFrame:
+    def _draw(self, context: StageContext, windows: Sequence[tuple[Unit, Path]]) -> None:
+        """Verdicts of every window, once it is known what all of them selected; then the figures."""
+        limits = quotas.limits(self.stage)
+        tables = [pl.scan_parquet(path) for _, path in windows]
+        chosen = [table.filter("selected").select("domain", "draw").collect() for table in tables]
+        highest = quotas.cutoffs(pl.concat(chosen), limits) if chosen else None
+        found = []
+        for (unit, _), table in zip(windows, tables, strict=True):
+            rows = table.collect()
+            rows = rows.with_columns(drawn=quotas.within(rows, highest) & rows["selected"])
+            key = f"verdicts/{unit.key}"
+            if key not in context.writer.done():
+                finish_rows(context, "verdicts", self._verdicts(rows), Unit(key, unit.start, unit.stop))
+            found.append(rows.drop("sample_id", "draw"))
+        self._report(context, pl.concat(found) if found else None, limits)
+
+    def _verdicts(self, rows: pl.DataFrame) -> pl.DataFrame:
         name = self.recipe.settings.select.selector
+        ranks = rows.get_column("rank")
         details = [f"{name} {rank:.6g}" if rank is not None else f"{name} gives no score" for rank in ranks]
-        return candidates.select(
+        return rows.select(
             "sample_id",
             stage=pl.lit(self.name),
-            kept=selected,
-            reason=pl.when(selected).then(pl.lit("selected")).otherwise(pl.lit("not_selected")),
+            kept="drawn",
+            reason=pl.when("drawn")
+            .then(pl.lit("selected"))
+            .when("selected")
+            .then(pl.lit("over_total"))
+            .otherwise(pl.lit("not_selected")),
             detail=pl.Series(details, dtype=pl.String),
         )
 
-    def _report(self, context: StageContext, table: pl.DataFrame | None) -> None:
+    def _report(
+        self, context: StageContext, table: pl.DataFrame | None, limits: Mapping[str, int] | None
+    ) -> None:
         if table is None or not table.height:
             context.writer.summarise({"questions": 0, "candidates": 0, "selected": 0, "warnings": []})
             context.console.warn(
@@ -188,6 +232,8 @@ class SelectStage:
             return
         summary = selection_summary(table)
         warnings = selection_warnings(summary, self.recipe.settings.select.selector, self._compares)
+        if limits is not None:
+            warnings += quotas.shortages(table.filter("drawn").get_column("domain"), limits)
         context.writer.summarise({**summary, "warnings": list(warnings)})
         for line in selection_words(summary):
             context.console.info(f"{self.name}: {line}")

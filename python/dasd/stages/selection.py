@@ -21,8 +21,9 @@ LEAST_DISCRIMINATION = 0.05
 def selection_summary(table: pl.DataFrame) -> dict[str, JsonValue]:
     """Figures over all candidates.
 
-    ``table``: CANDIDATES columns without text, and rank, selected, correct (nullable), by_length and by_lot
-    (what ``longest`` and one seeded ``random`` would pick). Agreements are over questions with several
+    ``table``: CANDIDATES columns without text, and rank, selected (by the selector), drawn (of these, those that
+    are trained on), correct (nullable), by_length and by_lot (what ``longest`` and one seeded ``random`` would
+    pick). Agreements are over questions with several
     candidates: the share of which that pick is among the selected. Correlations are over the candidates
     of those questions: Spearman's of rank and tokens, and Pearson's.
     """
@@ -35,12 +36,13 @@ def selection_summary(table: pl.DataFrame) -> dict[str, JsonValue]:
         differ=pl.col("rank").n_unique() > 1,
         picked_all=pl.col("selected").all(),
     )
-    selected = table.filter(pl.col("selected"))
+    selected = table.filter(pl.col("drawn"))
     sentences = int(table.get_column("sentences").cast(pl.UInt64).sum())
     return {
         "questions": table.get_column("question_id").n_unique(),
         "candidates": table.height,
         "selected": selected.height,
+        "over_total": table.filter(pl.col("selected") & ~pl.col("drawn")).height,
         "questions_with_choice": questions.height,
         "teacher_share": share(int(table.get_column("teacher").cast(pl.UInt64).sum()), sentences),
         "student_share": share(int(table.get_column("student").cast(pl.UInt64).sum()), sentences),

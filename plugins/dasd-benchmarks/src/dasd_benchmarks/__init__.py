@@ -30,4 +30,5 @@ def dasd_register(registry: Any) -> None:
             argument="path",
             attempts=benchmark.attempts,
             max_tokens=benchmark.max_tokens,
+            count=benchmark.counts[0],
         )

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
-from dasd.api import InputError
+from dasd.api import NotHereError
 from dasd_benchmarks.benchmark import Home
 
 __all__ = ["fetch"]
@@ -19,7 +19,7 @@ _TIMEOUT_SECONDS = 10
 def fetch(benchmark: str, home: Home, revision: str | None, hint: str) -> list[Path]:
     """Where the files lie in the hub's cache on this machine; downloads what isn't there.
 
-    Without a connection, files that an earlier download left are used. Raises InputError with the file to bring,
+    Without a connection, files that an earlier download left are used. Raises NotHereError with the file to bring,
     and ``hint`` at its end.
     """
     from huggingface_hub import HfApi, hf_hub_download
@@ -50,7 +50,7 @@ def fetch(benchmark: str, home: Home, revision: str | None, hint: str) -> list[P
         with suppress(*problems):
             return all_files(revision, here=True)
         gated = home.gated or isinstance(error, GatedRepoError)
-        raise InputError(_to_bring(benchmark, home, revision, error, gated) + hint) from error
+        raise NotHereError(_to_bring(benchmark, home, revision, error, gated) + hint) from error
 
 
 def _to_bring(benchmark: str, home: Home, revision: str | None, error: Exception, gated: bool) -> str:
