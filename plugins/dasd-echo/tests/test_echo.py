@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
-from dasd.api import BackendError, InputError, Message, RecipeError, SampleRequest, SamplingSpec
+from dasd.api import (
+    BackendError,
+    InputError,
+    Message,
+    RecipeError,
+    SampleRequest,
+    SamplingSpec,
+    resolve_model,
+)
 from dasd.pipeline import Pipeline
 from dasd.plugins import PluginHost
 from dasd.recipe import Recipe
@@ -23,9 +32,10 @@ def recorded(tmp_path: Path, *lines: Any) -> Path:
     return path
 
 
-def settings(path: Path, **options: Any) -> Any:
+def settings(path: Path, model: Path | None = None, **options: Any) -> Any:
     override = json.dumps({"path": str(path), **options})
     overrides = [f"teacher.options={override}", "select.selector=random"]
+    overrides += [] if model is None else [f"teacher.model={model}"]
     return Recipe.load("demo", overrides, ["echo"]).settings
 
 
@@ -55,6 +65,15 @@ def test_reasoning_goes_between_think_tags(tmp_path: Path) -> None:
         tmp_path, {"messages": [{"role": "user", "content": QUESTION}], "response": "3", "reasoning": "So."}
     )
     assert sample(path)["text"][0] == "<think>\nSo.\n</think>\n3"
+
+
+def test_a_tag_that_the_prompt_holds_too_comes_off(tmp_path: Path) -> None:
+    directory = tmp_path / "thinker"
+    shutil.copytree(resolve_model("dasd:mini-teacher"), directory)
+    template = directory / "chat_template.jinja"
+    template.write_text(template.read_text().replace("'<|assistant|>' }}", "'<|assistant|><think>\\n' }}"))
+    path = recorded(tmp_path, {"question": QUESTION, "response": "3", "reasoning": "So."})
+    assert sample(path, model=directory)["text"][0] == "So.\n</think>\n3"
 
 
 def test_a_recorded_temperature_serves_its_stage_alone(tmp_path: Path) -> None:
