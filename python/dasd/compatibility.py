@@ -37,6 +37,7 @@ def questions(registry: Registry, settings: RecipeSettings) -> list[tuple[str, C
         ("questions.train", settings.questions.train),
         ("questions.eval", settings.questions.eval),
         ("dedup.against", settings.dedup.against),
+        *((f"stages.{n}.sources", getattr(of, "sources", ())) for n, of in enumerate(settings.stages)),
     ):
         for index, source in enumerate(sources):
             key = f"{section}.{index}"

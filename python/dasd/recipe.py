@@ -20,6 +20,8 @@ from dasd.recipe_secrets import refuse_secrets
 from dasd.recipe_yaml import KeyPath, dotted
 from dasd.settings import (
     MixedPolicyStage,
+    OffPolicyStage,
+    QuestionSource,
     RecipeSettings,
     TrainerSettings,
 )
@@ -233,10 +235,17 @@ class RecipeDraft:
         def problem(path: KeyPath, text: str) -> None:
             problems.append(f"  {self.where(path)}{dotted(path)}: {text}")
 
-        for section, sources, keys in (
-            (("questions", "train"), settings.questions.train, ("name", "attempts", "max_tokens")),
+        of_training = ("name", "attempts", "max_tokens")
+        checked: list[tuple[KeyPath, Sequence[QuestionSource], tuple[str, ...]]] = [
+            (("questions", "train"), settings.questions.train, of_training),
             (("dedup", "against"), settings.dedup.against, ("attempts", "max_tokens")),
-        ):
+        ]
+        checked += [
+            (("stages", index, "sources"), stage.sources, of_training)
+            for index, stage in enumerate(settings.stages)
+            if isinstance(stage, OffPolicyStage)
+        ]
+        for section, sources, keys in checked:
             for index, source in enumerate(sources):
                 for key in keys:
                     if getattr(source, key) is not None:

@@ -34,7 +34,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("The recipe itself", RecipeSettings),
     ("`teacher`, `student`", ModelSettings),
     ("`questions`", QuestionsSettings),
-    ("`questions.train.N`, `questions.eval.N`", QuestionSource),
+    ("`questions.train.N`, `questions.eval.N`, `stages.N.sources.N`", QuestionSource),
     ("`sampling`", SamplingSettings),
     ("`filters`", FilterSettings),
     ("`dedup`", DedupSettings),

@@ -41,6 +41,9 @@ def _places(data: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, KeyPath
     for index, stage in enumerate(stages if isinstance(stages, (list, tuple)) else ()):
         if isinstance(stage, dict) and "samples" in stage:
             yield stage, "samples", ("stages", index, "samples"), False
+        own = stage.get("sources") if isinstance(stage, dict) else None
+        for number, item in enumerate(own if isinstance(own, (list, tuple)) else ()):
+            sections.append((("stages", index, "sources", number), item))
     sections += [((name,), data.get(name)) for name in ("select", "trainer")]
     for name, key in (("questions", "train"), ("questions", "eval"), ("dedup", "against")):
         holder = data.get(name)

@@ -47,6 +47,9 @@ QUESTIONS = Schema(
     frozenset({"answer", "verifier"}),
 )
 
+ASKED = Schema("asked", {"stage": pl.String, "question_id": pl.String})
+"""Questions of an off-policy training, by its name; written where one has sources of its own."""
+
 SET_ASIDE = Schema(
     "set_aside",
     {
@@ -194,7 +197,19 @@ LOSSES = Schema(
 
 ALL: Mapping[str, Schema] = {
     schema.name: schema
-    for schema in (QUESTIONS, SET_ASIDE, SAMPLES, SCORES, SENTENCES, VERDICTS, TRAIN, EVAL, METRICS, LOSSES)
+    for schema in (
+        QUESTIONS,
+        ASKED,
+        SET_ASIDE,
+        SAMPLES,
+        SCORES,
+        SENTENCES,
+        VERDICTS,
+        TRAIN,
+        EVAL,
+        METRICS,
+        LOSSES,
+    )
 }
 
 

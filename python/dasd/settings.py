@@ -242,6 +242,11 @@ class OffPolicyStage(Section):
         description="Parquet or JSON lines files that hold the teacher's responses, one path or a list; the "
         "teacher is not sampled then.",
     )
+    sources: tuple[QuestionSource, ...] = Field(
+        (),
+        description="Sources of the questions that this stage asks, in place of `questions.train`. A question that "
+        "another stage asks too is the same question.",
+    )
     candidates: int | None = Field(
         None, ge=1, description="Responses sampled a question; `sampling.candidates` when absent."
     )

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from tests.stage_run import RECIPE, ListConsole, ScriptedModel, run_recipe
 
-from dasd.errors import BackendError, RecipeError
+from dasd.errors import BackendError, InputError, RecipeError
 from dasd.plan import Amount, plan_recipe
 from dasd.recipe import Recipe
 from dasd.settings import OffPolicyStage, QuestionSource
@@ -162,3 +162,73 @@ def test_the_plan_counts_shares_and_refuses_a_domain_that_no_question_has(
     wrong = plan_recipe("demo", [*overrides, "stages.low.shares={sums: 2, total: 1}"])
     assert {finding.key for finding in wrong.problems} == {"stages.0.shares.total"}
     assert "did you mean 'totals'" in wrong.problems[0].text
+
+
+def test_a_domain_that_no_question_has_ends_the_run_before_anything_is_sampled(tmp_path: Path) -> None:
+    source = questions_file(tmp_path / "q.jsonl", {"sums": 12})
+    with pytest.raises(InputError, match=r"stages\.0\.shares\.totals: no question"):
+        run(tmp_path / "run", source, until="questions", total=9, shares=SHARES)
+
+
+def test_a_stage_asks_its_own_sources_and_a_shared_question_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common = questions_file(tmp_path / "common.jsonl", {"sums": 6})
+    shared = (tmp_path / "common.jsonl").read_text().splitlines()[:2]
+    own = questions_file(tmp_path / "own.jsonl", {"totals": 5}, first=6)
+    with (tmp_path / "own.jsonl").open("a") as file:
+        file.write("\n".join(shared) + "\n")
+    low, high, _ = RECIPE["stages"]
+    stages = [
+        low,
+        {**high, "sources": [own], "candidates": 2, "total": 4, "shares": {"totals": 3, "sums": 1}},
+    ]
+    sections = {"questions": {"train": [common]}, "filters": {"answer": False}}
+    made = run_recipe(tmp_path / "run", "select-high", stages=stages, **sections)
+    asked = made.frame("asked").collect()
+    assert dict(asked["stage"].value_counts().rows()) == {"low": 6, "high": 7}
+    assert made.frame("questions").filter(pl.col("split") == "train").collect().height == 11
+    assert made.frame("set_aside").collect().height == 0
+    sampled = {
+        name: set(made.frame("samples", f"sample-{name}").collect()["question_id"])
+        for name in ("low", "high")
+    }
+    assert sampled["low"] == {f"sums{n}" for n in range(6)}
+    # 3 and 1 responses, a quarter more questions.
+    assert len(sampled["high"]) == 6 and len(sampled["high"] & {"sums0", "sums1"}) == 2
+    assert sorted(domain for domain, _ in kept(made, "high")) == ["sums", "totals", "totals", "totals"]
+    # What one stage asks is nothing to the responses of the other.
+    alone = run_recipe(tmp_path / "alone", "sample-low", stages=[low], **sections)
+    ids = "sample_id", "text"
+    assert (
+        alone.frame("samples", "sample-low")
+        .select(ids)
+        .collect()
+        .equals(made.frame("samples", "sample-low").select(ids).collect())
+    )
+    # The plan counts the same, with the file and without it.
+    monkeypatch.chdir(tmp_path)
+    overrides = [f"questions.train=[{json.dumps(common)}]", "filters.answer=false", "stages.high.total=4"]
+    overrides += ["stages.high.candidates=2", "stages.high.shares={totals: 3, sums: 1}"]
+    for source in (own, {**own, "options": {"path": "later.jsonl"}, "count": 7}):
+        plan = plan_recipe("demo", [*overrides, f"stages.high.sources=[{json.dumps(source)}]"])
+        rows = {each.name: each.work.rows.expected for each in plan.stages}
+        assert (rows["sample-low"], rows["sample-high"], rows["train-high"]) == (6 * 4, 6 * 2, 4)
+        assert not plan.problems
+        keys = {finding.key for finding in plan.findings if finding.level == "warning"}
+        assert keys == (set() if source is own else {"stages.1.sources.0.options.path"})
+
+
+def test_own_sources_are_checked_as_others_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own.jsonl").write_text("")
+    monkeypatch.chdir(tmp_path)
+    source = "stages.high.sources=[{source: file, options: {path: own.jsonl}}]"
+    loaded = Recipe.load("demo", [source]).settings.stages[1]
+    assert isinstance(loaded, OffPolicyStage)
+    assert loaded.sources[0].options["path"] == str(tmp_path / "own.jsonl")
+    with pytest.raises(
+        RecipeError, match=r"stages\.1\.sources\.0\.attempts: belongs to a source of questions"
+    ):
+        Recipe.load("demo", [source.replace("options", "attempts: 2, options")])
+    wrong = plan_recipe("demo", [source.replace("path:", "pat: 1, path:")])
+    assert "stages.1.sources.0.options.pat" in {finding.key for finding in wrong.problems}

@@ -39,7 +39,6 @@ from dasd.plan.records import (
 )
 from dasd.plan.reuse import selected_lengths, stage_states
 from dasd.plan.room import check_disk, compare_memory, plan_memory
-from dasd.plan.shares import check_shares
 from dasd.plan.work import WorkPlanner
 from dasd.progress import Console
 from dasd.recipe import Recipe
@@ -98,7 +97,6 @@ def _plan(draft: Draft, recipe: Recipe, directory: Path | None, given: Given, co
         questions, found = read_questions(recipe, registry)
         findings += [
             *found,
-            *check_shares(settings, questions.askable),
             *check_answers(recipe, registry, questions.rows, questions.benchmarks),
             *_files(settings),
         ]

@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from dasd.benchmarks import Benchmark, benchmark_of
 from dasd.errors import DasdError, NotHereError
 from dasd.plan.records import UNKNOWN, Amount, Finding
+from dasd.plan.shares import Askable, check_shares
 from dasd.progress import Console
 from dasd.recipe import Recipe
 from dasd.records import RowsSetAside
@@ -24,7 +25,7 @@ from dasd.stages.base import StageContext
 from dasd.stages.questions import QuestionsStage
 from dasd.store import FinishedInputs
 
-__all__ = ["Askable", "BenchmarkFacts", "QuestionFacts", "read_questions"]
+__all__ = ["BenchmarkFacts", "QuestionFacts", "read_questions"]
 
 SPLITS = ("train", "eval")
 
@@ -44,17 +45,6 @@ class BenchmarkFacts:
     def label(self) -> str:
         """For people."""
         return ", ".join(self.labels)
-
-
-@dataclass(frozen=True, slots=True)
-class Askable:
-    """The training questions that a stage may ask."""
-
-    domains: Mapping[str, int]
-    unsaid: int = 0
-    """Questions whose domain isn't known: their file isn't here, and their source names none."""
-    exact: bool = False
-    """All were read; else repeats and contaminated ones are still among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +115,7 @@ def read_questions(recipe: Recipe, registry: Registry) -> tuple[QuestionFacts, l
     absent = _absent(recipe)
     if not absent:
         try:
-            rows, labels, told = _run(recipe, registry)
+            rows, labels, askable, told = _run(recipe, registry)
         except DasdError as error:
             facts, findings = _by_source(recipe, registry, {})
             known = [f for f in findings if f.level == "problem"]
@@ -146,17 +136,16 @@ def read_questions(recipe: Recipe, registry: Registry) -> tuple[QuestionFacts, l
             )
             for number, of in enumerate(names)
         )
-        asked_of = Askable(_by_domain(rows.filter(pl.col("split") == "train")), exact=True)
-        askable = {stage.name: asked_of for stage in _off_policy(recipe)}
+        findings += check_shares(recipe.settings, askable)
         return QuestionFacts(counts[0], counts[1], rows, True, benchmarks, askable), findings
     return _by_source(recipe, registry, absent)
 
 
-def _absent(recipe: Recipe) -> dict[tuple[str, int], int]:
-    """Sources whose file isn't here but that say how many questions it will hold."""
+def _absent(recipe: Recipe) -> dict[str, int]:
+    """Sources, by their key, whose file isn't here but that say how many questions it will hold."""
     return {
-        (split, number): source.count
-        for split, number, source in _sources(recipe)
+        key: source.count
+        for key, _, source in _sources(recipe)
         if source.count is not None and (path := _path(source)) is not None and not path.exists()
     }
 
@@ -169,10 +158,17 @@ def _by_domain(rows: pl.DataFrame) -> dict[str, int]:
     return {str(domain): int(count) for domain, count in rows.get_column("domain").value_counts().iter_rows()}
 
 
-def _sources(recipe: Recipe) -> list[tuple[str, int, QuestionSource]]:
+def _sources(recipe: Recipe) -> list[tuple[str, str, QuestionSource]]:
+    """Key, split and settings of every source."""
     section = recipe.settings.questions
-    both = (("train", section.train), ("eval", section.eval))
-    return [(split, number, source) for split, sources in both for number, source in enumerate(sources)]
+    sections = [("questions.train", "train", section.train), ("questions.eval", "eval", section.eval)]
+    for index, stage in enumerate(recipe.settings.stages):
+        sections.append((f"stages.{index}.sources", "train", getattr(stage, "sources", ())))
+    return [
+        (f"{key}.{number}", split, source)
+        for key, split, sources in sections
+        for number, source in enumerate(sources)
+    ]
 
 
 def _path(source: QuestionSource) -> Path | None:
@@ -195,8 +191,10 @@ def _benchmark(
     return BenchmarkFacts(tuple(labels) or (source.name or source.source,), count, how, key)
 
 
-def _run(recipe: Recipe, registry: Registry) -> tuple[pl.DataFrame, Mapping[str, JsonValue], list[str]]:
-    """QUESTIONS rows, label -> number of its evaluation source, and warnings."""
+def _run(
+    recipe: Recipe, registry: Registry
+) -> tuple[pl.DataFrame, Mapping[str, JsonValue], dict[str, Askable], list[str]]:
+    """QUESTIONS rows, label -> number of its evaluation source, what each stage may ask, and warnings."""
     console = _Collected()
     with tempfile.TemporaryDirectory(prefix="dasd-plan-") as place:
         writer = _Memory(Path(place))
@@ -205,27 +203,36 @@ def _run(recipe: Recipe, registry: Registry) -> tuple[pl.DataFrame, Mapping[str,
         stage.run(StageContext(stage.name, recipe, registry, ModelPool(registry), writer, inputs, console))
     labels = writer.summary["benchmarks"]
     found = labels if isinstance(labels, Mapping) else {}
-    return pl.concat(writer.frames["questions"]), found, console.warnings
+    rows = pl.concat(writer.frames["questions"])
+    train = rows.filter(pl.col("split") == "train")
+    askable = {}
+    for of in _off_policy(recipe):
+        own = train
+        if "asked" in writer.frames:
+            asked = pl.concat(writer.frames["asked"]).filter(pl.col("stage") == of.name)
+            own = train.join(asked, on="question_id", how="semi")
+        askable[of.name] = Askable(_by_domain(own), exact=True)
+    return rows, found, askable, console.warnings
 
 
 def _by_source(
-    recipe: Recipe, registry: Registry, absent: Mapping[tuple[str, int], int]
+    recipe: Recipe, registry: Registry, absent: Mapping[str, int]
 ) -> tuple[QuestionFacts, list[Finding]]:
     findings: list[Finding] = []
     frames: list[pl.DataFrame] = []
     counts: dict[str, list[int | None]] = {split: [] for split in SPLITS}
     labels: list[list[str]] = [[] for _ in recipe.settings.questions.eval]
-    train: list[Askable | None] = []
-    for split, number, source in _sources(recipe):
+    train: dict[str, Askable | None] = {}
+    for of, split, source in _sources(recipe):
         path = _path(source)
-        key = f"questions.{split}.{number}" + (".options.path" if path is not None else "")
-        count = absent.get((split, number))
+        key = of + (".options.path" if path is not None else "")
+        count = absent.get(of)
         if count is not None:
             text = f"{path} isn't here; planned with count: {count}, and nothing in it is checked"
             findings.append(Finding("warning", key, text, "put the file there before the run"))
             counts[split].append(count)
             if split == "train":
-                train.append(_unread(source, count))
+                train[of] = _unread(source, count)
             continue
         try:
             with warnings.catch_warnings(record=True) as caught:
@@ -240,18 +247,20 @@ def _by_source(
                 findings.append(Finding("warning", key, text))
             counts[split].append(count)
             if split == "train":
-                train.append(None if count is None else _unread(source, count))
+                train[of] = None if count is None else _unread(source, count)
             continue
         findings += [Finding("warning", key, str(w.message)) for w in caught if w.category is RowsSetAside]
         if not rows.height:
             findings.append(Finding("problem", key, "the source holds no question of this split"))
         counts[split].append(rows.height)
         if split == "train":
-            train.append(Askable(_by_domain(rows)))
+            train[of] = Askable(_by_domain(rows))
         if source.name is not None:
             rows = rows.with_columns(source=pl.lit(source.name))
         if split == "eval":
-            labels[number] = rows.get_column("source").unique(maintain_order=True).to_list()
+            labels[int(of.rpartition(".")[2])] = (
+                rows.get_column("source").unique(maintain_order=True).to_list()
+            )
         frames.append(rows)
     amounts = [_sum(counts[split]) for split in SPLITS]
     benchmarks = tuple(
@@ -261,8 +270,14 @@ def _by_source(
         for number, count in enumerate(counts["eval"])
     )
     rows = pl.concat([QUESTIONS.empty(), *frames])
-    together = _together(train)
-    askable = {} if together is None else {stage.name: together for stage in _off_policy(recipe)}
+    askable = {}
+    for index, stage in enumerate(recipe.settings.stages):
+        if isinstance(stage, OffPolicyStage):
+            pool = f"stages.{index}.sources." if stage.sources else "questions.train."
+            together = _together([each for name, each in train.items() if name.startswith(pool)])
+            if together is not None:
+                askable[stage.name] = together
+    findings += check_shares(recipe.settings, askable)
     all_here = rows.height == sum(count or 0 for of in counts.values() for count in of)
     return QuestionFacts(amounts[0], amounts[1], rows, all_here, benchmarks, askable), findings
 

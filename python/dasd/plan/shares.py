@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from dasd.plan.questions import Askable
 from dasd.plan.records import Finding
 from dasd.settings import OffPolicyStage, RecipeSettings
 from dasd.stages.quotas import ANY, asked_counts, limits, question_limits, unknown_domains
 
-__all__ = ["check_shares"]
+__all__ = ["Askable", "check_shares"]
+
+
+@dataclass(frozen=True, slots=True)
+class Askable:
+    """The training questions that a stage may ask."""
+
+    domains: Mapping[str, int]
+    unsaid: int = 0
+    """Questions whose domain isn't known: their file isn't here, and their source names none."""
+    exact: bool = False
+    """All were read; else repeats and contaminated ones are still among them."""
 
 
 def check_shares(settings: RecipeSettings, askable: Mapping[str, Askable]) -> list[Finding]:

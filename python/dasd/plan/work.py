@@ -14,8 +14,9 @@ import numpy.typing as npt
 from dasd.plan.amounts import at_most, least, rounded, scaled, times, total, with_balance
 from dasd.plan.lengths import Lengths
 from dasd.plan.measured import Done
-from dasd.plan.questions import Askable, BenchmarkFacts
+from dasd.plan.questions import BenchmarkFacts
 from dasd.plan.records import NONE, UNKNOWN, Amount, Generation, Scoring, StageWork, Training
+from dasd.plan.shares import Askable
 from dasd.plan.steps import exact_training, expected_training
 from dasd.recipe import Recipe
 from dasd.report.distilled import RESPONSES

@@ -7,6 +7,7 @@ from dasd.models import check_model
 from dasd.recipe import Recipe
 from dasd.registry import Registry
 from dasd.settings import OffPolicyStage
+from dasd.stages.asking import has_own
 from dasd.stages.base import Stage
 from dasd.stages.dedup import DedupStage
 from dasd.stages.evaluate import EvaluateStage
@@ -115,6 +116,7 @@ def _sample(recipe: Recipe, registry: Registry, stage: OffPolicyStage) -> Stage:
         candidates=sampling.candidates,
         max_tokens=sampling.max_tokens,
         bounds=question_limits(stage, recipe.settings.select_for(stage).per_question),
+        asks=stage.name if has_own(recipe.settings) else None,
     )
 
 

@@ -16,7 +16,7 @@ from dasd.settings import DedupSettings
 from dasd.stages.decontamination import contamination
 from dasd.stages.repeats import near_repeats
 
-__all__ = ["Sieve", "distinct", "without_repeats"]
+__all__ = ["Sieve", "contents", "distinct", "without_repeats"]
 
 
 class Sieve:
@@ -50,7 +50,7 @@ def distinct(rows: pl.DataFrame, within: str, sieve: Sieve) -> pl.DataFrame:
     """One split's questions, each conversation once for each value of ``within``."""
     first: dict[tuple[str, str], int] = {}
     again: dict[int, str] = {}
-    for row, key in enumerate(zip(rows.get_column(within), _contents(rows), strict=True)):
+    for row, key in enumerate(zip(rows.get_column(within), contents(rows), strict=True)):
         if (earlier := first.setdefault(key, row)) != row:
             again[row] = f"the same as {_named(rows, earlier)}"
     return sieve.take(rows, "exact_duplicate", again)
@@ -67,8 +67,8 @@ def without_repeats(
 
     ``benchmarks``: see ``decontamination.benchmark_questions``.
     """
-    asked = dict(zip(_contents(evaluation), range(evaluation.height), strict=True))
-    shared = {row: asked[content] for row, content in enumerate(_contents(train)) if content in asked}
+    asked = dict(zip(contents(evaluation), range(evaluation.height), strict=True))
+    shared = {row: asked[content] for row, content in enumerate(contents(train)) if content in asked}
     train = sieve.take(
         train,
         "evaluation_question",
@@ -98,7 +98,7 @@ def without_repeats(
     )
 
 
-def _contents(questions: pl.DataFrame) -> list[str]:
+def contents(questions: pl.DataFrame) -> list[str]:
     """One text a conversation, to compare whole conversations."""
     return [json.dumps(list(cell)) for cell in questions.get_column("messages")]
 

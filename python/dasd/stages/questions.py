@@ -15,7 +15,7 @@ from dasd.records import RowsSetAside
 from dasd.registry import Registry
 from dasd.schemas import QUESTIONS
 from dasd.settings import QuestionsSettings
-from dasd.stages import fingerprints
+from dasd.stages import asking, fingerprints
 from dasd.stages.base import StageContext
 from dasd.stages.decontamination import benchmark_questions
 from dasd.stages.loaded import report_loaded
@@ -47,6 +47,11 @@ class QuestionsStage:
         """Section ``questions``, what of ``dedup`` is about questions, contents of files, versions of sources, seed."""
         section, dedup = self.recipe.settings.questions, self.recipe.settings.dedup
         kept = {"near_questions", "ngram", "contamination", "contamination_ngram"}
+        own: dict[str, JsonValue] = {
+            name: [fingerprints.source_settings(source, self.registry) for source in sources]
+            for name, sources in asking.pools(self.recipe.settings).items()
+            if name != asking.COMMON
+        }
         return {
             "system_prompt": section.system_prompt,
             "train": [fingerprints.source_settings(source, self.registry) for source in section.train],
@@ -54,37 +59,46 @@ class QuestionsStage:
             "dedup": dedup.model_dump(mode="json", include=kept),
             "against": [fingerprints.source_settings(source, self.registry) for source in dedup.against],
             "seed": self.recipe.settings.seed,
+            **({"stages": own} if own else {}),
         }
 
     def run(self, context: StageContext) -> None:
         """Read every source; training questions that repeat one another or a benchmark's are set aside."""
         settings = self.recipe.settings
         section = settings.questions
-        read = {
-            "train": [load_source(self.registry, source, "train", settings.seed) for source in section.train],
-            "eval": [load_source(self.registry, source, "eval", settings.seed) for source in section.eval],
+        of_pools = {
+            name: [load_source(self.registry, source, "train", settings.seed) for source in sources]
+            for name, sources in asking.pools(settings).items()
         }
-        labels = _labels([each.questions for each in read["eval"]])
+        of_eval = [load_source(self.registry, source, "eval", settings.seed) for source in section.eval]
+        read = [*chain(*of_pools.values()), *of_eval]
+        labels = _labels([each.questions for each in of_eval])
         sieve = Sieve()
-        train = distinct(_rows(read["train"]), "split", sieve)
+        pools = {name: distinct(_rows(each), "split", sieve) for name, each in of_pools.items()}
+        train = asking.merged(pools)
         # A benchmark stays whole, whatever else is evaluated.
-        evaluation = distinct(_rows(read["eval"]), "source", sieve)
+        evaluation = distinct(_rows(of_eval), "source", sieve)
         benchmarks, unusable = benchmark_questions(self.recipe, self.registry, evaluation)
         train = without_repeats(train, evaluation, benchmarks, settings.dedup, sieve)
         _refuse_empty(section, train, evaluation, sieve)
         both, renamed = _unique_ids(pl.concat([train, evaluation]).select(list(QUESTIONS.columns)))
+        left = both.filter(pl.col("split") == "train")
+        asked = asking.asked(settings, pools, left)
+        asking.check_asked(settings, asked, left)
         both = with_system_prompt(both, section.system_prompt)
         self._check_verifiers(both)
         context.writer.append("questions", both, key="all")
+        if asking.has_own(settings):
+            context.writer.append("asked", asked, key="all")
         if sieve.rows.height:
             context.writer.append(
                 "set_aside", with_system_prompt(sieve.rows, section.system_prompt), key="all"
             )
         context.writer.finish_unit("all")
-        set_aside = _once(warning for each in chain(*read.values()) for warning in each.set_aside)
+        set_aside = _once(warning for each in read for warning in each.set_aside)
         set_aside = _once([*set_aside, *unusable])
         report_set_aside(context, set_aside, SET_ASIDE_FILE, list(_lines(sieve.rows)))
-        report_loaded(context, [each.loaded for each in chain(*read.values()) if each.loaded is not None])
+        report_loaded(context, [each.loaded for each in read if each.loaded is not None])
         _tell(context, sieve)
         context.writer.summarise(
             {

@@ -37,6 +37,8 @@ class SampleStage:
     candidates: int
     max_tokens: int
     bounds: Mapping[str, int] | None = None
+    asks: str | None = None
+    """Name of the training whose questions they are, by frame ASKED; None: all of the split."""
     kind: str = field(default="sample", init=False)
     needs: tuple[str, ...] = field(default=("questions",), init=False)
 
@@ -84,6 +86,9 @@ class SampleStage:
     def _questions(self, context: StageContext) -> pl.DataFrame:
         """Questions of the split in their order; of more than there is room for, those with the lowest draws."""
         rows = context.inputs.frame("questions", "questions").filter(pl.col("split") == self.split).collect()
+        if self.asks is not None:
+            asked = context.inputs.frame("questions", "asked").filter(pl.col("stage") == self.asks)
+            rows = rows.join(asked.collect(), on="question_id", how="semi", maintain_order="left")
         draws = quotas.draws(rows.get_column("question_id"), "question", self.recipe.settings.seed)
         drawable = rows.select("domain", draws)
         return rows.filter(quotas.within(drawable, quotas.cutoffs(drawable, self.bounds)))
