@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.stage_run import make_registry
+from tests.stage_run import make_recipe, make_registry
 from tests.think_pairs import KINDS, thinking_model
 from tests.tiny_models import chat
 
@@ -28,7 +28,7 @@ from dasd.records import (
     ScoreRequest,
     ScoringSpec,
 )
-from dasd.schemas import QUESTIONS
+from dasd.schemas import QUESTIONS, SET_ASIDE
 from dasd.stages.candidates import compared
 from dasd.stages.given_rows import GivenReader
 from dasd.stages.metrics import kl_metrics
@@ -41,6 +41,15 @@ ASKED = {
 }
 SPEC = SamplingSpec("low", 1.0, 1.0, 160)
 PAIRS = list(product(KINDS, KINDS))
+
+
+def questions() -> pl.DataFrame:
+    """QUESTIONS rows of ASKED."""
+    rows = [
+        (q, [{"role": "user", "content": m[0].content}], "d", None, None, "s", "train")
+        for q, m in ASKED.items()
+    ]
+    return pl.DataFrame(rows, schema=dict(QUESTIONS.columns), orient="row")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -99,14 +108,9 @@ def sampled(models: Models, author: str, reader: str) -> pl.DataFrame:
 def from_a_file(models: Models, author: str, reader: str) -> pl.DataFrame:
     """Whole responses, tag included, as people keep them, scored by the teacher as stage ``sample`` does it."""
     engine = models.engines[author]
-    asked = [
-        (q, [{"role": "user", "content": m[0].content}], "d", None, None, "s", "train")
-        for q, m in ASKED.items()
-    ]
-    questions = pl.DataFrame(asked, schema=dict(QUESTIONS.columns), orient="row")
     tokenizer = ChatTokenizer.load(models.recipe(author, reader).settings.teacher)
     defaults = {"temperature": 1.0, "top_p": 1.0, "model": "m"}
-    read = GivenReader(questions, None, tokenizer, "low", defaults, "m")
+    read = GivenReader(questions(), SET_ASIDE.empty(), None, tokenizer, "low", defaults, "m")
     texts = dict(models.written["no tag"].select("question_id", "text").iter_rows())
     found = [read.sample({"question_id": q, "text": text}, 0) for q, text in texts.items()]
     assert [doubled for _, doubled in found] == [author == "opens"] * len(texts)
@@ -173,16 +177,20 @@ def test_equal_weights_are_at_kl_0_and_what_is_scored_is_trained(
 @pytest.mark.parametrize(("author", "reader"), PAIRS)
 def test_the_length_filter_counts_what_is_trained(models: Models, author: str, reader: str) -> None:
     recipe, rows = models.recipe(author, reader), models.written[author]
-    asked = [
-        (q, [{"role": "user", "content": m[0].content}], "d", None, None, "s", "train")
-        for q, m in ASKED.items()
-    ]
-    questions = pl.LazyFrame(asked, schema=dict(QUESTIONS.columns), orient="row")
     longest = RowMaker(recipe, ASKED, "low").rows(rows)["token_ids"].list.len().max()
     assert isinstance(longest, int)
     for limit, kept in ((longest, True), (longest - 1, False)):
-        judge = Judge(recipe, make_registry(), limit, questions, "filter-low")
+        judge = Judge(recipe, make_registry(), limit, questions().lazy(), "filter-low")
         assert ("length" not in judge.verdicts(rows)["reason"].to_list()) == kept
+
+
+def test_filters_say_that_a_teachers_template_is_not_known(models: Models) -> None:
+    recipe = make_recipe(teacher={"model": "/nowhere"})
+    judge = Judge(recipe, make_registry(), 512, questions().lazy(), "filter-low")
+    assert judge.unknown is not None and "tokenizer of the teacher isn't here" in judge.unknown
+    for kind in ("opens", "no tag"):
+        rows = models.written[kind].filter(pl.col("finish_reason") == "stop")
+        assert rows.height and judge.verdicts(rows)["kept"].all(), "each response tells by itself"
 
 
 def test_a_response_between_templates() -> None:

@@ -308,7 +308,13 @@ def test_a_tag_that_the_prompt_holds_too_is_taken_off_with_its_tokens() -> None:
         orient="row",
     )
     reader = GivenReader(
-        questions, None, tokenizer, "sample-low", {"temperature": 0.6, "top_p": 1.0, "model": "m"}, "m"
+        questions,
+        SET_ASIDE.empty(),
+        None,
+        tokenizer,
+        "sample-low",
+        {"temperature": 0.6, "top_p": 1.0, "model": "m"},
+        "m",
     )
     text = "So 9.</think>9"
     ids, ends = tokenizer.encode_response(f"<think>\n{text}", ended=True)
