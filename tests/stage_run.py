@@ -37,7 +37,7 @@ from dasd.records import (
     TrainProgress,
     TrainSpec,
 )
-from dasd.registry import Registry
+from dasd.registry import Owner, Registry
 from dasd.schemas import EVAL, LOSSES, SAMPLES, SCORES
 from dasd.settings import ModelSettings
 from dasd.store import Run
@@ -214,8 +214,8 @@ class ListConsole(Console):
         self.warned.append(text)
 
 
-def make_registry() -> Registry:
-    """The built-in sources, filters and selectors, and the scripted rest."""
+def make_registry(task: Owner | None = None) -> Registry:
+    """The built-in sources, filters and selectors, and the scripted rest; the task's verifier is ``task``'s."""
     registry = Registry()
     sources.dasd_register(registry)
     filters.dasd_register(registry)
@@ -223,7 +223,9 @@ def make_registry() -> Registry:
     registry.teacher("scripted", ScriptedModel)
     registry.trainer("scripted", lambda _: ScriptedTrainer())
     registry.evaluator("scripted", lambda _: ScriptedEvaluator())
-    registry.verifier("miniature", TaskVerifier)
+    of_task = Registry(task)
+    of_task.verifier("miniature", TaskVerifier)
+    registry.merge(of_task)
     registry.verifier("math", TaskVerifier)
     return registry
 

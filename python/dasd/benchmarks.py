@@ -7,7 +7,7 @@ known by its label: ``source`` in QUESTIONS, ``benchmark`` in EVAL and METRICS.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
@@ -17,7 +17,7 @@ from dasd.settings import EvaluationSettings, QuestionSource, RecipeSettings
 if TYPE_CHECKING:
     from dasd.registry import Registry
 
-__all__ = ["Benchmark", "benchmark_of", "benchmarks", "benchmarks_by_label"]
+__all__ = ["Benchmark", "benchmark_of", "benchmarks", "benchmarks_by_label", "default_benchmark"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,8 @@ class Benchmark:
     """Answers a question."""
     max_tokens: int
     """Cap on the new tokens of an answer, in the student's tokens."""
+    options: Mapping[str, JsonValue] = field(default_factory=dict)
+    """The evaluator's own, as the recipe gives them."""
 
 
 def benchmark_of(source: QuestionSource, evaluation: EvaluationSettings, registry: Registry) -> Benchmark:
@@ -38,11 +40,18 @@ def benchmark_of(source: QuestionSource, evaluation: EvaluationSettings, registr
     Raises PluginError for a source that nobody registered.
     """
     registered = registry.component("questions", source.source)
+    evaluator = registered.evaluator or evaluation.evaluator
     return Benchmark(
-        registered.evaluator or evaluation.evaluator,
+        evaluator,
         source.attempts or registered.attempts or evaluation.attempts,
         source.max_tokens or registered.max_tokens or evaluation.max_tokens,
+        evaluation.options if evaluator == evaluation.evaluator else {},
     )
+
+
+def default_benchmark(evaluation: EvaluationSettings) -> Benchmark:
+    """How questions of no known source are evaluated: as section ``evaluation`` says."""
+    return Benchmark(evaluation.evaluator, evaluation.attempts, evaluation.max_tokens, evaluation.options)
 
 
 def benchmarks(settings: RecipeSettings, registry: Registry) -> tuple[Benchmark, ...]:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from dasd.benchmarks import benchmark_of
-from dasd.errors import RecipeError
+from dasd.errors import PluginError, RecipeError
 from dasd.records import ModelInfo
-from dasd.settings import MixedPolicyStage, ModelSettings, OffPolicyStage, QuestionSource, RecipeSettings
+from dasd.settings import (
+    FilterSettings,
+    MixedPolicyStage,
+    ModelSettings,
+    OffPolicyStage,
+    QuestionSource,
+    RecipeSettings,
+)
+from dasd.settings_verifier import VerifierSettings
 
 if TYPE_CHECKING:
     from dasd.registry import Registry
@@ -41,12 +50,7 @@ def questions(registry: Registry, settings: RecipeSettings) -> list[tuple[str, C
     ):
         for index, source in enumerate(sources):
             key = f"{section}.{index}"
-            asked.append(
-                (
-                    f"{key}.source",
-                    partial(options, "questions", source.source, source.options, f"{key}.options"),
-                )
-            )
+            asked.append((f"{key}.source", partial(_source, registry, source, key)))
     select = settings.select
     asked.append(
         ("select.selector", partial(options, "selector", select.selector, select.options, "select.options"))
@@ -55,19 +59,55 @@ def questions(registry: Registry, settings: RecipeSettings) -> list[tuple[str, C
         trainer = settings.trainer_for(stage)
         own = f"stages.{index}.trainer.options" if "options" in stage.trainer else "trainer.options"
         asked.append(("trainer.trainer", partial(options, "trainer", trainer.trainer, trainer.options, own)))
-    evaluator = settings.evaluation.evaluator
-    asked.append(("evaluation.evaluator", partial(registry.component, "evaluator", evaluator)))
+    evaluation = settings.evaluation
+    asked.append(
+        (
+            "evaluation.evaluator",
+            partial(options, "evaluator", evaluation.evaluator, evaluation.options, "evaluation.options"),
+        )
+    )
     for index, source in enumerate(settings.questions.eval):
         asked.append((f"questions.eval.{index}.source", partial(_evaluator, registry, settings, source)))
     asked += [
         ("filters.extra", partial(registry.component, "filter", name)) for name in settings.filters.extra
     ]
+    asked += [
+        (f"filters.options.{name}", partial(_filter, registry, settings.filters, name))
+        for name in settings.filters.options
+    ]
     return asked
+
+
+def _source(registry: Registry, source: QuestionSource, key: str) -> None:
+    """Its options, and those of the verifiers that these name."""
+    found = registry.checked_options("questions", source.source, source.options, f"{key}.options")
+    declared = registry.component("questions", source.source).options
+    for name, field in (declared.model_fields if declared is not None else {}).items():
+        if field.annotation is VerifierSettings and name in source.options:
+            path = f"{key}.options.{name}"
+            try:
+                registry.check_verifier(VerifierSettings.model_validate(found[name]), path)
+            except PluginError as error:
+                raise PluginError(f"{path}: {error}") from error
+
+
+def _filter(registry: Registry, filters: FilterSettings, name: str) -> None:
+    """Options of one filter, which has to be applied."""
+    key = f"filters.options.{name}"
+    builtin = any(c.name == name and c.owner.distribution == "dasd" for c in registry.components("filter"))
+    if name not in filters.extra and not builtin:
+        close = difflib.get_close_matches(name, filters.extra, n=1)
+        raise RecipeError(
+            f"{key}: filters.extra has no {name!r}"
+            + (f"; did you mean {close[0]!r}?" if close else "; add it there, or take its options out")
+        )
+    registry.checked_options("filter", name, filters.options[name], key)
 
 
 def _evaluator(registry: Registry, settings: RecipeSettings, source: QuestionSource) -> None:
     """Made once, so that what it needs and isn't installed is told of now."""
-    registry.make_evaluator(benchmark_of(source, settings.evaluation, registry).evaluator)
+    how = benchmark_of(source, settings.evaluation, registry)
+    registry.make_evaluator(how.evaluator, how.options)
 
 
 def _teacher(registry: Registry, settings: RecipeSettings) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, JsonValue
 
@@ -13,9 +13,6 @@ from dasd.blame import Origin
 from dasd.errors import PluginError
 from dasd.settings import FilterSettings, ModelSettings, SelectSettings, TrainerSettings
 
-if TYPE_CHECKING:
-    from dasd.registry import Registry
-
 Role = Literal[
     "teacher", "trainer", "evaluator", "selector", "filter", "questions", "verifier", "executor", "exporter"
 ]
@@ -23,11 +20,13 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 TeacherFactory = Callable[[ModelSettings], Teacher]
 TrainerFactory = Callable[[TrainerSettings], Trainer]
-EvaluatorFactory = Callable[["Registry"], Evaluator]
+EvaluatorFactory = Callable[..., Evaluator]
+"""Takes the registry; with ``options=`` its options too."""
 SelectorFactory = Callable[[SelectSettings, int], Selector]
 FilterFactory = Callable[[FilterSettings, int], Filter]
 QuestionsFactory = Callable[[], Questions]
-VerifierFactory = Callable[[], Verifier]
+VerifierFactory = Callable[..., Verifier]
+"""Takes nothing; with ``options=`` its options."""
 ExporterFactory = Callable[[Mapping[str, JsonValue]], Exporter]
 OtherFactory = Callable[..., object]
 

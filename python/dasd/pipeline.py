@@ -20,7 +20,7 @@ from dasd.errors import ComponentError, DasdError, InputError
 from dasd.progress import Console, human_seconds
 from dasd.recipe import Recipe
 from dasd.registry import ModelPool, Registry
-from dasd.stages.base import Stage, StageContext
+from dasd.stages.base import HangsOnNeeds, Stage, StageContext
 from dasd.store import (
     DirectoryWriter,
     FinishedInputs,
@@ -31,6 +31,7 @@ from dasd.store import (
     StageDirectory,
     Standing,
     State,
+    Written,
     fingerprint,
 )
 from dasd.store.files import disk_full, means_full, plain_json
@@ -172,7 +173,8 @@ class Pipeline:
             }
             needs = {need: prints[need] for need in stage.needs}
             prints[stage.name] = fingerprint(stage.kind, stage.name, settings, needs)
-            nodes.append(Node(number, stage.name, stage.kind, settings, needs, prints[stage.name]))
+            late = stage.settings_by_needs if isinstance(stage, HangsOnNeeds) else None
+            nodes.append(Node(number, stage.name, stage.kind, settings, needs, prints[stage.name], late))
         return nodes
 
     def _named(self, nodes: Sequence[Node], wanted: str) -> list[Node]:
@@ -221,10 +223,10 @@ class Pipeline:
 
     def _visit(self, store: RunDirectory, nodes: Sequence[Node], chosen: set[str], models: ModelPool) -> None:
         stages = {stage.name: stage for stage in self.stages}
-        contents: dict[str, str] = {}
+        written: dict[str, Written] = {}
         finished: Finished = {}
         for node in nodes:
-            directory, header, standing = store.settle(node, contents)
+            directory, header, standing = store.settle(node, written)
             manifest = standing.manifest
             if manifest is not None and node.name in chosen:
                 self._say(node, manifest, "done before")
@@ -233,8 +235,10 @@ class Pipeline:
                     f"stage {node.name} is no longer done in {store.path}; give the command again"
                 )
             if manifest is None:
-                manifest = self._run(store, node, stages[node.name], directory, header, models, finished)
-            contents[node.name] = manifest.content()
+                settings = {**node.settings, **node.late_settings(written)}
+                stage = stages[node.name]
+                manifest = self._run(store, node, stage, settings, directory, header, models, finished)
+            written[node.name] = Written.of(manifest)
             finished[node.name] = (directory, manifest)
 
     def _run(
@@ -242,6 +246,7 @@ class Pipeline:
         store: RunDirectory,
         node: Node,
         stage: Stage,
+        settings: Mapping[str, JsonValue],
         directory: StageDirectory,
         header: StageHeader,
         models: ModelPool,
@@ -261,7 +266,7 @@ class Pipeline:
         clock = time.monotonic()
         try:
             stage.run(context)
-            manifest = writer.close(node.settings)
+            manifest = writer.close(settings)
         except BaseException as error:
             kind = "stage_failed" if isinstance(error, Exception) else "stage_interrupted"
             # On a full disk this line can't be written either; the error itself says what happened.

@@ -114,7 +114,7 @@ class RecipeDraft:
         self.path = path
         self.lines = lines
         self.overridden: dict[KeyPath, str] = {}
-        """Key paths that ``-o`` set, each with the text that was given."""
+        """Key paths that ``-o`` set, each as messages show what was given."""
 
     @classmethod
     def read(cls, source: str | Path | Mapping[str, Any]) -> RecipeDraft:
@@ -146,15 +146,15 @@ class RecipeDraft:
         for length in range(len(path), -1, -1):
             above = path[:length]
             if above in self.overridden:
-                return f"-o {self.overridden[above]}: "
+                return f"{self.overridden[above]}: "
             if above in self.lines:
                 line = f"{self.name}, line {self.lines[above]}"
                 if not beside:
                     return f"{line}: "
-                return f"{line}, and -o {beside[-1]}: " if length == len(path) else f"-o {beside[-1]}: "
+                return f"{line}, and {beside[-1]}: " if length == len(path) else f"{beside[-1]}: "
             below = [text for key, text in self.overridden.items() if key[:length] == above]
             if length and below:
-                return f"-o {below[-1]}: "
+                return f"{below[-1]}: "
         return f"{self.name}: "
 
     def _without_value(self, path: KeyPath) -> str:
@@ -183,7 +183,7 @@ class RecipeDraft:
         path.append(last)
         whole = tuple(path)
         self.lines = {known: line for known, line in self.lines.items() if known[: len(whole)] != whole}
-        self.overridden[whole] = text
+        self.overridden[whole] = _shown(key, raw)
 
     def request(self, plugins: Sequence[str]) -> None:
         """Add ``plugins`` to the recipe's own, and let what they bring be the defaults of its role."""
@@ -270,6 +270,11 @@ class RecipeDraft:
             except ValidationError as error:
                 problems += describe(error, TrainerSettings, (*at, "trainer"), self.where, RecipeSettings)
         return problems
+
+
+def _shown(key: str, raw: str) -> str:
+    """``-o key=value`` for a message, without a value that would be hard to read there."""
+    return f"-o {key}={raw if len(raw) <= 60 and ': ' not in raw and raw.isprintable() else '...'}"
 
 
 def _step(here: Any, part: str, text: str) -> str | int:

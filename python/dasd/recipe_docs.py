@@ -29,12 +29,14 @@ from dasd.settings import (
     SelectSettings,
     TrainerSettings,
 )
+from dasd.settings_verifier import VerifierSettings
 
 _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("The recipe itself", RecipeSettings),
     ("`teacher`, `student`", ModelSettings),
     ("`questions`", QuestionsSettings),
     ("`questions.train.N`, `questions.eval.N`, `stages.N.sources.N`", QuestionSource),
+    ("`verifier` of a source or a question", VerifierSettings),
     ("`sampling`", SamplingSettings),
     ("`filters`", FilterSettings),
     ("`dedup`", DedupSettings),
@@ -203,4 +205,4 @@ def _default(field: FieldInfo) -> str:
         return f"`{str(value).lower()}`"
     if isinstance(value, tuple):
         value = list(value)
-    return f"`{value}`"
+    return f"`{value}`" if value != "" else '`""`'

@@ -44,18 +44,29 @@ def _places(data: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, KeyPath
         own = stage.get("sources") if isinstance(stage, dict) else None
         for number, item in enumerate(own if isinstance(own, (list, tuple)) else ()):
             sections.append((("stages", index, "sources", number), item))
-    sections += [((name,), data.get(name)) for name in ("select", "trainer")]
+    sections += [((name,), data.get(name)) for name in ("select", "trainer", "evaluation")]
     for name, key in (("questions", "train"), ("questions", "eval"), ("dedup", "against")):
         holder = data.get(name)
         items = holder.get(key) if isinstance(holder, dict) else None
         if isinstance(items, (list, tuple)):
             sections += [((name, key, index), item) for index, item in enumerate(items)]
-    for path, section in sections:
-        options = section.get("options") if isinstance(section, dict) else None
-        if isinstance(options, dict):
-            for key in options:
-                if isinstance(key, str) and (key == "path" or key.endswith("_path")):
-                    yield options, key, (*path, "options", key), False
+    found = [((*path, "options"), _below(section, "options")) for path, section in sections]
+    found += [
+        ((*path, "verifier", "options"), _below(_below(options, "verifier"), "options"))
+        for path, options in found
+    ]
+    of_filters = _below(data.get("filters"), "options")
+    if isinstance(of_filters, dict):
+        found += [(("filters", "options", name), options) for name, options in of_filters.items()]
+    for path, options in found:
+        for key in options if isinstance(options, dict) else ():
+            if isinstance(key, str) and (key == "path" or key.endswith("_path")):
+                yield options, key, (*path, key), False
+
+
+def _below(section: Any, key: str) -> Any:
+    """What a section holds under ``key``, if it is one."""
+    return section.get(key) if isinstance(section, dict) else None
 
 
 def _absolute(value: str, roots: list[Path]) -> str:

@@ -30,6 +30,7 @@ from dasd.engine import ModelPool
 from dasd.errors import PluginError, RecipeError
 from dasd.remote.backend import Backend
 from dasd.settings import FilterSettings, ModelSettings, RecipeSettings, SelectSettings, TrainerSettings
+from dasd.settings_verifier import VerifierSettings
 
 __all__ = [
     "ROLES",
@@ -47,6 +48,10 @@ __all__ = [
     "TrainerFactory",
     "VerifierFactory",
 ]
+
+
+_DECLARED: tuple[Role, ...] = ("filter", "evaluator", "verifier")
+"""Roles whose components have options only where they say so: nobody else would look at them."""
 
 
 class Registry(Catalogue):
@@ -95,7 +100,7 @@ class Registry(Catalogue):
     def evaluator(
         self, name: str, factory: EvaluatorFactory, *, options: type[BaseModel] | None = None, doc: str = ""
     ) -> None:
-        """Register an evaluator."""
+        """Register an evaluator. ``options`` checks ``evaluation.options``, which the factory takes after the registry."""
         self._add("evaluator", name, factory, options, doc)
 
     def selector(
@@ -117,7 +122,10 @@ class Registry(Catalogue):
     def filter(
         self, name: str, factory: FilterFactory, *, options: type[BaseModel] | None = None, doc: str = ""
     ) -> None:
-        """Register a filter; the factory takes section ``filters`` and the training context in tokens."""
+        """Register a filter; the factory takes section ``filters`` and the training context in tokens.
+
+        ``options`` checks ``filters.options.NAME``, which the factory finds in the section with defaults filled in.
+        """
         self._add("filter", name, factory, options, doc)
 
     def questions(
@@ -154,7 +162,10 @@ class Registry(Catalogue):
     def verifier(
         self, name: str, factory: VerifierFactory, *, options: type[BaseModel] | None = None, doc: str = ""
     ) -> None:
-        """Register a verifier: what stands before the first colon of a question's ``verifier``."""
+        """Register a verifier: what stands before the first colon of a question's ``verifier``, or its ``name``.
+
+        ``options`` checks those of the question's or its source's ``verifier``; the factory takes them.
+        """
         self._add("verifier", name, factory, options, doc)
 
     def executor(
@@ -219,9 +230,10 @@ class Registry(Catalogue):
         checked.has_methods(made, ("train",), component.label)
         return checked.CheckedTrainer(made, component.origin)
 
-    def make_evaluator(self, name: str) -> Evaluator:
+    def make_evaluator(self, name: str, options: Mapping[str, JsonValue] | None = None) -> Evaluator:
         """The evaluator of that name; every frame that it yields is checked."""
-        made, component = self._make("evaluator", name, self)
+        given = self._given("evaluator", name, options, "evaluation.options")
+        made, component = self._make("evaluator", name, self, *given)
         checked.has_methods(made, ("evaluate",), component.label)
         return checked.CheckedEvaluator(made, component.origin)
 
@@ -235,6 +247,10 @@ class Registry(Catalogue):
 
     def make_filter(self, name: str, settings: FilterSettings, max_length: int) -> Filter:
         """The filter of that name. ``max_length``: the training context in the student's tokens."""
+        (options,) = self._given("filter", name, settings.options.get(name), f"filters.options.{name}") or (
+            {},
+        )
+        settings = settings.model_copy(update={"options": {**settings.options, name: options}})
         made, component = self._make("filter", name, settings, max_length)
         checked.has_methods(made, ("judge",), component.label)
         return checked.CheckedFilter(made, component.origin)
@@ -249,9 +265,12 @@ class Registry(Catalogue):
             lambda options: self.checked_options("questions", name, options, "questions: options"),
         )
 
-    def make_verifier(self, name: str) -> checked.CheckedVerifier:
+    def make_verifier(
+        self, name: str, options: Mapping[str, JsonValue] | None = None
+    ) -> checked.CheckedVerifier:
         """The verifier of that name."""
-        made, component = self._make("verifier", name)
+        given = self._given("verifier", name, options, "verifier.options")
+        made, component = self._make("verifier", name, *given)
         checked.has_methods(made, ("grade",), component.label)
         return checked.CheckedVerifier(made, component.origin)
 
@@ -269,10 +288,15 @@ class Registry(Catalogue):
         """``options`` held against the component's own model, with its defaults filled in.
 
         RecipeError lists every problem by its key path below ``path``. A component without a model gets
-        the options as they are and checks them itself.
+        the options as they are and checks them itself; a filter, evaluator or verifier without one takes none.
         """
         component = self.component(role, name)
         if component.options is None:
+            if options and role in _DECLARED:
+                wrong = ", ".join(options)
+                raise RecipeError(
+                    f"options of {component.label}:\n  {path}: it takes no options, got {wrong}"
+                )
             return dict(options)
         try:
             return component.options.model_validate(dict(options)).model_dump(mode="json")
@@ -281,6 +305,17 @@ class Registry(Catalogue):
 
             problems = describe(error, component.options, path)
             raise RecipeError(f"options of {component.label}:\n" + "\n".join(problems)) from error
+
+    def _given(
+        self, role: Role, name: str, options: Mapping[str, JsonValue] | None, path: str
+    ) -> tuple[dict[str, JsonValue], ...]:
+        """The checked options, for the factory of a component that declares some; nothing for another's."""
+        found = self.checked_options(role, name, options or {}, path)
+        return (found,) if self.component(role, name).options is not None else ()
+
+    def check_verifier(self, verifier: VerifierSettings, path: str = "verifier") -> None:
+        """PluginError for a verifier that nobody registered, RecipeError for its options, by their ``path``."""
+        self.checked_options("verifier", verifier.name, verifier.options, f"{path}.options")
 
     def check_recipe(self, settings: RecipeSettings) -> None:
         """Refuse, before anything is spent, a recipe whose components are unknown or can't do their part.

@@ -143,6 +143,10 @@ class FilterSettings(Section):
         False, description="Drop responses whose answer the question's verifier finds wrong."
     )
     extra: tuple[str, ...] = Field((), description="Filters of plugins to apply as well, by name.")
+    options: dict[str, dict[str, JsonValue]] = Field(
+        default_factory=dict,
+        description="Options of the filters in `extra`, each checked by its filter: `{NAME: {key: value}}`.",
+    )
 
 
 class DedupSettings(Section):
@@ -346,6 +350,11 @@ class EvaluationSettings(Section):
         ge=0,
         description="Evaluation questions that the teacher answers once at temperature 1, for the "
         "sequence-level KL; 0: no KL.",
+    )
+    options: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        description="Options of `evaluator`, checked by it. An evaluator that a benchmark brings itself has them too "
+        "where it is the one named here.",
     )
 
 

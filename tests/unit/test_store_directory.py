@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from dasd.errors import InputError, LockError, StoreError
-from dasd.store import DirectoryWriter, Manifest, Node, RunDirectory, fingerprint
+from dasd.store import DirectoryWriter, Manifest, Node, RunDirectory, Written, fingerprint
 
 
 def graph(*settings: int, names: str = "abc", start: int = 1) -> list[Node]:
@@ -34,12 +34,12 @@ class Runner:
 
     def run(self, nodes: list[Node], salt: str = "") -> dict[str, Manifest]:
         self.ran = []
-        contents: dict[str, str] = {}
+        written: dict[str, Written] = {}
         manifests = {}
         with self.store.writing("test", 1, "name: test\n"):
             self.store.arrange(nodes)
             for node in nodes:
-                stage, header, standing = self.store.settle(node, contents)
+                stage, header, standing = self.store.settle(node, written)
                 manifest = standing.manifest
                 if manifest is None:
                     self.ran.append(node.name)
@@ -56,7 +56,7 @@ class Runner:
                     artifact.mkdir()
                     (artifact / "file").write_text(text)
                     manifest = writer.close(node.settings)
-                contents[node.name] = manifest.content()
+                written[node.name] = Written.of(manifest)
                 manifests[node.name] = manifest
         return manifests
 

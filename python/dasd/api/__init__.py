@@ -50,7 +50,8 @@ from dasd.records import (
 )
 from dasd.rows_file import RowsFile
 from dasd.schemas import EVAL, QUESTIONS, SAMPLES, SCORES, TRAIN, VERDICTS, Schema
-from dasd.settings import ModelSettings, QuestionSource, SelectSettings, TrainerSettings
+from dasd.settings import FilterSettings, ModelSettings, QuestionSource, SelectSettings, TrainerSettings
+from dasd.settings_verifier import VerifierSettings
 
 hookimpl = pluggy.HookimplMarker("dasd")
 """Marks a function of a plugin as the implementation of the hook of its name."""
@@ -189,7 +190,10 @@ class Verifier(Protocol):
     """Checks the answer in a response."""
 
     def grade(self, response: str, answer: str, argument: str) -> Grade:
-        """``argument`` is what follows the first colon of the question's ``verifier`` ("" if none)."""
+        """``argument`` is what follows the first colon of the question's ``verifier`` ("" if none).
+
+        An evaluator makes it of the question's ``VerifierSettings``.
+        """
         ...
 
 
@@ -231,6 +235,7 @@ __all__ = [
     "ExportedFile",
     "Exporter",
     "Filter",
+    "FilterSettings",
     "Generated",
     "Grade",
     "InputError",
@@ -264,6 +269,7 @@ __all__ = [
     "TrainerSettings",
     "TrainingError",
     "Verifier",
+    "VerifierSettings",
     "behind_tag",
     "context_length",
     "hookimpl",

@@ -108,6 +108,15 @@ def find_records(host: PluginHost, name: str) -> list[PluginRecord]:
     return found
 
 
+_OPTIONS = {
+    "trainer": "trainer.options",
+    "evaluator": "evaluation.options",
+    "selector": "select.options",
+    "verifier": "verifier.options",
+}
+"""Role -> where a recipe has a component's options; under the section of what else names it."""
+
+
 def _load() -> PluginHost:
     from dasd.plugins import PluginHost
 
@@ -175,4 +184,10 @@ def _show(record: PluginRecord, commands: dict[str, list[str]]) -> None:
         click.echo(f"  {component.role} {component.name}: {component.doc}".rstrip(": "))
         for name, field in (component.options.model_fields if component.options else {}).items():
             needed = " (needed)" if field.is_required() else ""
-            click.echo(f"    options.{name}{needed}: {field.description or ''}".rstrip(": "))
+            click.echo(f"    {_where(component)}.{name}{needed}: {field.description or ''}".rstrip(": "))
+
+
+def _where(component: Component) -> str:
+    """Where a recipe has the options of a component."""
+    of_filter = component.role == "filter"
+    return f"filters.options.{component.name}" if of_filter else _OPTIONS.get(component.role, "options")

@@ -46,12 +46,12 @@ KINDS = {
     ),
     "evaluator": Kind(
         "Evaluator for dasd: an answer that was cut off is wrong",
-        "evaluation:\n  evaluator: {plugin}",
+        "evaluation:\n  evaluator: {plugin}\n  options:\n    cut_off: false",
         "dasd[torch]",
     ),
     "filter": Kind(
         "Filter for dasd: drops responses that decline to answer",
-        "filters:\n  extra: [{plugin}]",
+        "filters:\n  extra: [{plugin}]\n  options:\n    {plugin}:\n      reasoning: true",
         "dasd[torch]",
     ),
     "questions": Kind(
@@ -60,7 +60,7 @@ KINDS = {
     ),
     "verifier": Kind(
         "Verifier for dasd: lists in any order",
-        "questions:\n  train:\n    - source: file\n      options:\n        path: questions.jsonl\n        verifier: {plugin}",
+        "questions:\n  train:\n    - source: file\n      options:\n        path: questions.jsonl\n        verifier:\n          name: {plugin}\n          options:\n            extra: 1",
         check=' -o \'right=[["a, b", "b, a", ""]]\' -o \'wrong=[["a", "b", ""]]\'',
     ),
 }

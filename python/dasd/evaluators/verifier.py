@@ -15,6 +15,7 @@ from dasd.records import EvalSpec, Message, SampleRequest, SamplingSpec
 from dasd.registry import Registry
 from dasd.schemas import EVAL
 from dasd.seeds import digest, seed_of
+from dasd.settings_verifier import VerifierSettings
 
 __all__ = ["VerifierEvaluator"]
 
@@ -54,16 +55,17 @@ class VerifierEvaluator:
                         f"benchmark {spec.benchmark}: question {question_id} has no {needed}; give it one, "
                         "or leave it out of questions.eval"
                     )
-            name, _, argument = row["verifier"].partition(":")
-            if name not in verifiers:
-                verifiers[name] = self._registry.make_verifier(name)
+            how = VerifierSettings.of(row["verifier"])
+            if how.component not in verifiers:
+                verifiers[how.component] = self._registry.make_verifier(how.name, how.options)
+            verifier = verifiers[how.component]
             messages = tuple(Message(turn["role"], turn["content"]) for turn in row["messages"])
             for attempt in range(spec.attempts):
                 if (question_id, attempt) in spec.done:
                     continue
                 key = (spec.benchmark, question_id, attempt, spec.seed)
                 sample_id = digest(*key)
-                attempts[sample_id] = _Attempt(question_id, attempt, row["answer"], verifiers[name], argument)
+                attempts[sample_id] = _Attempt(question_id, attempt, row["answer"], verifier, how.argument)
                 requests.append(SampleRequest(sample_id, question_id, messages, attempt, seed_of(*key)))
         sampling = SamplingSpec(f"evaluate {spec.benchmark}", spec.temperature, spec.top_p, spec.max_tokens)
         started = time.perf_counter()

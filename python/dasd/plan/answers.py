@@ -11,6 +11,7 @@ from dasd.plan.questions import BenchmarkFacts
 from dasd.plan.records import Finding
 from dasd.recipe import Recipe
 from dasd.registry import Registry
+from dasd.settings_verifier import VerifierSettings
 
 __all__ = ["check_answers"]
 
@@ -49,14 +50,16 @@ def check_answers(
 
 def _verifiers(registry: Registry, rows: pl.DataFrame) -> list[Finding]:
     findings = []
-    named = rows.select(pl.col("verifier").str.split(":").list.first(), "split", "question_id").drop_nulls()
-    for name, group in sorted(named.group_by("verifier"), key=lambda item: str(item[0][0])):
+    named: dict[str, tuple[VerifierSettings, list[str]]] = {}
+    for text, split in rows.select("verifier", "split").drop_nulls().iter_rows():
+        how = VerifierSettings.of(text)
+        named.setdefault(how.component, (how, []))[1].append(split)
+    for _, (how, splits) in sorted(named.items()):
         try:
-            registry.make_verifier(str(name[0]))
+            registry.make_verifier(how.name, how.options)
         except DasdError as error:
-            splits = group.get_column("split").unique().sort().to_list()
-            key = f"questions.{splits[0]}" if len(splits) == 1 else "questions"
+            key = f"questions.{splits[0]}" if len(set(splits)) == 1 else "questions"
             findings.append(
-                Finding("problem", key, f"{group.height} questions name verifier {name[0]!r}: {error}")
+                Finding("problem", key, f"{len(splits)} questions name verifier {how.name!r}: {error}")
             )
     return findings

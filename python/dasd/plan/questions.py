@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 from pydantic import JsonValue
 
-from dasd.benchmarks import Benchmark, benchmark_of
+from dasd.benchmarks import Benchmark, benchmark_of, default_benchmark
 from dasd.errors import DasdError, NotHereError
 from dasd.plan.records import UNKNOWN, Amount, Finding
 from dasd.plan.shares import Askable, check_shares
@@ -181,7 +181,7 @@ def _benchmark(
 ) -> BenchmarkFacts:
     source = recipe.settings.questions.eval[number]
     evaluation = recipe.settings.evaluation
-    default = Benchmark(evaluation.evaluator, evaluation.attempts, evaluation.max_tokens)
+    default = default_benchmark(evaluation)
     try:
         how = benchmark_of(source, evaluation, registry)
         own = source.max_tokens or registry.component("questions", source.source).max_tokens

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from dasd.records import BadRow
 from dasd.seeds import uniform
 from dasd.settings import QuestionSource
+from dasd.settings_verifier import VerifierSettings
 from dasd.sources.rows import (
     QUESTION_COLUMNS,
     messages_of,
@@ -24,6 +25,7 @@ from dasd.sources.rows import (
     question_row,
     questions_frame,
     text_of,
+    verifier_of,
     warn_set_aside,
 )
 from dasd.sources.values import ValueFile
@@ -49,8 +51,10 @@ class FileOptions(BaseModel):
         None, description="Column of the id; when absent question_id or id, else a hash of the messages."
     )
     domain: str = Field("domain", description="Column of the domain; it need not be there.")
-    verifier: str = Field(
-        "math", description="Verifier of rows that have an answer and no `verifier` column of their own."
+    verifier: VerifierSettings = Field(
+        VerifierSettings(name="math"),
+        description="Verifier of rows that have an answer and no `verifier` of their own: `name`, `name:argument`, or "
+        "`{name: ..., options: {...}}`.",
     )
     holdout: float = Field(
         0.0,
@@ -110,9 +114,9 @@ class _Reader:
         columns = (self.options.question,) if self.options.question else QUESTION_COLUMNS
         messages = messages_of(question_of(value, columns))
         answer = text_of(value.get(self.options.answer), self.options.answer)
-        verifier = text_of(value.get("verifier"), "verifier")
+        verifier = verifier_of(value.get("verifier"))
         if answer is not None and verifier is None:
-            verifier = self.options.verifier
+            verifier = self.options.verifier.text
         identifier = self._identifier(value)
         domain = text_of(value.get(self.options.domain), self.options.domain) or self.domain
         content = question_id(messages)

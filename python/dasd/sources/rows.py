@@ -11,6 +11,7 @@ import polars as pl
 from dasd.records import BadRow, Message, RowsSetAside
 from dasd.schemas import QUESTIONS
 from dasd.seeds import digest
+from dasd.settings_verifier import VerifierSettings
 
 __all__ = [
     "QUESTION_COLUMNS",
@@ -92,6 +93,11 @@ def text_of(value: object, column: str) -> str | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     raise ValueError(f"{column}: wanted a text or a number, got {_named(value)}")
+
+
+def verifier_of(value: object) -> str | None:
+    """A ``verifier`` cell as QUESTIONS hold it: a text, or an object with name and options; None for null."""
+    return None if value is None else VerifierSettings.of(value).text
 
 
 def warn_set_aside(path: Path, rows: Sequence[BadRow]) -> None:

@@ -12,7 +12,7 @@ import polars as pl
 from pydantic import JsonValue
 
 from dasd.api import Evaluator
-from dasd.benchmarks import Benchmark, benchmarks_by_label
+from dasd.benchmarks import Benchmark, benchmarks_by_label, default_benchmark
 from dasd.errors import PluginError
 from dasd.records import EvalSpec
 from dasd.schemas import EVAL
@@ -56,8 +56,8 @@ def answer_questions(context: StageContext, model: ModelSettings, questions: pl.
         started[each.unit.key].rows.height if each.unit.key in started else each.answers for each in work
     )
     evaluators: dict[str, Evaluator] = {}
-    for name in {each.how.evaluator: None for each in work}:
-        evaluators[name] = context.registry.make_evaluator(name)
+    for name, options in {each.how.evaluator: each.how.options for each in work}.items():
+        evaluators[name] = context.registry.make_evaluator(name, options)
     with context.console.task(
         f"{context.name}: student answers", sum(each.answers for each in work), "answers", completed=finished
     ) as task:
@@ -103,8 +103,7 @@ def _units(context: StageContext, questions: pl.DataFrame) -> list[_Work]:
     known = benchmarks_by_label(
         settings, context.registry, labels if isinstance(labels, Mapping) else {}
     )  # a run of an earlier version tells of none
-    evaluation = settings.evaluation
-    default = Benchmark(evaluation.evaluator, evaluation.attempts, evaluation.max_tokens)
+    default = default_benchmark(settings.evaluation)
     work = []
     for part in questions.partition_by("source", maintain_order=True):
         label: str = part["source"][0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import polars as pl
 from pydantic import JsonValue
@@ -117,4 +117,13 @@ class Stage(Protocol):
 
     def run(self, context: StageContext) -> None:
         """Do the work; idempotent unit by unit."""
+        ...
+
+
+@runtime_checkable
+class HangsOnNeeds(Protocol):
+    """A stage with settings that only what it reads decides, such as the verifiers that questions name."""
+
+    def settings_by_needs(self, summaries: Mapping[str, Mapping[str, JsonValue]]) -> Mapping[str, JsonValue]:
+        """More settings, by the summary of each stage in ``needs``. Held when these are done, like ``settings``."""
         ...

@@ -21,6 +21,7 @@ from dasd.stages.checkpoints import student_after, student_name
 from dasd.stages.grading import Grader, answers_by_question
 from dasd.stages.metrics import answer_metrics, kl_metrics, metrics_words, teacher_metrics
 from dasd.stages.work import Unit, generate, messages_by_question, units
+from dasd.store import Summaries
 
 __all__ = ["EvaluateStage"]
 
@@ -53,7 +54,7 @@ class EvaluateStage:
         return tuple(name for name in ("questions", self.heldout, self.train) if name is not None)
 
     def settings(self) -> Mapping[str, JsonValue]:
-        """How each benchmark is evaluated and by which evaluator, the student's backend, verifiers."""
+        """How each benchmark is evaluated and by which evaluator, the student's backend."""
         settings = self.recipe.settings
         # A checkpoint's content comes with the training that this stage needs.
         of_student = fingerprints.engine_settings if self.train is None else fingerprints.backend_settings
@@ -63,11 +64,14 @@ class EvaluateStage:
                 {**asdict(how), "versions": self.registry.versions("evaluator", how.evaluator)}
                 for how in benchmarks(settings, self.registry)
             ],
-            "verifiers": fingerprints.verifier_versions(self.registry),
             "student": of_student(settings.student, self.registry),
             "chunk": settings.sampling.chunk,
             "seed": settings.seed,
         }
+
+    def settings_by_needs(self, summaries: Summaries) -> Mapping[str, JsonValue]:
+        """The verifiers that the questions name."""
+        return {"verifiers": fingerprints.verifier_versions(self.registry, summaries, "eval")}
 
     def run(self, context: StageContext) -> None:
         """Answers, then scores, then the figures."""

@@ -15,6 +15,7 @@ from dasd.stages.base import StageContext
 from dasd.stages.groups import question_groups, resume_at
 from dasd.stages.responses import Judge, reasons
 from dasd.stages.work import count_rows, finish_rows, share
+from dasd.store import Summaries
 
 __all__ = ["FilterStage"]
 
@@ -38,14 +39,19 @@ class FilterStage:
         return ("questions", self.samples)
 
     def settings(self) -> Mapping[str, JsonValue]:
-        """Section ``filters``, the student's tokenizer, the training context; verifiers if answers count."""
+        """Section ``filters``, the student's tokenizer, the training context."""
         section = self.recipe.settings.filters
         return {
             "filters": fingerprints.filters_settings(section, self.registry),
             "student": fingerprints.model_settings(self.recipe.settings.student),
             "max_length": self.max_length,
-            "verifiers": fingerprints.verifier_versions(self.registry) if section.answer else {},
         }
+
+    def settings_by_needs(self, summaries: Summaries) -> Mapping[str, JsonValue]:
+        """The verifiers that the questions name, where answers are filtered."""
+        if not self.recipe.settings.filters.answer:
+            return {}
+        return {"verifiers": fingerprints.verifier_versions(self.registry, summaries, "train")}
 
     def run(self, context: StageContext) -> None:
         """Judge groups of whole questions."""

@@ -6,7 +6,7 @@ request, so they change results by rounding alone, and nobody wants to sample ag
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -103,9 +103,29 @@ def trainer_settings(settings: TrainerSettings, registry: Registry) -> Settings:
     }
 
 
-def verifier_versions(registry: Registry) -> Settings:
-    """Who owns each verifier; which of them the questions name is only known once they are read."""
-    return {name: registry.versions("verifier", name) for name in registry.names("verifier")}
+def verifier_versions(
+    registry: Registry, summaries: Mapping[str, Mapping[str, JsonValue]], *splits: str
+) -> Settings:
+    """Who owns each verifier that questions of these splits name, by the summaries of the stages that read them.
+
+    Questions that an earlier version read tell of none: every registered verifier counts then.
+    """
+    named = [summary["verifiers"] for summary in summaries.values() if "verifiers" in summary]
+    names = [
+        str(name)
+        for by_split in named
+        if isinstance(by_split, Mapping)
+        for split in splits
+        for name in _list(by_split.get(split))
+    ]
+    return {
+        name: registry.versions("verifier", name)
+        for name in (sorted(set(names)) if named else registry.names("verifier"))
+    }
+
+
+def _list(value: JsonValue) -> list[JsonValue]:
+    return value if isinstance(value, list) else []
 
 
 def _content_digest(path: Path, reader: str) -> str:

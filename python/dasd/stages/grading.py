@@ -9,6 +9,7 @@ import polars as pl
 
 from dasd.checked import CheckedVerifier, grade_rows
 from dasd.registry import Registry
+from dasd.settings_verifier import VerifierSettings
 
 __all__ = ["Grader", "answers_by_question"]
 
@@ -25,7 +26,7 @@ class Grader:
         """How many answers could not be held against the expected ones, by reason; they count as wrong."""
 
     def correct(self, text: str, answer: str | None, verifier: str | None) -> bool | None:
-        """Whether ``text`` is right by ``verifier`` (``name`` or ``name:argument``); None without one."""
+        """Whether ``text`` is right by ``verifier`` (see ``VerifierSettings``); None without one."""
         known = {} if answer is None or verifier is None else {"": (answer, verifier)}
         found: bool | None = self.correct_rows([("", text)], known).item()
         return found
@@ -38,17 +39,18 @@ class Grader:
             known = answers.get(question)
             places.append(None if known is None else len(graded))
             if known is not None:
-                name, _, argument = known[1].partition(":")
-                graded.append((self._verifier(name), text, known[0], argument))
+                verifier = VerifierSettings.of(known[1])
+                graded.append((self._verifier(verifier), text, known[0], verifier.argument))
         grades = grade_rows(graded)
         self.failures.update(grade.failure for grade in grades if grade.failure is not None)
         correct = [None if place is None else grades[place].correct for place in places]
         return pl.Series("correct", correct, dtype=pl.Boolean)
 
-    def _verifier(self, name: str) -> CheckedVerifier:
-        if name not in self._verifiers:
-            self._verifiers[name] = self._registry.make_verifier(name)
-        return self._verifiers[name]
+    def _verifier(self, verifier: VerifierSettings) -> CheckedVerifier:
+        key = verifier.component
+        if key not in self._verifiers:
+            self._verifiers[key] = self._registry.make_verifier(verifier.name, verifier.options)
+        return self._verifiers[key]
 
 
 def answers_by_question(questions: pl.LazyFrame) -> Answers:

@@ -39,6 +39,7 @@ from dasd.stages.work import (
     share,
     units,
 )
+from dasd.store import Summaries
 
 __all__ = ["MixStage"]
 
@@ -87,11 +88,16 @@ class MixStage:
             "max_tokens": settings.sampling.max_tokens,
             "chunk": settings.sampling.chunk,
             "filters": fingerprints.filters_settings(settings.filters, self.registry),
-            "verifiers": fingerprints.verifier_versions(self.registry) if settings.filters.answer else {},
             "teacher": fingerprints.engine_settings(settings.teacher, self.registry),
             "student": fingerprints.engine_settings(settings.student, self.registry),
             "seed": settings.seed,
         }
+
+    def settings_by_needs(self, summaries: Summaries) -> Mapping[str, JsonValue]:
+        """The verifiers that the questions name, where answers are filtered."""
+        if not self.recipe.settings.filters.answer:
+            return {}
+        return {"verifiers": fingerprints.verifier_versions(self.registry, summaries, "train")}
 
     def run(self, context: StageContext) -> None:
         """Student's answers, then the teacher's continuations, then verdicts."""

@@ -15,6 +15,7 @@ from dasd.records import RowsSetAside
 from dasd.registry import Registry
 from dasd.schemas import QUESTIONS
 from dasd.settings import QuestionsSettings
+from dasd.settings_verifier import VerifierSettings
 from dasd.stages import asking, fingerprints
 from dasd.stages.base import StageContext
 from dasd.stages.decontamination import benchmark_questions
@@ -109,16 +110,19 @@ class QuestionsStage:
                 "dropped": dict(sieve.counts()),
                 "renamed": renamed,
                 "domains": {str(name): int(n) for name, n in both.get_column("domain").value_counts().rows()},
+                "verifiers": _verifiers(both),
                 "with_verifier": int(both.get_column("verifier").is_not_null().sum()),
             }
         )
 
     def _check_verifiers(self, questions: pl.DataFrame) -> None:
-        """PluginError for a verifier that nobody registered, before anything is spent."""
-        for verifier in (
-            questions.get_column("verifier").drop_nulls().str.split(":").list.first().unique().sort()
-        ):
-            self.registry.component("verifier", verifier)
+        """PluginError for a verifier that nobody registered, RecipeError for its options, before anything is spent."""
+        named = {
+            how.component: how
+            for how in map(VerifierSettings.of, questions.get_column("verifier").drop_nulls().unique())
+        }
+        for _, verifier in sorted(named.items()):
+            self.registry.check_verifier(verifier)
 
 
 def with_system_prompt(questions: pl.DataFrame, prompt: str | None) -> pl.DataFrame:
@@ -172,6 +176,16 @@ def _labels(frames: Sequence[pl.DataFrame]) -> dict[str, JsonValue]:
                 )
             labels[label] = number
     return labels
+
+
+def _verifiers(questions: pl.DataFrame) -> dict[str, JsonValue]:
+    """Split -> names of the verifiers that its questions with an answer name."""
+    graded = questions.filter(pl.col("answer").is_not_null() & pl.col("verifier").is_not_null())
+    found: dict[str, JsonValue] = {}
+    for split in ("train", "eval"):
+        named = graded.filter(pl.col("split") == split).get_column("verifier").unique()
+        found[split] = sorted({VerifierSettings.of(verifier).name for verifier in named})  # type: ignore[assignment]
+    return found
 
 
 def _unique_ids(rows: pl.DataFrame) -> tuple[pl.DataFrame, int]:

@@ -23,7 +23,7 @@ from dasd.stages import fingerprints
 from dasd.stages.base import StageContext
 from dasd.stages.grading import Grader, answers_by_question
 from dasd.stages.work import messages_by_question
-from dasd.store import Run
+from dasd.store import Run, Summaries
 from dasd.store.files import write_whole
 from dasd.store.run import REPORT, REPORT_PAGE
 
@@ -44,7 +44,7 @@ class ReportStage:
     kind: str = field(default="report", init=False)
 
     def settings(self) -> Mapping[str, JsonValue]:
-        """The whole recipe, which the page shows, and what scores and grades."""
+        """The whole recipe, which the page shows, and what scores."""
         settings = self.recipe.settings
         return {
             "recipe": settings.model_dump(mode="json"),
@@ -53,8 +53,11 @@ class ReportStage:
             "alpha": ALPHA,
             "responses": RESPONSES,
             "student": fingerprints.backend_settings(settings.student, self.registry),
-            "verifiers": fingerprints.verifier_versions(self.registry),
         }
+
+    def settings_by_needs(self, summaries: Summaries) -> Mapping[str, JsonValue]:
+        """The verifiers that the questions name."""
+        return {"verifiers": fingerprints.verifier_versions(self.registry, summaries, "train", "eval")}
 
     def run(self, context: StageContext) -> None:
         """Score a few selected responses under the final checkpoint, then write page and numbers."""

@@ -23,6 +23,7 @@ from dasd.stages.grading import Answers, Grader, answers_by_question
 from dasd.stages.groups import QUESTIONS_PER_WINDOW, RowStream, question_groups, question_windows
 from dasd.stages.selection import selection_summary, selection_warnings, selection_words
 from dasd.stages.work import Unit, finish_rows, kept_ids, only
+from dasd.store import Summaries
 
 __all__ = ["SelectStage", "best", "choose"]
 
@@ -73,16 +74,19 @@ class SelectStage:
         return self.recipe.settings.select_for(self.stage)
 
     def settings(self) -> Mapping[str, JsonValue]:
-        """Section ``select``, its selector's owner and the seed; verifiers, as answers are counted; bounds."""
+        """Section ``select``, its selector's owner and the seed; bounds."""
         section = self._select
         limits: dict[str, JsonValue] = {**(quotas.limits(self.stage) or {})}
         return {
             "select": section.model_dump(mode="json"),
             "versions": self.registry.versions("selector", section.selector),
-            "verifiers": fingerprints.verifier_versions(self.registry),
             "seed": self.recipe.settings.seed,
             **({"limits": limits} if limits else {}),
         }
+
+    def settings_by_needs(self, summaries: Summaries) -> Mapping[str, JsonValue]:
+        """The verifiers that the questions name, as right answers are counted."""
+        return {"verifiers": fingerprints.verifier_versions(self.registry, summaries, "train")}
 
     def run(self, context: StageContext) -> None:
         """Compare groups of whole questions, rank windows of them, draw from what was selected in all.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dasd.store.directory import Node, RunDirectory, Standing, State
+from dasd.store.directory import Node, RunDirectory, Standing, State, Summaries, Written
 from dasd.store.inputs import FinishedInputs
 from dasd.store.manifest import Event, Manifest, RunRecord, fingerprint
 from dasd.store.run import Run
@@ -21,5 +21,7 @@ __all__ = [
     "StageDirectory",
     "Standing",
     "State",
+    "Summaries",
+    "Written",
     "fingerprint",
 ]

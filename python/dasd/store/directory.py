@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -21,6 +21,7 @@ from dasd.store.manifest import (
     Manifest,
     RunRecord,
     StageHeader,
+    digest,
     now,
     read_record,
     this_machine,
@@ -39,6 +40,24 @@ _STAGE_NAME = re.compile(r"(\d{2,})-(.+)")
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """What a finished stage left for those that read it."""
+
+    content: str
+    """Digest of all of it."""
+    summary: Mapping[str, JsonValue]
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Written:
+        """By the stage's manifest."""
+        return cls(manifest.content(), manifest.summary)
+
+
+Summaries = Mapping[str, Mapping[str, JsonValue]]
+"""Summary of each stage that a stage reads, by name."""
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """One stage of the graph as the store knows it."""
 
@@ -50,11 +69,24 @@ class Node:
     needs: Mapping[str, str]
     """Fingerprint of each stage that it reads."""
     fingerprint: str
+    settings_by_needs: Callable[[Summaries], Mapping[str, JsonValue]] | None = None
+    """Settings that are known only once the stages that it reads are done; they aren't in the fingerprint."""
 
     @property
     def directory_name(self) -> str:
         """``NN-name``."""
         return f"{self.number:02d}-{self.name}"
+
+    def late_settings(self, written: Mapping[str, Written]) -> Mapping[str, JsonValue]:
+        """Settings by what the stages that it reads wrote; none while one of these isn't in ``written``."""
+        if self.settings_by_needs is None or not all(need in written for need in self.needs):
+            return {}
+        return self.settings_by_needs({need: written[need].summary for need in self.needs})
+
+    def inputs(self, written: Mapping[str, Written]) -> dict[str, str]:
+        """Digest of what each stage that it reads and that is in ``written`` left, and of late settings."""
+        found = {need: written[need].content for need in self.needs if need in written}
+        return {**found, **{name: digest(value) for name, value in self.late_settings(written).items()}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,35 +182,35 @@ class RunDirectory:
     def survey(self, nodes: Sequence[Node]) -> dict[str, Standing]:
         """How far each stage of the graph is; changes nothing. Raises StoreError for a damaged record."""
         standings: dict[str, Standing] = {}
-        contents: dict[str, str] = {}
+        written: dict[str, Written] = {}
         present = self.stages()
         for node in nodes:
-            found = self.find(node, contents)
+            found = self.find(node, written)
             manifest = found.manifest() if found is not None else None
             if found is None:
                 state: State = "changed" if node.name in present else "new"
             elif manifest is None:
                 state = "partial"
-            elif all(need in contents for need in node.needs):
+            elif all(need in written for need in node.needs):
                 state = "done"
-                contents[node.name] = manifest.content()
+                written[node.name] = Written.of(manifest)
             else:
                 state = "changed"
             standings[node.name] = Standing(state, manifest if state == "done" else None)
         return standings
 
-    def find(self, node: Node, contents: Mapping[str, str]) -> StageDirectory | None:
+    def find(self, node: Node, written: Mapping[str, Written]) -> StageDirectory | None:
         """The directory, superseded or not, of this very stage made from these very inputs.
 
-        ``contents``: digest of what each stage that is done wrote; needs that aren't in it are not held.
+        ``written``: what each stage that is done left; needs that aren't in it are not held.
         """
         present = self.stages().get(node.name)
-        if present is not None and _fits(present, node, contents):
+        if present is not None and _fits(present, node, written):
             return present
         for _, name, path in sorted(self._named(SUPERSEDED)):
             if name.startswith(f"{node.name}-{node.fingerprint[:8]}"):
                 stage = StageDirectory(self.path, path)
-                if _fits(stage, node, contents):
+                if _fits(stage, node, written):
                     return stage
         return None
 
@@ -225,13 +257,15 @@ class RunDirectory:
         self.event("superseded", header.name, {"to": f"{SUPERSEDED}/{target.name}"})
         return True
 
-    def settle(self, node: Node, contents: Mapping[str, str]) -> tuple[StageDirectory, StageHeader, Standing]:
+    def settle(
+        self, node: Node, written: Mapping[str, Written]
+    ) -> tuple[StageDirectory, StageHeader, Standing]:
         """Put in place what there is of a stage all of whose needs are done, ready to go on or to be skipped.
 
         A result that doesn't fit is superseded, one that was superseded and fits again is moved back, a
         finished one is held against its checksums (StoreError names the file).
         """
-        found = self.find(node, contents)
+        found = self.find(node, written)
         present = self.stages().get(node.name)
         stage = StageDirectory(self.path, self.path / STAGES / node.directory_name)
         if present is not None and (found is None or found.path != present.path):
@@ -245,7 +279,7 @@ class RunDirectory:
                 kind=node.kind,
                 fingerprint=node.fingerprint,
                 needs=dict(node.needs),
-                inputs={need: contents[need] for need in node.needs},
+                inputs=node.inputs(written),
                 started=now(),
             )
             with watch_disk(self.path):
@@ -282,11 +316,11 @@ class RunDirectory:
             self.event("unowned", owner, {"path": relative, "to": str(target.relative_to(self.path))})
 
 
-def _fits(stage: StageDirectory, node: Node, contents: Mapping[str, str]) -> bool:
+def _fits(stage: StageDirectory, node: Node, written: Mapping[str, Written]) -> bool:
     header = stage.header()
     return (
         header is not None
         and header.name == node.name
         and header.fingerprint == node.fingerprint
-        and all(header.inputs.get(need) == contents[need] for need in node.needs if need in contents)
+        and all(header.inputs.get(name) == content for name, content in node.inputs(written).items())
     )

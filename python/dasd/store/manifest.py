@@ -92,7 +92,7 @@ class StageHeader(Record):
     needs: dict[str, str]
     """Fingerprint of each stage that it reads."""
     inputs: dict[str, str]
-    """Digest of what each stage that it reads really wrote."""
+    """Digest of what each stage that it reads really wrote, and of the settings that hang on that."""
     started: str
 
 

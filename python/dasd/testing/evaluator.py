@@ -72,7 +72,7 @@ class EvaluatorSuite(ComponentSuite):
     @classmethod
     def make_evaluator(cls) -> Evaluator:
         """The evaluator, through the registry, which checks every frame that it yields."""
-        return cls.registry().make_evaluator(cls.name)
+        return cls.registry().make_evaluator(cls.name, cls.make_options(cls.directory()))
 
     @classmethod
     def evaluated(cls) -> Teacher:

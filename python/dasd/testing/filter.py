@@ -42,7 +42,9 @@ class FilterSuite(ComponentSuite):
     @classmethod
     def make_filter(cls) -> Filter:
         """The filter, through the registry, which checks its verdicts."""
-        return cls.registry().make_filter(cls.name, FilterSettings.model_validate(cls.filters), MAX_LENGTH)
+        options = {cls.name: dict(cls.make_options(cls.directory()))}
+        settings = FilterSettings.model_validate({"options": options, **cls.filters})
+        return cls.registry().make_filter(cls.name, settings, MAX_LENGTH)
 
     @classmethod
     def responses(cls, *texts: str) -> pl.DataFrame:

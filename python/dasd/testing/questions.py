@@ -10,6 +10,7 @@ import polars as pl
 from dasd.components import Role
 from dasd.records import RowsSetAside
 from dasd.settings import QuestionSource
+from dasd.settings_verifier import VerifierSettings
 from dasd.testing.suite import ComponentSuite
 
 __all__ = ["QuestionsSuite"]
@@ -73,7 +74,7 @@ class QuestionsSuite(ComponentSuite):
                 self.load(split).select("question_id", "answer", "verifier").iter_rows()
             ):
                 if verifier is not None:
-                    assert verifier.partition(":")[0] in known, (
+                    assert VerifierSettings.of(verifier).name in known, (
                         f"question {question_id}: verifier {verifier!r}"
                     )
                     assert answer is not None, (

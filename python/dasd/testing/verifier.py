@@ -30,7 +30,7 @@ class VerifierSuite(ComponentSuite):
     @classmethod
     def make_verifier(cls) -> Verifier:
         """The verifier, through the registry, which checks that it returns grades."""
-        return cls.registry().make_verifier(cls.name)
+        return cls.registry().make_verifier(cls.name, cls.make_options(cls.directory()))
 
     def test_right_responses_are_right(self) -> None:
         """The suite's examples, each with the answer that was found in it."""

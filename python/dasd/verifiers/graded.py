@@ -13,6 +13,7 @@ from dasd.blame import Origin
 from dasd.checked import CheckedVerifier, grade_rows
 from dasd.records import Grade
 from dasd.registry import Registry
+from dasd.settings_verifier import VerifierSettings
 from dasd.verifiers import dasd_register
 from dasd.verifiers.pool import Pool
 
@@ -41,7 +42,7 @@ def read_pairs(path: Path) -> list[Pair]:
 
 
 def grade_pairs(pairs: Sequence[Pair], pool: Pool | None = None) -> list[Grade]:
-    """Each pair's grade by its verifier, ``name`` or ``name:argument``; ``pool``: the workers of ``math``."""
+    """Each pair's grade by its verifier, as a question names one; ``pool``: the workers of ``math``."""
     registry = Registry()
     dasd_register(registry)
     made: dict[str, CheckedVerifier] = {}
@@ -51,10 +52,10 @@ def grade_pairs(pairs: Sequence[Pair], pool: Pool | None = None) -> list[Grade]:
         made["math"] = CheckedVerifier(MathVerifier(pool), Origin("verifier 'math'"))
     rows = []
     for pair in pairs:
-        name, _, argument = pair.verifier.partition(":")
-        if name not in made:
-            made[name] = registry.make_verifier(name)
-        rows.append((made[name], pair.response, pair.answer, argument))
+        how = VerifierSettings.of(pair.verifier)
+        if how.component not in made:
+            made[how.component] = registry.make_verifier(how.name, how.options)
+        rows.append((made[how.component], pair.response, pair.answer, how.argument))
     return grade_rows(rows)
 
 
