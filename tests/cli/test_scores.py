@@ -86,7 +86,7 @@ def test_table_and_json_tell_the_same(run: Run) -> None:
         ["pass@2", "low"],
     ]
     document = json.loads(dasd(run.directory, "--json").stdout)
-    assert document["interval"] == {"method": "t", "level": 0.95, "draws": None}
+    assert document["interval"] == {"method": "wilson", "level": 0.95, "draws": None}
     by_name = {(row["checkpoint"], row["metric"]): row for row in document["scores"]}
     for line in lines:
         cells = line.split()

@@ -51,8 +51,10 @@ def test_known_values_of_a_file(tmp_path: Path) -> None:
     assert table["checkpoint"].unique().to_list() == ["mine"]
     assert value(table, "avg@4") == pytest.approx(0.25)
     assert value(table, "avg@4", "standard_error") == pytest.approx(0.25 / 3**0.5)
-    # t(2) = 4.302653 at 95 %
-    assert value(table, "avg@4", "high") == pytest.approx(0.25 + 4.302653 * 0.25 / 3**0.5, abs=1e-5)
+    # Wilson's with 0.25 * 0.75 / (0.25^2 / 3) = 9 observations and t(2) = 4.302653 at 95 %
+    half = 4.302653 * (0.1875 / 9 + (4.302653 / 18) ** 2) ** 0.5
+    high = (0.25 + 4.302653**2 / 18 + half) / (1 + 4.302653**2 / 9)
+    assert value(table, "avg@4", "high") == pytest.approx(high, abs=1e-5)
     assert value(table, "pass@2") == pytest.approx((5 / 6 + 1 / 2) / 3)
     assert value(table, "pass@4") == pytest.approx(2 / 3)
     assert value(table, "majority@4") == pytest.approx((1 / 2 + 0 + 0) / 3)

@@ -18,6 +18,8 @@ from dasd.scores import (
     majority_at,
     pass_at,
     pass_probability,
+    share_difference_interval,
+    share_interval,
     summary,
     t_interval,
     truncation_rate,
@@ -116,6 +118,67 @@ def test_the_t_interval_covers() -> None:
         assert interval is not None
         covered += interval.low <= 0.5 <= interval.high
     assert 930 <= covered <= 970
+
+
+@pytest.mark.parametrize(
+    ("questions", "attempts", "k", "skill", "truth"),
+    # Expected pass@k of Beta(a, b) questions: 1 - B(a, b + k) / B(a, b). t intervals cover 85, 35 and 79 % here.
+    [(30, 1, 1, (8, 0.5), 16 / 17), (30, 4, 4, (6, 2), 65 / 66), (30, 16, 4, (6, 2), 65 / 66)],
+)
+def test_share_intervals_cover_near_the_ends(
+    questions: int, attempts: int, k: int, skill: tuple[float, float], truth: float
+) -> None:
+    random = np.random.default_rng(4)
+    chances = np.array([pass_probability(attempts, right, k) for right in range(attempts + 1)])
+    covered = 0
+    for _ in range(300):
+        values = chances[random.binomial(attempts, random.beta(*skill, size=questions))]
+        error = float(values.std(ddof=1) / questions**0.5)
+        interval = share_interval(
+            Estimate(float(values.mean()), error, None, questions, questions * attempts)
+        )
+        assert interval is not None and 0 <= interval.low <= values.mean() <= interval.high <= 1
+        covered += interval.low <= truth <= interval.high
+    assert covered >= 270
+
+
+def test_share_intervals_are_wilson_s_for_a_plain_share_and_end_with_it() -> None:
+    plain = share_interval(Estimate(0.9, (0.09 / 99_999) ** 0.5, None, 100_000, 100_000))
+    t = share_interval(Estimate(0.5, 0.02, None, 400, 1600))
+    assert plain is not None and (plain.low, plain.high) == pytest.approx((0.898125, 0.901844), abs=2e-6)
+    assert t is not None and (t.low, t.high) == pytest.approx((0.5 - 0.0392, 0.5 + 0.0392), abs=2e-4)
+    none, every = (share_interval(Estimate(float(p), 0.0, None, 50, 200)) for p in (0, 1))
+    assert none is not None and every is not None
+    assert (none.low, every.high) == (0, 1) and none.high == pytest.approx(1 - every.low)
+    assert 0.05 < none.high < 0.1  # about 4 / (50 + 4)
+    assert share_interval(Estimate(0.5, None, None, 1, 4)) is None
+
+
+@pytest.mark.parametrize("second", [(8, 0.6), (4, 0.6)])
+def test_intervals_of_differences_cover_and_stay_between_minus_one_and_one(
+    second: tuple[float, float],
+) -> None:
+    random = np.random.default_rng(5)
+    truth = second[0] / sum(second) - 8 / 8.6
+    covered = 0
+    for _ in range(300):
+        sides = [random.binomial(4, random.beta(*skill, size=40)) / 4 for skill in ((8, 0.6), second)]
+        interval = share_difference_interval(*sides, (160, 160))
+        assert interval is not None and -1 <= interval.low <= interval.high <= 1
+        covered += interval.low <= truth <= interval.high
+    assert covered >= 275
+    zeros, ones = np.zeros(5), np.ones(5)
+    widest = share_difference_interval(zeros, ones, (5, 5))
+    assert widest is not None and widest.high == 1 and 0 < widest.low < 1
+
+
+def test_shares_of_a_table_stay_between_zero_and_one() -> None:
+    """The issue's case: one of 150 questions failed at all attempts."""
+    table = summary(rows([[True] * 4] * 149 + [[False] * 4]), [4])
+    ends = table.filter(pl.col("metric") == "pass@4").select("value", "low", "high").row(0)
+    assert ends == pytest.approx((149 / 150, 0.963, 0.9988), abs=1e-3)
+    shares = table.filter(pl.col("metric") != "length_tokens")
+    assert (shares["low"] >= 0).all() and (shares["high"] <= 1).all()
 
 
 @pytest.mark.parametrize(("over", "k", "least", "most"), [("questions", 4, 930, 970), ("both", 4, 950, 1000)])

@@ -62,7 +62,7 @@ def _numbers(_context: click.Context, _parameter: click.Parameter, value: str | 
     "draws",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Intervals from N bootstrap draws of questions in place of t intervals.",
+    help="Intervals from N bootstrap draws of questions in place of Wilson's and t intervals.",
 )
 @click.option(
     "--seed",

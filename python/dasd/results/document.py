@@ -18,10 +18,10 @@ LEVEL = 0.95
 def scores_document(
     evaluations: Sequence[Evaluation], table: pl.DataFrame, draws: int | None, seed: int
 ) -> dict[str, Any]:
-    """Checkpoints and RESULTS rows. ``draws``: of the bootstrap; None: t intervals."""
+    """Checkpoints and RESULTS rows. ``draws``: of the bootstrap; None: Wilson intervals, t for lengths."""
     return {
         "format": FORMAT,
-        "interval": {"method": "t" if draws is None else "bootstrap", "level": LEVEL, "draws": draws},
+        "interval": {"method": "wilson" if draws is None else "bootstrap", "level": LEVEL, "draws": draws},
         "seed": seed,
         "checkpoints": [_checkpoint(evaluation) for evaluation in evaluations],
         "scores": _records(table),

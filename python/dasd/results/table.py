@@ -48,7 +48,7 @@ def scores(
     ``source``: a run, its directory, a file of EVAL rows, or what ``read`` gave. ``checkpoints``,
     ``benchmarks``: only these. ``ks``: the k of pass@k and majority@k; None: 1 and as many as every question
     has. ``domains``: the scores of each domain as well. ``draws``: percentile bootstrap intervals of so many
-    draws of questions by ``seed`` in place of t intervals. ``seed`` also draws the subsets of majority@k where
+    draws of questions by ``seed`` in place of the usual intervals. ``seed`` also draws the subsets of majority@k where
     there are too many to go through. Intervals are of 95 %.
 
     Questions that can't be graded (no answer, or no verifier) count for length and truncation alone. Raises
@@ -121,7 +121,10 @@ def _bootstrapped(table: pl.DataFrame, rows: pl.DataFrame, draws: int, seed: int
             ends.append((None, None))
             continue
         interval = bootstrap(values, draws=draws, seed=seed)
-        ends.append((interval.low, interval.high))
+        low, high = interval.low, interval.high
+        if metric != "length_tokens":  # the correction for few questions may reach over a share's ends
+            low, high = max(0.0, low), min(1.0, high)
+        ends.append((low, high))
     return table.with_columns(
         low=pl.Series([low for low, _ in ends], dtype=pl.Float64),
         high=pl.Series([high for _, high in ends], dtype=pl.Float64),

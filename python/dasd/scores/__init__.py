@@ -11,6 +11,7 @@ from dasd.scores.estimate import Estimate, Interval, mean_over_questions, t_inte
 from dasd.scores.majority import majority_at, majority_of
 from dasd.scores.paired import Comparison, compare
 from dasd.scores.passing import pass_at, pass_probability
+from dasd.scores.shares import share_difference_interval, share_interval
 from dasd.scores.summary import SUMMARY, summary
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "mean_over_questions",
     "pass_at",
     "pass_probability",
+    "share_difference_interval",
+    "share_interval",
     "summary",
     "t_interval",
     "truncation_rate",

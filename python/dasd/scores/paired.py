@@ -9,6 +9,7 @@ import polars as pl
 
 from dasd.errors import InputError
 from dasd.scores.estimate import Interval, mean_over_questions, one_benchmark
+from dasd.scores.shares import share_difference_interval
 from dasd.scores.student_t import t_quantile, t_two_sided
 
 __all__ = ["Comparison", "compare"]
@@ -53,7 +54,8 @@ def compare(
     either sign is as likely, so p is the share of sign patterns whose |sum| is at least the observed one. All patterns
     for up to 16 questions that differ, else ``draws`` by ``seed``, counted as (hits + 1) / (draws + 1) (Phipson and
     Smyth 2010). The standard error is sd(d) / sqrt(n), the paired error of Miller 2024, section 4.2; it counts both
-    questions and attempts. Numbers of attempts may differ.
+    questions and attempts. Numbers of attempts may differ. The interval of a difference of shares is
+    ``share_difference_interval``'s, others are by t.
 
     Raises InputError naming a question that only one of the two has.
     """
@@ -74,8 +76,12 @@ def compare(
     p_value, exact = _sign_flips(differences, draws, seed)
     interval = t_p_value = None
     if error is not None:
-        reach = t_quantile(0.5 + level / 2, differences.size - 1) * error
-        interval = Interval(difference - reach, difference + reach, level)
+        if value == "correct":
+            counts = tuple(int(rows.get_column(value).count()) for rows in (first, second))
+            interval = share_difference_interval(a, b, (counts[0], counts[1]), level)
+        else:
+            reach = t_quantile(0.5 + level / 2, differences.size - 1) * error
+            interval = Interval(difference - reach, difference + reach, level)
         if error > 0:
             t_p_value = t_two_sided(difference / error, differences.size - 1)
     return Comparison(

@@ -11,6 +11,7 @@ from dasd.scores.average import average, length, truncation_rate
 from dasd.scores.estimate import Estimate, t_interval
 from dasd.scores.majority import majority_at
 from dasd.scores.passing import pass_at
+from dasd.scores.shares import share_interval
 
 __all__ = ["SUMMARY", "summary"]
 
@@ -28,7 +29,7 @@ SUMMARY = Schema(
     },
     frozenset({"standard_error", "low", "high"}),
 )
-"""One row a score; ``low`` and ``high``: the 95 % interval."""
+"""One row a score; ``low`` and ``high``: the 95 % interval, of shares by ``share_interval``, of lengths by t."""
 
 
 def summary(rows: pl.DataFrame, ks: Sequence[int] | None = None, seed: int = 0) -> pl.DataFrame:
@@ -55,6 +56,6 @@ def summary(rows: pl.DataFrame, ks: Sequence[int] | None = None, seed: int = 0) 
 
 
 def _row(benchmark: str, metric: str, score: Estimate) -> tuple[object, ...]:
-    interval = t_interval(score)
+    interval = t_interval(score) if metric == "length_tokens" else share_interval(score)
     ends = (None, None) if interval is None else (interval.low, interval.high)
     return (benchmark, metric, score.value, score.standard_error, *ends, score.questions, score.attempts)
