@@ -16,6 +16,7 @@ from dasd.recipe import Recipe
 from dasd.settings import OffPolicyStage, QuestionSource
 from dasd.sources.mini import MiniatureQuestions
 from dasd.stages import quotas
+from dasd.stages.selection import selection_words
 from dasd.store import Run
 
 SHARES = {"sums": 2, "totals": 1}
@@ -88,6 +89,7 @@ def test_a_stage_asks_and_trains_on_its_shares_alone(tmp_path: Path) -> None:
     assert sorted(domain for domain, _ in kept(made)) == ["sums"] * 6 + ["totals"] * 3
     summary = made.summary("select-low")
     assert (summary["selected"], summary["over_total"]) == (9, 5)
+    assert "(5 more are over the stage's total)" in selection_words(dict(summary))[0]
     reasons = made.frame("verdicts", "select-low").collect()["reason"].value_counts().rows()
     assert dict(reasons) == {"selected": 9, "over_total": 5, "not_selected": 14}
     # The other stage asks every question, in the recipe's own number of candidates.

@@ -94,6 +94,8 @@ def selection_warnings(summary: dict[str, JsonValue], selector: str, compares: b
 def selection_words(summary: dict[str, JsonValue]) -> list[str]:
     """The figures that say what a selection did, in at most five lines; those that nobody knows are left out."""
     counted = f"{summary['selected']} of {summary['candidates']} candidates selected"
+    if summary["over_total"]:
+        counted += f" ({summary['over_total']} more are over the stage's total)"
     lines = [
         f"{counted}, {summary['questions']} questions, {summary['questions_with_choice']} of them with a choice"
     ]
