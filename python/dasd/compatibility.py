@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from dasd.benchmarks import benchmark_of
@@ -17,6 +18,7 @@ from dasd.settings import (
     OffPolicyStage,
     QuestionSource,
     RecipeSettings,
+    TrainerSettings,
 )
 from dasd.settings_verifier import VerifierSettings
 
@@ -59,6 +61,9 @@ def questions(registry: Registry, settings: RecipeSettings) -> list[tuple[str, C
         trainer = settings.trainer_for(stage)
         own = f"stages.{index}.trainer.options" if "options" in stage.trainer else "trainer.options"
         asked.append(("trainer.trainer", partial(options, "trainer", trainer.trainer, trainer.options, own)))
+        if trainer.adapter is not None:
+            where = f"stages.{index}.trainer" if {"adapter", "lora"} & stage.trainer.keys() else "trainer"
+            asked.append((f"{where}.adapter", partial(_adapter, registry, settings.student, trainer, where)))
     evaluation = settings.evaluation
     asked.append(
         (
@@ -108,6 +113,21 @@ def _evaluator(registry: Registry, settings: RecipeSettings, source: QuestionSou
     """Made once, so that what it needs and isn't installed is told of now."""
     how = benchmark_of(source, settings.evaluation, registry)
     registry.make_evaluator(how.evaluator, how.options)
+
+
+def _adapter(registry: Registry, student: ModelSettings, trainer: TrainerSettings, where: str) -> None:
+    component = registry.component("trainer", trainer.trainer)
+    if not component.trains_adapters:
+        able = ", ".join(c.name for c in registry.components("trainer") if c.trains_adapters)
+        raise RecipeError(
+            f"{where}.adapter: {component.label} trains no adapters; use one of {able}, or take the key out"
+        )
+    if find_spec("torch") is None or find_spec("transformers") is None:
+        return  # told where the trainer is made
+    from dasd.training.lora import adapter_size, require_peft
+
+    require_peft()
+    adapter_size(student, trainer.lora, f"{where}.lora.targets")
 
 
 def _teacher(registry: Registry, settings: RecipeSettings) -> None:

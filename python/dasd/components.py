@@ -63,6 +63,8 @@ class Component:
     """Teachers only: whether samples carry log-probabilities."""
     needs_logprobs: bool = False
     """Selectors only: whether the rank compares the teacher's log-probabilities with the student's."""
+    trains_adapters: bool = False
+    """Trainers only: whether it does what ``trainer.adapter`` asks for."""
     argument: str | None = None
     """Sources of questions only: the option that VALUE of ``--benchmarks NAME:VALUE`` sets."""
     attempts: int | None = None

@@ -19,6 +19,7 @@ from dasd.recipe_paths import resolve_paths
 from dasd.recipe_secrets import refuse_secrets
 from dasd.recipe_yaml import KeyPath, dotted
 from dasd.settings import (
+    LoraSettings,
     MixedPolicyStage,
     OffPolicyStage,
     QuestionSource,
@@ -269,12 +270,30 @@ class RecipeDraft:
                 settings.trainer_for(stage)
             except ValidationError as error:
                 problems += describe(error, TrainerSettings, (*at, "trainer"), self.where, RecipeSettings)
+        if not problems:
+            for path in _unused_lora(settings):
+                problem(path, "wanted trainer.adapter: lora with it, got null: no training has an adapter")
         return problems
 
 
 def _shown(key: str, raw: str) -> str:
     """``-o key=value`` for a message, without a value that would be hard to read there."""
     return f"-o {key}={raw if len(raw) <= 60 and ': ' not in raw and raw.isprintable() else '...'}"
+
+
+def _unused_lora(settings: RecipeSettings) -> list[KeyPath]:
+    """Keys of sections ``lora`` that say something, and no training has an adapter for them."""
+    adapted = [settings.trainer_for(stage).adapter is not None for stage in settings.stages]
+    found: list[KeyPath] = []
+    for index, stage in enumerate(settings.stages):
+        own = stage.trainer.get("lora")
+        if isinstance(own, dict) and not adapted[index]:
+            found += [("stages", index, "trainer", "lora", key) for key in own]
+    if settings.stages and not any(adapted):
+        plain, own_keys = LoraSettings(), settings.trainer.lora
+        changed = [key for key in LoraSettings.model_fields if getattr(own_keys, key) != getattr(plain, key)]
+        found += [("trainer", "lora", key) for key in changed]
+    return found
 
 
 def _step(here: Any, part: str, text: str) -> str | int:

@@ -18,6 +18,7 @@ from dasd.settings import (
     DedupSettings,
     EvaluationSettings,
     FilterSettings,
+    LoraSettings,
     MixedPolicyStage,
     ModelSettings,
     OffPolicyStage,
@@ -44,6 +45,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`stages.N` of kind `off-policy`", OffPolicyStage),
     ("`stages.N` of kind `mixed-policy`", MixedPolicyStage),
     ("`trainer`", TrainerSettings),
+    ("`trainer.lora`", LoraSettings),
     ("`evaluation`", EvaluationSettings),
     ("`plan`", PlanSettings),
 )
@@ -148,6 +150,8 @@ def _key(name: str, value: Any, field: FieldInfo, is_set: bool, depth: int) -> l
     shown = value if is_set else field.get_default(call_default_factory=True)
     if isinstance(shown, tuple):
         shown = list(shown)
+    if isinstance(shown, BaseModel):
+        shown = shown.model_dump(mode="json")
     if isinstance(shown, list):
         text = f"{name}: " + yaml.safe_dump(shown, default_flow_style=True, width=1000).rstrip()
     else:

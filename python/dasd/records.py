@@ -141,6 +141,10 @@ class TrainSpec:
     on_step: Callable[[TrainProgress], None]
 
 
+ADAPTER = "adapter"
+"""Directory in a checkpoint with the adapter that was merged into it, as ``PeftModel.from_pretrained`` reads it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A trained model: a Hugging Face directory that ``from_pretrained`` loads, and what training did."""

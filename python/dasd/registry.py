@@ -92,10 +92,20 @@ class Registry(Catalogue):
         )
 
     def trainer(
-        self, name: str, factory: TrainerFactory, *, options: type[BaseModel] | None = None, doc: str = ""
+        self,
+        name: str,
+        factory: TrainerFactory,
+        *,
+        options: type[BaseModel] | None = None,
+        doc: str = "",
+        trains_adapters: bool = False,
     ) -> None:
-        """Register a trainer. ``options`` checks ``trainer.options``."""
-        self._add("trainer", name, factory, options, doc)
+        """Register a trainer. ``options`` checks ``trainer.options``.
+
+        ``trains_adapters``: it does what ``trainer.adapter`` asks for; with another trainer a recipe that sets
+        this key is refused before anything runs.
+        """
+        self._add("trainer", name, factory, options, doc, trains_adapters=trains_adapters)
 
     def evaluator(
         self, name: str, factory: EvaluatorFactory, *, options: type[BaseModel] | None = None, doc: str = ""

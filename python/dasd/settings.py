@@ -196,6 +196,19 @@ class SelectSettings(Section):
     options: dict[str, JsonValue] = Field(default_factory=dict, description="The selector's own options.")
 
 
+class LoraSettings(Section):
+    """The adapter of `trainer.adapter: lora`: two narrow matrices beside each adapted layer (arXiv 2106.09685)."""
+
+    rank: int = Field(16, ge=1, description="Width of the two matrices.")
+    alpha: int = Field(32, ge=1, description="Their product is added times alpha / rank.")
+    targets: tuple[str, ...] = Field(
+        (),
+        description="Linear layers that get an adapter, by name or by the end of their path (`q_proj`, "
+        "`mlp.down_proj`); none named: all but the head.",
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the first of the two matrices.")
+
+
 class TrainerSettings(Section):
     """Hyper-parameters of every training stage; a stage may override any of them."""
 
@@ -203,6 +216,14 @@ class TrainerSettings(Section):
     epochs: float = Field(6.0, gt=0, description="Passes over the selected responses.")
     max_steps: int | None = Field(None, ge=1, description="Stop after this many optimiser steps.")
     optimizer: Literal["adamw", "muon"] = Field("adamw", description="torch's AdamW, or Muon for matrices.")
+    adapter: Literal["lora"] | None = Field(
+        None,
+        description="`lora`: train an adapter (section `lora`, package peft) beside frozen weights and merge it "
+        "into the checkpoint; null: train all weights.",
+    )
+    lora: LoraSettings = Field(
+        default_factory=LoraSettings, description="What `adapter: lora` trains; keys of a stage add to these."
+    )
     learning_rate: float = Field(5e-5, gt=0, description="Peak learning rate.")
     min_learning_rate: float = Field(
         1e-5, ge=0, validate_default=True, description="Where the cosine ends; at most the peak."
@@ -223,6 +244,16 @@ class TrainerSettings(Section):
     device: str = Field("auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
     options: dict[str, JsonValue] = Field(default_factory=dict, description="The trainer's own options.")
 
+    @field_validator("adapter")
+    @classmethod
+    def _not_with_muon(cls, adapter: str | None, info: ValidationInfo) -> str | None:
+        if adapter is not None and info.data.get("optimizer") == "muon":
+            raise ValueError(
+                "wanted optimizer: adamw beside an adapter, got muon: it orthogonalises the update of a whole "
+                "matrix, and the two narrow ones of an adapter are no such matrices"
+            )
+        return adapter
+
     @field_validator("min_learning_rate")
     @classmethod
     def _below_the_peak(cls, minimum: float, info: ValidationInfo) -> float:
@@ -233,6 +264,14 @@ class TrainerSettings(Section):
                 "set both"
             )
         return minimum
+
+    def result_keys(self) -> dict[str, JsonValue]:
+        """Keys that change what comes out: not where it trains and how often it saves; of adapters only if one is trained.
+
+        So a training of all weights is the same one whatever there is to say of adapters.
+        """
+        unused = {"adapter", "lora"} if self.adapter is None else set()
+        return self.model_dump(mode="json", exclude={"device", "save_every", *unused})
 
 
 class OffPolicyStage(Section):
@@ -421,4 +460,7 @@ class RecipeSettings(Section):
     def trainer_for(self, stage: OffPolicyStage | MixedPolicyStage) -> TrainerSettings:
         """The trainer's settings with the stage's own changes applied, validated again."""
         merged: dict[str, Any] = {**self.trainer.model_dump(), **stage.trainer}
+        own = stage.trainer.get("lora")
+        if isinstance(own, dict):
+            merged["lora"] = {**self.trainer.lora.model_dump(), **own}
         return TrainerSettings.model_validate(merged)

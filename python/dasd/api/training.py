@@ -2,8 +2,9 @@
 
 The order of a training: ``load_rows`` and ``plan_training`` say which rows fill which pack of which step,
 ``collate`` lays a micro-batch out, ``load_model`` and ``weighted_nll`` give the loss, ``learning_rate`` the rate,
-``Curve`` keeps what every step said, ``export_model`` leaves a directory that ``from_pretrained`` loads. Labels
-have been checked by the host before the trainer is called.
+``Curve`` keeps what every step said, ``export_model`` leaves a directory that ``from_pretrained`` loads. With
+``trainer.adapter`` the parameters of ``load_model`` that want gradients are the adapter's, and ``export_adapted``
+leaves them and the checkpoint that they are merged into. Labels have been checked by the host before the trainer is called.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dasd.training.checks import try_model
 from dasd.training.curve import Curve
 from dasd.training.export import export_model
 from dasd.training.loss import weighted_nll
+from dasd.training.merge import export_adapted
 from dasd.training.model import attention_of, load_model, weights_fingerprint
 from dasd.training.optimizer import make_optimizers, set_learning_rate
 from dasd.training.plan import TrainPlan, plan_training
@@ -37,6 +39,7 @@ __all__ = [
     "digest",
     "disk_full",
     "expand_runs",
+    "export_adapted",
     "export_model",
     "learning_rate",
     "load_model",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -9,8 +10,9 @@ from pathlib import Path
 
 from dasd.cards.export_files import DATA
 from dasd.cards.model import CARD
-from dasd.cards.names import leaks
+from dasd.cards.names import leaks, public
 from dasd.errors import InputError
+from dasd.records import ADAPTER
 
 __all__ = ["CARD", "LeftOut", "Piece", "dataset_files", "model_files", "warnings_about"]
 
@@ -73,6 +75,9 @@ def model_files(directory: Path) -> tuple[list[Piece], list[LeftOut]]:
     Raises InputError for a directory without one of the first three.
     """
     pieces, left_out = _choose(directory, MODEL_FILES, nested=False)
+    if (adapter := _adapter(directory)) is not None:
+        pieces += adapter
+        left_out = [item for item in left_out if item.path != f"{ADAPTER}/"]
     names = [piece.path for piece in pieces]
     for pattern, what in (
         ("*.safetensors", "weights"),
@@ -86,6 +91,21 @@ def model_files(directory: Path) -> tuple[list[Piece], list[LeftOut]]:
                 f"{directory} has no {what}; wanted a checkpoint that loads with from_pretrained"
             )
     return pieces, left_out
+
+
+def _adapter(directory: Path) -> list[Piece] | None:
+    """The adapter beside the weights, if there is one; what it belongs to without its place on this machine."""
+    place = directory / ADAPTER
+    config, weights = place / "adapter_config.json", place / "adapter_model.safetensors"
+    if not (config.is_file() and weights.is_file()):
+        return None
+    record = json.loads(config.read_text(encoding="utf-8"))
+    record["base_model_name_or_path"] = public(record.get("base_model_name_or_path"))
+    text = json.dumps(record, indent=2, sort_keys=True).encode() + b"\n"
+    return [
+        Piece(f"{ADAPTER}/{config.name}", text, len(text)),
+        Piece(f"{ADAPTER}/{weights.name}", weights, weights.stat().st_size),
+    ]
 
 
 def dataset_files(directory: Path) -> tuple[list[Piece], list[LeftOut]]:

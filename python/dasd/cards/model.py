@@ -14,6 +14,7 @@ from dasd.cards.options import CardOptions
 from dasd.cards.require import require_hub
 from dasd.cards.scores import eval_results, eval_results_file, score_tables
 from dasd.cards.text import data_section, licence_lines, method_section, models_section, recipe_section
+from dasd.records import ADAPTER
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCardData
@@ -100,7 +101,7 @@ def _body(facts: Facts, stage: str, licences: Licences, title: str) -> list[str]
         "## Scores",
         "",
         *(scores or ["Neither this checkpoint nor any other of its run was evaluated.", ""]),
-        *_use(facts, title),
+        *_use(facts, stage, title),
         *method_section(facts),
         *data_section(facts),
         *models_section(facts, licences),
@@ -110,7 +111,7 @@ def _body(facts: Facts, stage: str, licences: Licences, title: str) -> list[str]
     ]
 
 
-def _use(facts: Facts, title: str) -> list[str]:
+def _use(facts: Facts, stage: str, title: str) -> list[str]:
     settings = facts.settings
     prompt = settings.questions.system_prompt
     system = [] if prompt is None else [f'    {{"role": "system", "content": {json.dumps(prompt)}}},']
@@ -145,6 +146,30 @@ def _use(facts: Facts, title: str) -> list[str]:
         "It was trained and evaluated with this system prompt and these sampling settings."
         if prompt is not None
         else "It was trained and evaluated without a system prompt, with these sampling settings.",
+        "",
+        *_adapter(facts, stage),
+    ]
+
+
+def _adapter(facts: Facts, stage: str) -> list[str]:
+    """Where the adapter is that was merged into the weights, and which weights it belongs to."""
+    stages = facts.settings.stages
+    number = [item.name for item in stages].index(stage)
+    trained = any(
+        item.stage == stage for item in facts.data.trainings
+    )  # else its weights are the ones before
+    if not trained or facts.settings.trainer_for(stages[number]).adapter is None:
+        return []
+    start = (
+        f"the weights after training `{stages[number - 1].name}`"
+        if number
+        else f"`{shown_model(facts.settings.student.model)}`"
+    )
+    return [
+        (
+            f"The weights are those that training started from, {start}, with the adapter in `{ADAPTER}/` merged into "
+            f'them. `PeftModel.from_pretrained(start, name, subfolder="{ADAPTER}")` takes it alone.'
+        ),
         "",
     ]
 

@@ -7,6 +7,7 @@ from dasd.cards.licences import Licences
 from dasd.cards.markdown import bullets, fenced, table, text_table
 from dasd.cards.names import public
 from dasd.report import tables
+from dasd.report.gather import what_is_trained
 from dasd.report.numbers import MISSING, count
 from dasd.settings import MixedPolicyStage, QuestionSource, RecipeSettings
 
@@ -40,13 +41,23 @@ def method_section(facts: Facts) -> list[str]:
                 if isinstance(stage, MixedPolicyStage)
                 else "teacher's answers",
                 f"{stage.temperature:g}",
+                what_is_trained(trainer),
                 f"{trainer.epochs:g}",
                 f"{trainer.learning_rate:g} → {trainer.min_learning_rate:g}",
                 str(trainer.batch_size),
                 count(trainer.max_length),
             )
         )
-    head = ("stage", "data", "temperature", "epochs", "learning rate", "packs a step", "tokens a pack")
+    head = (
+        "stage",
+        "data",
+        "temperature",
+        "trained",
+        "epochs",
+        "learning rate",
+        "packs a step",
+        "tokens a pack",
+    )
     lines += ["**Stages of training**", "", *table(head, rows)]
     return [*lines, *_counts(facts)]
 

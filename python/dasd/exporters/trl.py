@@ -8,6 +8,7 @@ takes as they are.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from dasd.export_records import Exported, ExportRun, ExportStage
 from dasd.exporters.conversations import Lost, answer_turn, write_stage
 from dasd.exporters.rendering import by_template, rendering_problem
-from dasd.exporters.settings_files import hyper_parameters, not_carried, start_model, write_yaml
+from dasd.exporters.settings_files import commands, hyper_parameters, not_carried, start_model, write_yaml
+from dasd.settings import TrainerSettings
 
 __all__ = ["TrlExporter", "TrlOptions"]
 
@@ -75,7 +77,7 @@ class TrlExporter:
             if problem is not None:
                 told.append(problem)
         use = (
-            *(f"trl sft --config {stage.name}.yaml" for stage in run.stages),
+            *commands(run, "trl sft --config"),
             "packing isolates neighbours by position ids, which wants flash attention: pip install flash-attn",
             "on N devices divide gradient_accumulation_steps by N",
         )
@@ -116,6 +118,7 @@ class TrlExporter:
                 "max_length": trainer.max_length,
                 **packing,
                 "shuffle_dataset": True,
+                **_adapter(trainer),
                 **hyper_parameters(stage),
                 "warmup_steps": trainer.warmup_ratio,  # below 1 a share of all steps
                 "gradient_checkpointing": trainer.gradient_checkpointing,
@@ -125,6 +128,23 @@ class TrlExporter:
                 "report_to": "none",
             },
         )
+
+
+def _adapter(trainer: TrainerSettings) -> dict[str, JsonValue]:
+    if trainer.adapter is None:
+        return {}
+    lora = trainer.lora
+    targets: list[JsonValue] = list(lora.targets) or ["all-linear"]
+    if len(lora.targets) == 1:
+        # TRL hands a single one on as text, which peft takes for a pattern of the whole path.
+        targets = [rf"(.*\.)?{re.escape(lora.targets[0])}"]
+    return {
+        "use_peft": True,
+        "lora_r": lora.rank,
+        "lora_alpha": lora.alpha,
+        "lora_dropout": lora.dropout,
+        "lora_target_modules": targets,
+    }
 
 
 def _seen(frames: Iterator[pl.DataFrame], lost: Lost) -> Iterator[pl.DataFrame]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dasd.plan.adapters import adapter_of
 from dasd.plan.measured import Done, Measured
 from dasd.plan.rates import Rates
 from dasd.plan.records import Amount, Generation, ModelPlan, Scoring, StageCost, StageWork, Training
@@ -34,6 +35,7 @@ class Costs:
         self._rates = rates
         self._measured = measured
         self._student = student
+        self._student_settings = rates.settings.student
         self._student_bytes = student_bytes
         self._chunk = chunk
 
@@ -60,7 +62,7 @@ class Costs:
                 unbounded = True
             else:
                 most += tokens.most / rate
-        disk, disk_most = self._disk(kind, work)
+        disk, disk_most = self._disk(kind, work, trainer)
         return StageCost(
             seconds=None if unknown else expected,
             seconds_most=None if unbounded else most,
@@ -78,7 +80,9 @@ class Costs:
             found.append((work.trains.tokens, self._rates.training(trainer)))
         return found
 
-    def _disk(self, kind: str, work: StageWork) -> tuple[int | None, int | None]:
+    def _disk(
+        self, kind: str, work: StageWork, trainer: TrainerSettings | None
+    ) -> tuple[int | None, int | None]:
         frames = _frames(kind, work)
         if work.trains is not None:
             rows = _frame_bytes("train", work.trains, BYTES["train"], self._chunk)
@@ -87,7 +91,10 @@ class Costs:
                 None if n is None else 2 * (n * BYTES_A_STEP + BYTES_A_PART)
                 for n in (steps.expected, steps.most)
             ]
-            left = [_plus(curve, self._student_bytes) for curve in curves]
+            adapter = 0
+            if trainer is not None and trainer.adapter is not None:
+                adapter = 4 * (self._trained(trainer) or 0)  # beside the merged weights, in float32
+            left = [_plus(_plus(curve, self._student_bytes), adapter) for curve in curves]
             return _plus(rows[0], left[0]), _plus(rows[1], left[1])
         expected: int | None = 0
         most: int | None = 0
@@ -106,9 +113,15 @@ class Costs:
         """A training's saved state, twice: the new one is whole before the old one goes."""
         if work.trains is None or trainer is None:
             return 0
-        if self._student.parameters is None:
-            return None
-        return 2 * STATE_BYTES[trainer.optimizer] * self._student.parameters
+        trained = self._trained(trainer)
+        return None if trained is None else 2 * STATE_BYTES[trainer.optimizer] * trained
+
+    def _trained(self, trainer: TrainerSettings) -> int | None:
+        """Parameters that a training changes."""
+        if trainer.adapter is None:
+            return self._student.parameters
+        adapter = adapter_of(trainer, self._student_settings)
+        return None if adapter is None else adapter.trained
 
 
 def _frames(kind: str, work: StageWork) -> list[tuple[str, Generation | Scoring]]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from dasd.plan.lengths import Lengths
 from dasd.plan.models import Architecture
 from dasd.plan.rates import LOCAL_BACKENDS
 from dasd.plan.records import Given, MemoryPlan, ModelPlan, ModelRole
 from dasd.settings import ModelSettings, RecipeSettings, TrainerSettings
+
+if TYPE_CHECKING:
+    from dasd.training.lora import AdapterSize
 
 __all__ = ["inference_memory", "sharing", "training_memory"]
 
@@ -64,6 +68,7 @@ def training_memory(
     model: ModelPlan,
     architecture: Architecture | None,
     given: Given,
+    adapter: AdapterSize | None = None,
 ) -> MemoryPlan:
     """Memory of a training: weights, gradients, optimiser state, activations, logits.
 
@@ -73,16 +78,29 @@ def training_memory(
     the attention matrix (Korthikanti et al., arXiv 2205.05198, equation 1 less its last term, as flash
     attention keeps none), twice that in float32; with gradient checkpointing 2 x hidden a layer and one whole
     layer. A forward pass holds ``micro_batch_size`` packs of ``max_length`` tokens.
+
+    With an adapter the 16 bytes are those of its parameters alone (``adapter``), and the others are frozen: 4 bytes
+    each, in bf16 2 for those of linear layers that are stored so. Activations are counted the same, with the ``rank`` numbers a token
+    and layer between the two matrices left out.
     """
     what = f"student, training ({name})"
     if model.parameters is None:
         return MemoryPlan(what, missing=_no_size("student", model))
+    if trainer.adapter is not None:
+        what = f"student, training an adapter ({name})"
+        if adapter is None:
+            return MemoryPlan(
+                what, missing=f"the adapter's size is unknown without the config of {model.model}"
+            )
+    trained = model.parameters if adapter is None else adapter.trained
     moments = 8 if trainer.optimizer == "adamw" else 4
     parts = {
-        "weights": round(4 * model.parameters / given.devices),
-        "gradients": round(4 * model.parameters / given.devices),
-        "optimiser": round(moments * model.parameters / given.devices),
+        "weights": round(_held(trainer, model.parameters, adapter) / given.devices),
+        "gradients": round(4 * trained / given.devices),
+        "optimiser": round(moments * trained / given.devices),
     }
+    if adapter is not None:
+        parts["adapter"] = round(4 * trained / given.devices)
     if architecture is None:
         held = sum(parts.values()) / 2**30
         return MemoryPlan(
@@ -111,6 +129,13 @@ def sharing(memory: Sequence[MemoryPlan], given: Given) -> tuple[str, ...]:
         f"divided evenly over all {given.devices} devices (as ZeRO-3 does); activations and logits are not"
     )
     return (text,)
+
+
+def _held(trainer: TrainerSettings, parameters: int, adapter: AdapterSize | None) -> int:
+    """Bytes of the student's own weights."""
+    if adapter is None or trainer.precision == "fp32":
+        return 4 * parameters
+    return 4 * parameters - 2 * min(adapter.narrow, parameters)
 
 
 def _no_size(role: ModelRole, model: ModelPlan) -> str:

@@ -53,6 +53,8 @@ class Rates:
     def training(self, trainer: TrainerSettings) -> float | str:
         """Trained tokens; or why that is unknown."""
         passes = 8 if trainer.gradient_checkpointing else 6
+        if trainer.adapter is not None:
+            passes -= 2  # frozen weights have no gradients of their own
         known = self._known("train", self.given.train_rate, "training", "--train-rate")
         if known is not None:
             return known
@@ -83,7 +85,7 @@ class Rates:
         self, role: ModelRole, flops: int, utilisation: float, what: str, option: str
     ) -> float | str:
         """2 FLOP a parameter and token forwards, 6 with the way back (Kaplan et al., arXiv 2001.08361), 8 when
-        activations are computed twice. Attention over long contexts is not in it, so it errs to the fast side.
+        activations are computed twice; 2 less where only an adapter is trained. Attention over long contexts is not in it, so it errs to the fast side.
         """
         parameters = self.models[role].active_parameters
         if parameters is None:

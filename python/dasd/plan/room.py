@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dasd.doctor.devices import memory_bytes, nvidia_gpus
+from dasd.plan.adapters import adapter_of
 from dasd.plan.lengths import Lengths
 from dasd.plan.memory import inference_memory, training_memory
 from dasd.plan.models import Architecture
@@ -83,12 +84,14 @@ def plan_memory(
     trainers: dict[tuple[object, ...], tuple[list[str], TrainerSettings]] = {}
     for stage in settings.stages:
         trainer = settings.trainer_for(stage)
-        need = training_memory(trainer, "", models["student"], architectures["student"], given)
+        adapter = adapter_of(trainer, settings.student)
+        need = training_memory(trainer, "", models["student"], architectures["student"], given, adapter)
         names = trainers.setdefault((tuple(need.parts.items()), need.missing), ([], trainer))[0]
         names.append(stage.name)
     for names, trainer in trainers.values():
+        adapter, label = adapter_of(trainer, settings.student), ", ".join(names)
         found.append(
-            training_memory(trainer, ", ".join(names), models["student"], architectures["student"], given)
+            training_memory(trainer, label, models["student"], architectures["student"], given, adapter)
         )
     return tuple(found)
 
@@ -112,7 +115,7 @@ def compare_memory(
         if available is not None and held > available:
             key = "trainer.max_length" if training else f"{role}.batch_size"
             advice = (
-                "gradient_checkpointing, a smaller max_length or micro_batch_size, more --devices"
+                "gradient_checkpointing, a smaller max_length or micro_batch_size, adapter: lora, more --devices"
                 if training
                 else "a smaller batch_size or cap on tokens, more --devices"
             )

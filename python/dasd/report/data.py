@@ -152,6 +152,7 @@ class TrainingFigures(Part):
     """One training."""
 
     stage: str
+    trained: str = Field(description="All weights, or the adapter.")
     steps: int
     tokens: int = Field(description="Tokens seen over all epochs.")
     first_loss: float | None = Field(description="Nats a token at the first step.")

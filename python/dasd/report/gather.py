@@ -16,9 +16,9 @@ from dasd.report.data import (
     StageTime,
     TrainingFigures,
 )
-from dasd.report.numbers import finite
-from dasd.settings import ModelSettings
-from dasd.store import Run
+from dasd.report.numbers import finite, short
+from dasd.settings import ModelSettings, TrainerSettings
+from dasd.store import Manifest, Run
 
 __all__ = [
     "BEFORE",
@@ -29,6 +29,7 @@ __all__ = [
     "stage_times",
     "trainings",
     "warnings_of",
+    "what_is_trained",
 ]
 
 BEFORE = "before"
@@ -139,6 +140,7 @@ def trainings(run: Run) -> tuple[TrainingFigures, ...]:
         found.append(
             TrainingFigures(
                 stage=manifest.name.removeprefix("train-"),
+                trained=_trained(run, manifest),
                 steps=int(steps or 0),
                 tokens=int(tokens or 0),
                 first_loss=finite(first),
@@ -147,6 +149,23 @@ def trainings(run: Run) -> tuple[TrainingFigures, ...]:
             )
         )
     return tuple(found)
+
+
+def _trained(run: Run, manifest: Manifest) -> str:
+    name = manifest.name.removeprefix("train-")
+    stage = next((stage for stage in run.settings.stages if stage.name == name), None)
+    size = manifest.summary.get("adapter_parameters")
+    what = "all weights" if stage is None else what_is_trained(run.settings.trainer_for(stage))
+    return f"{what}: {short(size)} parameters" if isinstance(size, int) else what
+
+
+def what_is_trained(trainer: TrainerSettings) -> str:
+    """In words: all weights, or an adapter of which rank and where."""
+    if trainer.adapter is None:
+        return "all weights"
+    lora = trainer.lora
+    where = ", ".join(lora.targets) or "all linear layers but the head"
+    return f"LoRA of rank {lora.rank} (alpha {lora.alpha}) beside {where}"
 
 
 def stage_times(run: Run) -> tuple[StageTime, ...]:

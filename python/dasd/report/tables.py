@@ -260,6 +260,7 @@ def training_table(data: ReportData) -> TextTable | None:
     rows = [
         (
             item.stage,
+            item.trained,
             count(item.steps),
             short(item.tokens),
             decimal(item.first_loss, 3),
@@ -270,7 +271,7 @@ def training_table(data: ReportData) -> TextTable | None:
     ]
     return TextTable(
         caption="Trainings",
-        head=("stage", "steps", "tokens", "first loss", "last loss", "time"),
+        head=("stage", "trained", "steps", "tokens", "first loss", "last loss", "time"),
         rows=tuple(rows),
         note="Tokens over all epochs; loss in nats a token, of the first and the last optimiser step.",
     )

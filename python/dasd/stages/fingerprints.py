@@ -98,7 +98,7 @@ def filters_settings(settings: FilterSettings, registry: Registry) -> Settings:
 def trainer_settings(settings: TrainerSettings, registry: Registry) -> Settings:
     """Section ``trainer`` of one stage, less where it runs and how often it saves."""
     return {
-        **settings.model_dump(mode="json", exclude={"device", "save_every"}),
+        **settings.result_keys(),
         "versions": registry.versions("trainer", settings.trainer),
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from math import prod
 from pathlib import Path
 
 import polars as pl
@@ -12,7 +13,7 @@ from pydantic import JsonValue
 
 from dasd.progress import Task
 from dasd.recipe import Recipe
-from dasd.records import Checkpoint, TrainProgress, TrainSpec
+from dasd.records import ADAPTER, Checkpoint, TrainProgress, TrainSpec
 from dasd.registry import Registry
 from dasd.schemas import LOSSES, check
 from dasd.seeds import seed_of, uniform
@@ -95,6 +96,7 @@ class TrainStage:
                 "first_loss": trained.first_loss,
                 "last_loss": trained.last_loss,
                 "seconds": trained.seconds,
+                **_adapter_parameters(output),
                 "example": labels.rendering,
             }
         )
@@ -134,7 +136,8 @@ class TrainStage:
         )
         context.writer.event("training_skipped", reason="no mixed-policy response is left")
         shutil.rmtree(output, ignore_errors=True)
-        shutil.copytree(start, output, ignore=shutil.ignore_patterns(LOSSES_FILE))
+        # An adapter there belongs to the training before.
+        shutil.copytree(start, output, ignore=shutil.ignore_patterns(LOSSES_FILE, ADAPTER))
         context.writer.summarise({"rows": 0, "mixed_rows": 0, "skipped": True, "steps": 0, "tokens": 0})
 
     def _train(self, context: StageContext, start: Path, output: Path) -> tuple[Checkpoint, Preflight]:
@@ -171,6 +174,18 @@ class TrainStage:
             trained = self.registry.make_trainer(trainer_settings).train(shards, spec, resume=True)
         context.writer.append("losses", losses(output, self.stage.name, seen))
         return trained, checked
+
+
+def _adapter_parameters(output: Path) -> dict[str, JsonValue]:
+    """How many parameters the adapter in a checkpoint has, from the header of its file; of none nothing."""
+    file = output / ADAPTER / "adapter_model.safetensors"
+    if not file.is_file():
+        return {}
+    from safetensors import safe_open
+
+    with safe_open(file, framework="np") as tensors:
+        shapes = [tensors.get_slice(name).get_shape() for name in tensors.keys()]  # noqa: SIM118 (no mapping)
+    return {"adapter_parameters": sum(prod(shape) for shape in shapes)}
 
 
 def balance_ids(selected: frozenset[str], count: int, seed: int) -> frozenset[str]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _torch(settings: TrainerSettings) -> Trainer:
-    """Full fine-tuning on one device in plain torch."""
+    """Fine-tuning on one device in plain torch: all weights, or a LoRA adapter."""
     from dasd.trainers.torch.trainer import TorchTrainer
 
     return TorchTrainer(settings)
@@ -26,4 +26,4 @@ def _torch(settings: TrainerSettings) -> Trainer:
 @hookimpl
 def dasd_register(registry: Registry) -> None:
     """Register the trainers that ship with dasd."""
-    registry.trainer("torch", _torch, options=TorchOptions)
+    registry.trainer("torch", _torch, options=TorchOptions, trains_adapters=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,14 @@ def export_model(
     output: Path,
     losses: pl.DataFrame,
     weights: Mapping[str, Tensor] | None = None,
+    beside: Callable[[Path], None] = lambda _: None,
 ) -> None:
     """Write model, config, generation config, tokenizer files and ``losses.parquet`` to ``output``.
 
     The weights are written in ``dtype``, the type of the start model's. Tokenizer, chat template and
     generation config are copied from ``start`` byte for byte. An ``output`` that is there is replaced.
     ``weights``: the whole ``state_dict`` where the model itself doesn't hold it (it is partitioned).
+    ``beside`` writes more into the directory before it appears.
     Raises DiskFullError.
     """
     temporary = output.with_name(f".{output.name}.tmp")
@@ -40,6 +42,7 @@ def export_model(
     temporary.mkdir(parents=True)
     try:
         _write(model, dtype, start, temporary, losses, model.state_dict() if weights is None else weights)
+        beside(temporary)
     except (OSError, SafetensorError) as error:
         full = means_full(error, output.parent)
         remove_tree(temporary)

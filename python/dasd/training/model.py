@@ -1,4 +1,4 @@
-"""Loading the model that training starts from, as float32 master weights on the device."""
+"""Loading the model that training starts from: float32 master weights on the device, or an adapter's beside frozen ones."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dasd.checksums import feed_file, hasher
 from dasd.errors import InputError
 from dasd.progress import no_bars
 from dasd.records import TrainSpec
+from dasd.seeds import seed_of
 from dasd.training import attention
+from dasd.training.lora import add_adapter, narrow_frozen
 
 
 def attention_of(choice: str, precision: str, device: torch.device) -> str:
@@ -29,38 +32,61 @@ def attention_of(choice: str, precision: str, device: torch.device) -> str:
 def load_model(spec: TrainSpec, implementation: str, device: torch.device) -> tuple[Any, torch.dtype]:
     """The causal language model in ``spec.model`` ready to train, and the data type it was stored in.
 
-    Raises InputError for a directory without such a model.
+    Its trained parameters are float32, all of them or those of an adapter. Raises InputError for a directory
+    without such a model, RecipeError for targets of an adapter that it doesn't have.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
-
     attention.register()
-    arguments = {"trust_remote_code": spec.trust_remote_code, "local_files_only": True}
+    settings = spec.settings
+    model = open_model(spec, torch.float32, implementation)
+    dtype = _stored_type(spec)
+    for parameter in model.parameters():
+        # Loaded weights may lie in a mapped file at any address; matrix products can depend on alignment.
+        parameter.data = parameter.data.clone()
+    if settings.adapter == "lora":
+        add_adapter(model, settings.lora, seed_of(spec.seed, "lora"))
+        if settings.precision == "bf16" and dtype == torch.bfloat16:
+            narrow_frozen(model)
+    model.to(device).train()
+    if settings.gradient_checkpointing:
+        _checkpoint_layers(model)
+    return model, dtype
+
+
+def open_model(spec: TrainSpec, dtype: torch.dtype, implementation: str | None = None) -> Any:
+    """The causal language model in ``spec.model`` in ``dtype`` on the CPU. Raises InputError."""
+    from transformers import AutoModelForCausalLM
+
+    chosen = {} if implementation is None else {"attn_implementation": implementation}
     try:
-        config = AutoConfig.from_pretrained(spec.model, **arguments)
         with no_bars():
-            model: Any = AutoModelForCausalLM.from_pretrained(
+            return AutoModelForCausalLM.from_pretrained(
                 spec.model,
-                dtype=torch.float32,
-                attn_implementation=implementation,
+                dtype=dtype,
                 use_safetensors=True,
-                **arguments,
+                trust_remote_code=spec.trust_remote_code,
+                local_files_only=True,
+                **chosen,
             )
     except (OSError, ValueError, ImportError) as error:
         raise InputError(
             f"{spec.model} can't be trained with attention {implementation!r}: wanted a directory with the "
             f"config and safetensors of a causal language model; {error}"
         ) from error
-    for parameter in model.parameters():
-        # Loaded weights may lie in a mapped file at any address; matrix products can depend on alignment.
-        parameter.data = parameter.data.clone()
-    model.to(device).train()
-    if spec.settings.gradient_checkpointing:
-        _checkpoint_layers(model)
-    return model, getattr(config, "dtype", None) or torch.float32
+
+
+def _stored_type(spec: TrainSpec) -> torch.dtype:
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(
+        spec.model, trust_remote_code=spec.trust_remote_code, local_files_only=True
+    )
+    found: torch.dtype = getattr(config, "dtype", None) or torch.float32
+    return found
 
 
 def _checkpoint_layers(model: Any) -> None:
     """Recompute activations layer by layer. InputError for an architecture that can't."""
+    # Without re-entrance an input needs no gradient for the weights behind it to get theirs, as with an adapter.
     # Later releases of transformers 5 renamed the method and warn at the old name.
     newer = getattr(model, "activation_checkpointing_enable", None)
     try:
@@ -70,6 +96,11 @@ def _checkpoint_layers(model: Any) -> None:
             model.gradient_checkpointing_enable({"use_reentrant": False})
     except ValueError as error:
         raise InputError(f"trainer.gradient_checkpointing: {error} Set it to false.") from error
+
+
+def trained_parameters(model: Any) -> dict[str, Tensor]:
+    """The parameters of ``model`` that are trained, by name."""
+    return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
 
 
 def weights_fingerprint(directory: Path) -> str:

@@ -29,5 +29,5 @@ def training_key(spec: TrainSpec, rows: str, weights: str) -> str:
     ``rows`` and ``weights``: fingerprints of the data and of the start model. When states are saved, and on
     which device, may change between two starts.
     """
-    settings = spec.settings.model_dump(mode="json", exclude={"save_every", "device"})
+    settings = spec.settings.result_keys()
     return digest(_FORMAT, canonical_json(settings).decode(), spec.seed, rows, weights)

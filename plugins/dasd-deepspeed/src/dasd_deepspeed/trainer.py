@@ -13,6 +13,7 @@ from dasd.api import (
     Checkpoint,
     DasdError,
     InputError,
+    PluginError,
     RecipeError,
     SchemaError,
     TrainerSettings,
@@ -27,11 +28,13 @@ from dasd_deepspeed.worker import parse
 
 _STOP_SECONDS = 120.0
 """Time for a step and a state to be written after Ctrl-C; a second Ctrl-C ends it at once."""
-_ERRORS = {error.__name__: error for error in (InputError, RecipeError, SchemaError, TrainingError)}
+_ERRORS = {
+    error.__name__: error for error in (InputError, PluginError, RecipeError, SchemaError, TrainingError)
+}
 
 
 class DeepSpeedTrainer:
-    """Full fine-tuning with DeepSpeed in processes of its own (``api.Trainer``).
+    """Fine-tuning with DeepSpeed in processes of its own (``api.Trainer``): all weights, or an adapter.
 
     Losses are those of the built-in trainer on the same rows, settings and seed, whatever the number of
     processes, but for the order in which floating-point numbers are added.

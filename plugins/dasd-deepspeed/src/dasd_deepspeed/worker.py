@@ -137,24 +137,25 @@ def _train(job: Job, files: Files, host: Host, options: DeepSpeedOptions, device
 
 def _finish(job: Job, files: Files, engine: Any, dtype: Any, curve: Any, position: Any) -> None:
     """Gather the weights for rank 0, which writes them and says that it is done. Collective."""
-    from dasd.api.training import export_model
+    from dasd.api.training import export_adapted, export_model
 
+    spec = job.spec
+    adapted = spec.settings.adapter is not None
     weights: dict[str, Any] = {}
     for name, parameter in engine.parameters.items():
         whole = engine.weight(parameter)
         if curve is not None:
-            weights[name] = whole.to(dtype).cpu().clone()
+            # An adapter's matrices are merged in float32.
+            weights[name] = whole.to(whole.dtype if adapted else dtype).cpu().clone()
     if curve is None:
         return
-    for name, parameter in engine.model.named_parameters(remove_duplicate=False):
-        if name not in weights:  # one tensor under two names, or not trained
-            twin = next((n for n, p in engine.parameters.items() if p is parameter), None)
-            weights[name] = weights[twin] if twin else parameter.detach().to(dtype).cpu()
-    trained = {name for name, _ in engine.model.named_parameters(remove_duplicate=False)}
-    weights |= {name: b for name, b in engine.model.state_dict().items() if name not in trained}
     losses = curve.frame()
-    spec = job.spec
-    export_model(engine.model, dtype, spec.model, spec.output, losses, weights)
+    if adapted:
+        export_adapted(spec, weights, dtype, losses)
+    else:
+        export_model(
+            engine.model, dtype, spec.model, spec.output, losses, _all_weights(engine, weights, dtype)
+        )
     done = {
         "steps": position.step,
         "tokens": position.tokens,
@@ -163,6 +164,16 @@ def _finish(job: Job, files: Files, engine: Any, dtype: Any, curve: Any, positio
         "seconds": position.seconds,
     }
     _tell(files, {"done": done})
+
+
+def _all_weights(engine: Any, weights: dict[str, Any], dtype: Any) -> dict[str, Any]:
+    """The whole ``state_dict``, from the trained ``weights``."""
+    for name, parameter in engine.model.named_parameters(remove_duplicate=False):
+        if name not in weights:  # one tensor under two names, or not trained
+            twin = next((n for n, p in engine.parameters.items() if p is parameter), None)
+            weights[name] = weights[twin] if twin else parameter.detach().to(dtype).cpu()
+    trained = {name for name, _ in engine.model.named_parameters(remove_duplicate=False)}
+    return weights | {name: b for name, b in engine.model.state_dict().items() if name not in trained}
 
 
 def _numbers_only(spec: Any) -> Any:

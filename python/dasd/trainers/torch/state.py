@@ -1,7 +1,7 @@
 """The state of a training on disk: one safetensors file, replaced whole, with all that exact resume needs.
 
-Master weights and optimiser state are tensors; the rest is JSON in the file's header. There is no state of
-random numbers: every step seeds from the training's seed and its own number.
+Trained master weights (all, or an adapter's) and optimiser state are tensors; the rest is JSON in the file's header.
+There is no state of random numbers: every step seeds from the training's seed and its own number.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from dasd.store.files import disk_full, means_full, sync
+from dasd.training.model import trained_parameters
 from dasd.training.position import Position
 
 _FILE = "state.safetensors"
@@ -32,7 +33,7 @@ def save_state(
 ) -> None:
     """Replace the state in ``directory``; a kill leaves the one before. Raises DiskFullError."""
     names = _names(model)
-    tensors = {f"model/{name}": parameter.detach() for name, parameter in model.named_parameters()}
+    tensors = {f"model/{name}": parameter for name, parameter in trained_parameters(model).items()}
     for number, optimizer in enumerate(optimizers):
         for parameter, values in optimizer.state.items():
             for what, value in values.items():
@@ -83,7 +84,7 @@ def load_state(directory: Path, key: str, model: Any, optimizers: list[Optimizer
 
 @torch.no_grad()
 def _restore(tensors: Mapping[str, Tensor], model: Any, optimizers: list[Optimizer]) -> None:
-    for name, parameter in model.named_parameters():
+    for name, parameter in trained_parameters(model).items():
         parameter.copy_(tensors[f"model/{name}"])
     names = _names(model)
     for number, optimizer in enumerate(optimizers):

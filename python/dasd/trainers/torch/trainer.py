@@ -18,7 +18,8 @@ from dasd.training.checks import try_model
 from dasd.training.curve import Curve
 from dasd.training.export import export_model
 from dasd.training.loss import usual_loss_logits
-from dasd.training.model import attention_of, load_model, weights_fingerprint
+from dasd.training.merge import export_adapted
+from dasd.training.model import attention_of, load_model, trained_parameters, weights_fingerprint
 from dasd.training.optimizer import make_optimizers
 from dasd.training.plan import plan_training
 from dasd.training.position import Position, training_key
@@ -26,7 +27,7 @@ from dasd.training.rows import load_rows
 
 
 class TorchTrainer:
-    """Full fine-tuning in plain torch on one device (``api.Trainer``).
+    """Fine-tuning in plain torch on one device (``api.Trainer``): all weights, or an adapter.
 
     Master weights are float32; with ``precision: bf16`` the forward and backward pass run under autocast.
     The same rows, settings, seed, machine and number of threads give the same weights bit for bit, killed and
@@ -72,7 +73,10 @@ class TorchTrainer:
             curve = Curve(spec.state, spec.stage, loop.position.step)
             self._run(loop, curve, key, spec)
         losses = curve.frame()
-        export_model(model, dtype, spec.model, spec.output, losses)
+        if spec.settings.adapter is None:
+            export_model(model, dtype, spec.model, spec.output, losses)
+        else:
+            export_adapted(spec, trained_parameters(model), dtype, losses)
         return Checkpoint(
             path=spec.output,
             steps=loop.position.step,
