@@ -76,7 +76,7 @@ def unknown_domains(stage: OffPolicyStage, there: Collection[str]) -> list[str]:
     """A sentence for each domain in ``shares`` that no question has, its key first. ``there``: domains of questions."""
     return [
         f"shares.{domain}: no question of this stage has the domain {domain!r}"
-        f"{did_you_mean(domain, sorted(there))}; domains are {', '.join(sorted(there)) or 'none'}. Write it in the "
+        f"{did_you_mean(domain, sorted(there))} Domains: {', '.join(sorted(there)) or 'none'}. Write it in the "
         "column `domain` of the questions' file, or in the source's `domain`"
         for domain in stage.shares
         if domain not in there
