@@ -38,11 +38,15 @@ def questions(registry: Registry, settings: RecipeSettings) -> list[tuple[str, C
     A question raises as ``check`` does; one may fail and the others still be asked.
     """
     asked: list[tuple[str, Callable[[], object]]] = [
-        ("teacher.backend", partial(_teacher, registry, settings)),
         ("student.backend", partial(_student, registry, settings)),
-        ("stages", partial(_continues, registry, settings)),
-        ("select.selector", partial(_logprobs, registry, settings)),
     ]
+    if settings.data is None:  # else nobody is sampled, and nothing selected
+        asked = [
+            ("teacher.backend", partial(_teacher, registry, settings)),
+            *asked,
+            ("stages", partial(_continues, registry, settings)),
+            ("select.selector", partial(_logprobs, registry, settings)),
+        ]
     options = registry.checked_options
     for section, sources in (
         ("questions.train", settings.questions.train),

@@ -84,7 +84,7 @@ class ExportRun:
     system_prompt: str | None
     """The recipe's; rows carry it in their ``messages`` already."""
     structure: Literal["think", "any"]
-    """Whether every response has reasoning between think tags (the recipe's ``filters.structure``)."""
+    """Whether every response has reasoning between think tags (``filters.structure`` of the recipe that selected them)."""
     teacher: ModelSettings
     student: ModelSettings
     teacher_opens_thinking: bool

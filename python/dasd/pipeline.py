@@ -111,6 +111,7 @@ class Pipeline:
 
     def plan(self, directory: Path | str | None = None) -> list[PlannedStage]:
         """What ``run`` would find: done, partial (goes on), changed (runs again) or new. Changes nothing."""
+        self._refuse_source(self.directory(directory))
         nodes = self._nodes()
         standings = RunDirectory(self.directory(directory)).survey(nodes)
         return [PlannedStage(n.number, n.name, n.kind, standings[n.name].state) for n in nodes]
@@ -127,8 +128,9 @@ class Pipeline:
         file that was torn or altered), and whatever a stage raises. After any of them, KeyboardInterrupt
         included, the same call continues.
         """
-        nodes = self._nodes()
         path = self.directory(directory)
+        self._refuse_source(path)
+        nodes = self._nodes()
         store = RunDirectory(path)
         if only is not None:
             if until is not None:
@@ -151,6 +153,12 @@ class Pipeline:
                 self._visit(store, [n for n in nodes if n.name in visited], chosen, models)
             store.event("run_finished", None, {})
         return Run.open(path)
+
+    def _refuse_source(self, path: Path) -> None:
+        """InputError where the run would be written over the run that its data is from."""
+        data = self.recipe.settings.data
+        if data is not None and Path(data.run).resolve() == path.resolve():
+            raise InputError(f"data.run: {path} is this run's own directory; give --run another one")
 
     def _permit(self, code_without_sandbox: bool) -> None:
         from dasd.sandbox.permission import allow_without_sandbox

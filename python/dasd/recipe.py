@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -251,6 +251,7 @@ class RecipeDraft:
                 for key in keys:
                     if getattr(source, key) is not None:
                         problem((*section, index, key), "belongs to a source of questions.eval; take it out")
+        self._data(settings, problem)
         seen: dict[str, int] = {}
         off_policy = False
         for index, stage in enumerate(settings.stages):
@@ -274,6 +275,23 @@ class RecipeDraft:
             for path in _unused_lora(settings):
                 problem(path, "wanted trainer.adapter: lora with it, got null: no training has an adapter")
         return problems
+
+    def _data(self, settings: RecipeSettings, problem: Callable[[KeyPath, str], None]) -> None:
+        """Keys that say nothing, or nothing right, beside ``data``."""
+        if settings.data is None:
+            return
+        names = [stage.name for stage in settings.stages]
+        for name in settings.data.stages:
+            if name not in names:
+                problem(
+                    ("data", "stages", name), f"there is no stage {name!r} here; stages: {', '.join(names)}"
+                )
+        for index, stage in enumerate(settings.stages):
+            for key in ("samples", "sources", "candidates", "max_tokens", "per_question", "shares"):
+                if getattr(stage, key, None):
+                    problem(
+                        ("stages", index, key), "is the other run's affair with `data`; take one of them out"
+                    )
 
 
 def _shown(key: str, raw: str) -> str:

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from dasd.recipe import BUNDLED, Recipe, find
 from dasd.recipe_yaml import parse
 from dasd.settings import (
+    DataSettings,
     DedupSettings,
     EvaluationSettings,
     FilterSettings,
@@ -38,6 +39,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`questions`", QuestionsSettings),
     ("`questions.train.N`, `questions.eval.N`, `stages.N.sources.N`", QuestionSource),
     ("`verifier` of a source or a question", VerifierSettings),
+    ("`data`", DataSettings),
     ("`sampling`", SamplingSettings),
     ("`filters`", FilterSettings),
     ("`dedup`", DedupSettings),
@@ -65,7 +67,8 @@ the recipe file first and in the working directory second; with `-o` it is the o
 recipe's are looked for in the working directory. The recipe that a run keeps holds absolute paths.
 
 A recipe with `questions.eval` and neither `questions.train` nor `stages` evaluates the student as it is; it needs no
-`teacher` (`docs/evaluation.md`).
+`teacher` (`docs/evaluation.md`). One with `data` trains on the responses that another run selected
+(`docs/walkthrough.md`) and has no `questions.train`.
 
 Keys and passwords don't belong into a recipe, which is copied into every run; plugins take them from the
 environment. Requested plugins (`plugins`, or `--plugins`) become the default of `teacher.backend`,
@@ -107,16 +110,36 @@ def template(name: str = "demo", run_name: str | None = None) -> str:
         section = getattr(settings, key)
         value = data.get(key)
         lines += [f"# {line}" for line in textwrap.wrap(field.description or "", 105)]
-        if isinstance(section, BaseModel):
+        if isinstance(section, BaseModel) and not isinstance(value, str):  # `data: RUN` is a section in short
             lines.append(f"{key}:")
             lines += _section(section, value if isinstance(value, Mapping) else {}, 1)
-        elif section and isinstance(section[0] if isinstance(section, tuple) else section, BaseModel):
+        elif isinstance(section, tuple) and section and isinstance(section[0], BaseModel):
             lines.append(f"{key}:")
             lines += _items(section, value, 1)
+        elif section is None and (absent := _optional(field)) is not None:
+            lines += _absent(key, absent)
         else:
             lines += _key(key, value, field, key in data, 0)
         lines.append("")
     return "\n".join(lines)
+
+
+def _optional(field: FieldInfo) -> type[BaseModel] | None:
+    """The section that may stand there, of a field that is a section or null."""
+    for part in get_args(field.annotation):
+        if isinstance(part, type) and issubclass(part, BaseModel):
+            return part
+    return None
+
+
+def _absent(key: str, section: type[BaseModel]) -> list[str]:
+    """A section that isn't there, commented out as a whole."""
+    lines = [f"# {key}:"]
+    for name, field in section.model_fields.items():
+        lines += [f"#   # {line}" for line in textwrap.wrap(field.description or "", 101)]
+        value = None if field.is_required() else field.get_default(call_default_factory=True)
+        lines.append("#   " + yaml.safe_dump({name: value}, default_flow_style=False).rstrip())
+    return lines
 
 
 def _section(section: BaseModel, data: Mapping[str, Any], depth: int) -> list[str]:

@@ -15,7 +15,7 @@ def resolve_paths(data: dict[str, Any], base: Path | None, overridden: Collectio
     """Make the relative paths in ``data`` absolute, in place.
 
     Paths are ``teacher.model`` and ``student.model`` where such a directory exists, their ``python``,
-    ``samples`` of a stage, and every option called ``path`` or ending in ``_path``. What was set by ``-o`` is
+    ``samples`` of a stage, the run of ``data``, and every option called ``path`` or ending in ``_path``. What was set by ``-o`` is
     looked for in the working directory first. A path that doesn't exist is made absolute too, so that the
     complaint names the place that was looked at; a model that isn't a directory stays the name that it is.
     """
@@ -37,6 +37,11 @@ def _places(data: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, KeyPath
             yield section, "model", (*path, "model"), True
         if isinstance(section, dict) and "python" in section:
             yield section, "python", (*path, "python"), False
+    run = data.get("data")
+    if isinstance(run, str):
+        yield data, "data", ("data",), False
+    elif isinstance(run, dict) and "run" in run:
+        yield run, "run", ("data", "run"), False
     stages = data.get("stages")
     for index, stage in enumerate(stages if isinstance(stages, (list, tuple)) else ()):
         if isinstance(stage, dict) and "samples" in stage:

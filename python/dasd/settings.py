@@ -14,6 +14,7 @@ from pydantic import (
     JsonValue,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 
@@ -88,6 +89,31 @@ class QuestionSource(Section):
         default_factory=dict,
         description="The source's own options: `path` and column names for `file`, `dataset` for `reasoning-gym`.",
     )
+
+
+class DataSettings(Section):
+    """Another run whose selected responses are trained on, so that nothing is sampled, filtered or scored.
+
+    `data: RUN` is short for `data: {run: RUN}`. Training questions come with the responses; those of
+    `questions.eval` are read as usual, and the teacher's held-out responses to them are the other run's. What is about
+    sampling, filters, duplicate responses and selection is the other run's affair and changes nothing here; a stage's
+    `total` still bounds what is taken.
+    """
+
+    run: str = Field(min_length=1, description="Directory of the other run; nothing is written there.")
+    stages: dict[str, str] = Field(
+        default_factory=dict,
+        description="The other run's name of a training stage by this recipe's, where they differ.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _run_alone(cls, data: Any) -> Any:
+        return {"run": data} if isinstance(data, str) else data
+
+    def stage(self, name: str) -> str:
+        """The other run's name of training stage ``name``."""
+        return self.stages.get(name, name)
 
 
 class QuestionsSettings(Section):
@@ -434,6 +460,9 @@ class RecipeSettings(Section):
     teacher: ModelSettings = Field(description="The model to learn from.")
     student: ModelSettings = Field(description="The model that learns.")
     questions: QuestionsSettings = Field(description="Questions to train on and to evaluate on.")
+    data: DataSettings | None = Field(
+        None, description="Train on the responses that another run selected: its directory, or a section."
+    )
     sampling: SamplingSettings = Field(default_factory=SamplingSettings, description="Sampling the teacher.")
     filters: FilterSettings = Field(default_factory=FilterSettings, description="Which responses are kept.")
     dedup: DedupSettings = Field(default_factory=DedupSettings, description="Duplicates and contamination.")
@@ -464,3 +493,8 @@ class RecipeSettings(Section):
         if isinstance(own, dict):
             merged["lora"] = {**self.trainer.lora.model_dump(), **own}
         return TrainerSettings.model_validate(merged)
+
+    @property
+    def asks_teacher(self) -> bool:
+        """Whether the teacher is run: a recipe that trains nothing, or on another run's responses, never does."""
+        return bool(self.stages) and self.data is None

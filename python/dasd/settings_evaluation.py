@@ -1,4 +1,4 @@
-"""A recipe that evaluates a model and trains nothing, and which of the two kinds a recipe's data is."""
+"""A recipe that evaluates a model and trains nothing, and which of the three kinds a recipe's data is."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from dasd.settings import QuestionSource, QuestionsSettings, RecipeSettings, TrainingStage
+from dasd.settings_data import DataRecipe
 
 __all__ = ["EvaluationQuestions", "EvaluationRecipe", "recipe_model"]
 
@@ -38,8 +39,11 @@ class EvaluationRecipe(RecipeSettings):
 def recipe_model(data: Any) -> type[RecipeSettings]:
     """What a recipe's raw data is validated as.
 
-    ``EvaluationRecipe`` where it has evaluation questions, and neither training questions nor stages.
+    ``EvaluationRecipe`` where it has evaluation questions, and neither training questions nor stages;
+    ``DataRecipe`` where it has ``data``.
     """
+    if isinstance(data, dict) and data.get("data") is not None:
+        return DataRecipe
     questions = data.get("questions") if isinstance(data, dict) else None
     if isinstance(questions, dict) and questions.get("eval"):
         return RecipeSettings if questions.get("train") or data.get("stages") else EvaluationRecipe

@@ -111,6 +111,12 @@ def test_a_wrong_recipe_is_wrong_use(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["my.yaml"]
 
 
+def test_data_of_a_run_that_is_not_there(tmp_path: Path) -> None:
+    done = dasd("pipeline", "dasd-30b-a3b", "-o", "data=nowhere/first", cwd=tmp_path)
+    one_message(done, 2, f"data.run: {tmp_path}/nowhere/first is not a run directory")
+    assert not (tmp_path / "runs").exists()
+
+
 def test_an_unknown_plugin_is_wrong_use(tmp_path: Path) -> None:
     one_message(dasd("pipeline", "--plugins", "nonesuch", cwd=tmp_path), 2, "pip install dasd-nonesuch")
     assert not list(tmp_path.iterdir())

@@ -166,6 +166,14 @@ def test_the_reports_own_recipe_plans_cleanly_offline(tmp_path: Path) -> None:
     assert stages(plan)["train-low"]["trains"]["steps"]["most"] == -(-104_900 * 6 // 64)
 
 
+def test_the_reports_mixture_of_experts_plans_cleanly_without_the_run_of_its_data(tmp_path: Path) -> None:
+    plan = planned("dasd-30b-a3b", cwd=tmp_path)
+    assert plan["problems"] == 0
+    assert "data.run" in keys(plan, "warning")
+    assert stages(plan)["train-low"]["trains"]["rows"]["expected"] == 104_900
+    assert not any(stage["generates"] for name, stage in stages(plan).items() if "evaluate" not in name)
+
+
 # -- problems -------------------------------------------------------------------------------------------
 
 BAD = """

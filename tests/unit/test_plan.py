@@ -138,6 +138,20 @@ def test_the_page_holds_the_plan_of_the_reports_run_as_it_is() -> None:
     assert with_section(page) == page, "give python -m benchmarks.report_plan"
 
 
+def test_a_mixture_of_experts_costs_time_by_its_active_parameters_and_memory_by_all() -> None:
+    made = plan_recipe("dasd-30b-a3b")
+    train = stages(made)["train-low"]
+    assert train.work.trains is not None
+    tokens = 104_900 * (13_800 + 200) * 6
+    assert train.work.trains.tokens.expected == tokens
+    assert train.cost.device_hours == pytest.approx(tokens * 8 * 3.3e9 / (989e12 * 0.4) / 3600)
+    training = next(need for need in made.memory if "training" in need.what)
+    assert training.parts["optimiser"] == round(8 * 30.5e9 / 16)
+    assert not any(need.what.startswith("teacher") for need in made.memory)
+    assert stages(made)["sample-low"].cost.disk_bytes == pytest.approx(104_900 * 13_800 * 16, rel=0.1)
+    assert not made.problems
+
+
 def test_sizes_of_models_that_are_here() -> None:
     made = plan()
     config = json.loads((model_path("student") / "config.json").read_text())

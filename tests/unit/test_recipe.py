@@ -15,7 +15,8 @@ from dasd.recipe import BUNDLED, Recipe, bundled
 from dasd.recipe_docs import keys_markdown, template
 from dasd.recipe_errors import all_keys
 from dasd.registry import ROLES
-from dasd.settings import RecipeSettings
+from dasd.settings import MixedPolicyStage, OffPolicyStage, RecipeSettings
+from dasd.settings_evaluation import recipe_model
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,7 +46,8 @@ def test_bundled_recipes_load_fit_and_round_trip(name: str, tmp_path: Path) -> N
     (tmp_path / "recipe.yaml").write_text(recipe.to_yaml())
     assert Recipe.load(tmp_path / "recipe.yaml").settings == recipe.settings
     # The run store reads a kept recipe with plain YAML.
-    assert RecipeSettings.model_validate(yaml.safe_load(recipe.to_yaml())) == recipe.settings
+    data = yaml.safe_load(recipe.to_yaml())
+    assert recipe_model(data).model_validate(data) == recipe.settings
     assert recipe.settings.name == name
 
 
@@ -58,7 +60,7 @@ def test_bundled_recipes_say_what_they_do_and_how_to_run(recipe: Any) -> None:
 
 def test_there_is_one_copy_of_the_bundled_recipes() -> None:
     assert (ROOT / "recipes").resolve() == BUNDLED.resolve()
-    assert {"demo", "dasd-4b", "smollm2", "one-gpu"} <= {recipe.name for recipe in bundled()}
+    assert {"demo", "dasd-4b", "dasd-30b-a3b", "smollm2", "one-gpu"} <= {recipe.name for recipe in bundled()}
 
 
 def test_the_reports_own_figures() -> None:
@@ -334,6 +336,16 @@ def test_names_of_environment_variables_and_of_tokens_are_fine() -> None:
     )
 
 
+def test_the_reports_mixture_of_experts_learns_from_the_small_students_data() -> None:
+    small, large = Recipe.load("dasd-4b").settings, Recipe.load("dasd-30b-a3b").settings
+    assert large.student.model == "Qwen/Qwen3-30B-A3B-Instruct-2507"
+    assert large.data is not None and Path(large.data.run).parts[-2:] == ("runs", "dasd-4b")
+    assert large.teacher == small.teacher and large.trainer == small.trainer
+    assert large.evaluation == small.evaluation and large.questions.eval == small.questions.eval
+    # Section 7.7 of the report: the first stage alone.
+    assert [(stage.name, stage.temperature) for stage in large.stages] == [("low", 0.6)]
+
+
 # -- documentation --------------------------------------------------------------------------------------
 
 
@@ -355,7 +367,13 @@ def test_a_started_recipe_is_the_one_it_started_from(
     settings = Recipe.load(tmp_path / "own.yaml").settings
     assert settings == Recipe.load(name, ["name=own"]).settings
     text = (tmp_path / "own.yaml").read_text()
-    assert all(f"{path[-1]}: " in text or f"{path[-1]}:\n" in text for path, _ in all_keys(RecipeSettings))
+    kinds = {type(stage) for stage in settings.stages}
+    keys = [
+        path[-1]
+        for path, section in all_keys(RecipeSettings)
+        if section in kinds or section not in (OffPolicyStage, MixedPolicyStage)
+    ]
+    assert all(f"{key}: " in text or f"{key}:\n" in text for key in keys)
 
 
 def test_roles_are_those_of_the_documentation() -> None:

@@ -83,8 +83,8 @@ def _body(facts: Facts, configs: tuple[DataConfig, ...], licences: Licences, tit
         f"# {title}",
         "",
         (
-            f"Responses of `{shown_model(settings.teacher.model)}`, chosen for `{shown_model(settings.student.model)}` "
-            f"by the dasd run `{facts.name}`."
+            f"Responses of `{shown_model(settings.teacher.model)}`, chosen for `{facts.chosen_for}` "
+            f"by the dasd run `{facts.name if facts.origin is None else facts.origin.selected_in}`."
         ),
         "",
         "## Contents",
@@ -106,12 +106,11 @@ def _body(facts: Facts, configs: tuple[DataConfig, ...], licences: Licences, tit
 
 
 def _limits(facts: Facts) -> list[str]:
-    settings = facts.settings
     known = [
         "The responses are a model's: they may be wrong, and no person has read them one by one."
         + (
             " Those that their question's verifier finds wrong were dropped."
-            if settings.filters.answer
+            if facts.answers_filtered
             else " Wrong answers were not filtered out."
         ),
         "They were chosen for one student; for another model another choice may serve better.",

@@ -14,6 +14,7 @@ from dasd.errors import InputError
 from dasd.report import gather, steps
 from dasd.report.data import ModelFacts, ReportData
 from dasd.settings import RecipeSettings
+from dasd.store.origin import Origin, origin_of
 from dasd.store.run import did_you_mean
 
 if TYPE_CHECKING:
@@ -47,6 +48,18 @@ class Facts:
     """``dasd.results.RESULTS`` rows over all domains; none where nothing was evaluated."""
     evaluations: tuple[results.Evaluation, ...]
     questions: tuple[QuestionCount, ...] = field(default=())
+    origin: Origin | None = None
+    """The run that selected the responses, where it is another one."""
+
+    @property
+    def answers_filtered(self) -> bool:
+        """Whether answers that their question's verifier finds wrong were dropped."""
+        return self.settings.filters.answer if self.origin is None else self.origin.answers_filtered
+
+    @property
+    def chosen_for(self) -> str:
+        """The model that the responses were selected for, as a card calls it."""
+        return shown_model(self.settings.student.model if self.origin is None else self.origin.student)
 
     def model(self, role: str) -> ModelFacts:
         """Teacher or student."""
@@ -115,6 +128,7 @@ def gather_facts(run: Run, checkpoint: str | None = None) -> Facts:
         questions=tuple(
             QuestionCount(public_text(source), domain, count) for source, domain, count in asked.iter_rows()
         ),
+        origin=origin_of(run),
     )
 
 

@@ -179,7 +179,7 @@ def _limits(facts: Facts, stage: str) -> list[str]:
     trainer = settings.trainer_for(next(item for item in settings.stages if item.name == stage))
     known = [
         "It has learned from text that another model wrote, errors and habits of that model included."
-        + ("" if settings.filters.answer else " Wrong answers were not filtered out of it."),
+        + ("" if facts.answers_filtered else " Wrong answers were not filtered out of it."),
         f"It was trained on texts of at most {trainer.max_length} tokens; beyond that nothing is known.",
         "One run with one seed: the standard errors are over questions and do not cover another training.",
         "Nothing was done, or measured, about safety, bias or languages beyond those of the questions.",

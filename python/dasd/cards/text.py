@@ -9,7 +9,7 @@ from dasd.cards.names import public
 from dasd.report import tables
 from dasd.report.gather import what_is_trained
 from dasd.report.numbers import MISSING, count
-from dasd.settings import MixedPolicyStage, QuestionSource, RecipeSettings
+from dasd.settings import MixedPolicyStage, QuestionSource
 
 __all__ = ["data_section", "licence_lines", "method_section", "models_section", "recipe_section"]
 
@@ -31,6 +31,15 @@ def method_section(facts: Facts) -> list[str]:
     stages = [stage for stage in settings.stages if stage.name in facts.stages]
     mixed = any(isinstance(stage, MixedPolicyStage) for stage in stages)
     lines = ["## How it was made", "", _METHOD + (_MIXED if mixed else ""), ""]
+    if facts.origin is not None:
+        lines += [
+            (
+                f"The responses are not this run's own: run `{facts.origin.selected_in}` chose them for "
+                f"`{facts.chosen_for}`, and this student was trained on them as they are"
+                + (", on beginnings that the other student wrote too." if mixed else ".")
+            ),
+            "",
+        ]
     rows = []
     for stage in stages:
         trainer = settings.trainer_for(stage)
@@ -85,7 +94,7 @@ def data_section(facts: Facts) -> list[str]:
     lines += [
         "No system prompt was added." if prompt is None else f"System prompt: `{prompt}`",
         "",
-        _contamination(settings),
+        _contamination(facts),
         "",
     ]
     return lines
@@ -97,7 +106,13 @@ def _source(source: QuestionSource) -> str:
     return f"source `{source.source}`" + (f" ({options})" if options else "") + most
 
 
-def _contamination(settings: RecipeSettings) -> str:
+def _contamination(facts: Facts) -> str:
+    settings = facts.settings
+    if facts.origin is not None:
+        return (
+            f"Run `{facts.origin.selected_in}` decontaminated its questions by its own recipe; of these, questions that "
+            "are evaluation questions here word for word were left out."
+        )
     share = settings.dedup.contamination
     if share is None:
         return "Overlap of training questions with the evaluation questions was **not** checked."

@@ -21,6 +21,7 @@ from dasd.stages.train import balance_ids
 from dasd.stages.training_rows import RowMaker
 from dasd.stages.work import count_rows, kept_ids, messages_by_question, only
 from dasd.store import Run
+from dasd.store.origin import origin_of
 from dasd.store.run import did_you_mean
 
 __all__ = ["ROWS", "Rows", "gather"]
@@ -52,6 +53,7 @@ def gather(
     done, the training need not be. Raises InputError for a stage that isn't there or isn't ready.
     """
     settings = run.settings
+    origin = origin_of(run)
     known = [stage.name for stage in settings.stages]
     for name in stages:
         if name not in known:
@@ -98,7 +100,7 @@ def gather(
             settings.name,
             settings.seed,
             settings.questions.system_prompt,
-            settings.filters.structure,
+            settings.filters.structure if origin is None else origin.structure,
             settings.teacher,
             settings.student,
             bool(author),

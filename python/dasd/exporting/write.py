@@ -19,6 +19,7 @@ from dasd.progress import Console
 from dasd.registry import Registry
 from dasd.store import Run
 from dasd.store.files import disk_full, means_full
+from dasd.store.origin import Origin, origin_of
 
 __all__ = ["EXPORTS", "MANIFEST", "ExportManifest", "export_run"]
 
@@ -64,6 +65,8 @@ class ExportManifest(_Record):
     teacher: str
     student: str
     system_prompt: str | None
+    origin: Origin | None = None
+    """The run that selected the responses, where it is another one."""
     stages: tuple[ManifestStage, ...]
     files: tuple[ManifestFile, ...]
     left_out: tuple[str, ...]
@@ -113,7 +116,9 @@ def export_run(
             total = sum(stage.rows for stage in wanted.stages)
             with console.task(f"export to {to}", total, "rows") as task:
                 exported = exporter.export(replace(wanted, on_rows=task.advance), staged)
-            manifest = _manifest(registry, to, given, rows, wanted, exported, left_out, staged)
+            manifest = _manifest(
+                registry, to, given, rows, wanted, origin_of(run), exported, left_out, staged
+            )
             text = manifest.model_dump_json(indent=2)
             (staged / MANIFEST).write_text(text + "\n", encoding="utf-8")
         except Exception as error:
@@ -135,6 +140,7 @@ def _manifest(
     options: dict[str, JsonValue],
     rows: Rows,
     run: ExportRun,
+    origin: Origin | None,
     exported: Exported,
     left_out: Sequence[str],
     directory: Path,
@@ -164,6 +170,7 @@ def _manifest(
         teacher=run.teacher.model,
         student=run.student.model,
         system_prompt=run.system_prompt,
+        origin=origin,
         stages=tuple(
             ManifestStage(
                 name=stage.name,

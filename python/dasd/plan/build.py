@@ -22,6 +22,7 @@ from dasd.plan.checks import (
     look_at,
 )
 from dasd.plan.costs import Costs
+from dasd.plan.data import TakenFacts, is_elsewhere, look_at_data
 from dasd.plan.drafts import Draft, read_draft
 from dasd.plan.lengths import Lengths
 from dasd.plan.measured import Measured, read_run
@@ -93,8 +94,11 @@ def _plan(draft: Draft, recipe: Recipe, directory: Path | None, given: Given, co
     given = replace(given, devices=given.devices or settings.plan.devices)
     place = directory if directory is not None else RUNS / settings.name
     findings = list(draft.findings)
+    with _slow(console, "reading the run of `data`"):
+        taken, found = look_at_data(recipe)
+        findings += found
     with _slow(console, "reading the questions"):
-        questions, found = read_questions(recipe, registry)
+        questions, found = read_questions(recipe, registry, with_data=not found)
         findings += [
             *found,
             *check_answers(recipe, registry, questions.rows, questions.benchmarks),
@@ -125,13 +129,14 @@ def _plan(draft: Draft, recipe: Recipe, directory: Path | None, given: Given, co
         shared,
     )
     rates = Rates(settings, given, measured, models)
-    stages, found = _stages(draft, recipe, place, questions, lengths, rates, student, console)
+    stages, found = _stages(draft, recipe, place, questions, taken, lengths, rates, student, console)
     findings += found
     facts = {role: of.facts.architecture if of.facts else None for role, of in roles.items()}
     caps = [each.how.max_tokens for each in questions.benchmarks]
     longest = max(caps, default=settings.evaluation.max_tokens)
     memory = plan_memory(settings, models, facts, lengths, given, longest)
     here = questions.all_here and all(model.here for model in models.values())
+    here = here and not (settings.data is not None and is_elsewhere(settings.data))
     memory, found = compare_memory(settings, memory, models, given)
     free = free_bytes(place)
     findings += [*found, *check_disk(stages, free, place, certain=here and lengths.certain)]
@@ -157,6 +162,7 @@ def _stages(
     recipe: Recipe,
     place: Path,
     questions: QuestionFacts,
+    taken: TakenFacts,
     lengths: Lengths,
     rates: Rates,
     student: RoleFacts,
@@ -189,6 +195,7 @@ def _stages(
         questions.askable,
         lengths,
         selected,
+        taken,
     )
     stored = student.facts.stored_bytes if student.facts is not None else None
     if stored is None and rates.models["student"].parameters is not None:
@@ -208,6 +215,8 @@ def _stages(
 
 def _teacher_weights(registry: Registry, settings: RecipeSettings) -> bool:
     """Whether the teacher's backend loads its weights from here. One that isn't known is told of elsewhere."""
+    if not settings.asks_teacher:
+        return False
     try:
         return registry.backend(settings.teacher).runs_student
     except DasdError:

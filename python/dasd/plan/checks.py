@@ -157,7 +157,7 @@ def check_lengths(
 ) -> list[Finding]:
     """Caps on tokens against context lengths, with the longest prompt that was seen."""
     findings = []
-    for index, stage in enumerate(settings.stages):
+    for index, stage in enumerate(settings.stages if settings.asks_teacher else ()):
         own = isinstance(stage, OffPolicyStage) and stage.max_tokens is not None
         key = f"stages.{index}.max_tokens" if own else "sampling.max_tokens"
         findings += _room("teacher", key, _most_tokens(settings, stage), teacher)
@@ -169,7 +169,12 @@ def check_lengths(
         trainer = settings.trainer_for(stage)
         own = "max_length" in stage.trainer
         key = f"stages.{index}.trainer.max_length" if own else "trainer.max_length"
-        if context is not None and trainer.max_length > context and settings.filters.length:
+        if (
+            context is not None
+            and trainer.max_length > context
+            and settings.filters.length
+            and settings.data is None
+        ):
             text = (
                 f"is {trainer.max_length}, and the student's context has {context} tokens: a response between "
                 "the two would stop the student's scoring"
@@ -179,7 +184,7 @@ def check_lengths(
             )
         prompt = student.lengths.longest if student.lengths is not None else 0
         wanted = prompt + _most_tokens(settings, stage)
-        if wanted > trainer.max_length:
+        if wanted > trainer.max_length and settings.data is None:
             text = (
                 f"is {trainer.max_length}; prompt and response may take {wanted} tokens, and longer responses "
                 "are dropped (filters.length)"
@@ -215,6 +220,8 @@ def check_environment(settings: RecipeSettings) -> list[Finding]:
     """Packages, devices and environment variables that the recipe's components rest on."""
     findings: list[Finding] = []
     models = {"teacher": settings.teacher, "student": settings.student}
+    if settings.data is not None:
+        del models["teacher"]  # only its tokenizer is read
     local = {role for role, of in models.items() if of.backend == "transformers" and of.python is None}
     torch_trainer = any(settings.trainer_for(stage).trainer == "torch" for stage in settings.stages)
     if local or torch_trainer:
@@ -223,7 +230,7 @@ def check_environment(settings: RecipeSettings) -> list[Finding]:
             what = " and ".join([*sorted(local), *(["trainer"] if torch_trainer else [])])
             text = f"{what} need {' and '.join(lacking)}, which is not installed"
             findings.append(Finding("problem", "teacher.backend", text, "pip install 'dasd[torch]'"))
-    devices = [(f"{role}.device", getattr(settings, role)) for role in ("teacher", "student")]
+    devices = [(f"{role}.device", getattr(settings, role)) for role in models]
     devices.append(("trainer.device", settings.trainer))
     for key, section in devices:
         local_one = not isinstance(section, ModelSettings) or section.backend in LOCAL_BACKENDS
@@ -256,7 +263,9 @@ def check_logprobs(settings: RecipeSettings, registry: Registry) -> list[Finding
         reader = logprobs_reader(registry, settings)
     except DasdError:
         return []  # told with the recipe
-    sampled = any(isinstance(s, OffPolicyStage) and not s.samples for s in settings.stages)
+    sampled = settings.data is None and any(
+        isinstance(s, OffPolicyStage) and not s.samples for s in settings.stages
+    )
     if not sampled or reader is None:
         return []
     text = f"is {given!r}. {reader[0]}"

@@ -128,6 +128,7 @@ def _frames(kind: str, work: StageWork) -> list[tuple[str, Generation | Scoring]
     frame = "eval" if kind == "evaluate" else "samples"
     found: list[tuple[str, Generation | Scoring]] = [(frame, part) for part in work.generates]
     found += [("sentences" if kind == "report" else "scores", part) for part in work.scores]
+    found += [("samples", part) for part in (work.takes,) if part is not None]
     return found
 
 

@@ -63,18 +63,18 @@ class Lengths:
         """Mean tokens of a teacher's response, in the teacher's tokens. ``stage``: the sample stage."""
         cap = self.most(stage)
         if self.given.response_tokens is not None:
-            self._assume(f"responses of {self.given.response_tokens:g} tokens on average (--response-tokens)")
+            self.assume(f"responses of {self.given.response_tokens:g} tokens on average (--response-tokens)")
             return min(cap, self.given.response_tokens)
         measured = self.measured.response_tokens(stage)
         if measured is not None:
-            self._assume(f"responses of {measured:.1f} tokens on average in {stage}: measured in this run")
+            self.assume(f"responses of {measured:.1f} tokens on average in {stage}: measured in this run")
             return measured
         key, said = self._said(stage)
         if said is not None:
-            self._assume(f"responses of {said:g} tokens on average in {stage or 'the run'} ({key})")
+            self.assume(f"responses of {said:g} tokens on average in {stage or 'the run'} ({key})")
             return min(cap, said)
         mean = cap * ASSUMED_SHARE_OF_CAP
-        self._assume(
+        self.assume(
             f"responses of {mean:.0f} tokens on average: half of the cap, for want of a better number "
             "(--response-tokens gives yours)"
         )
@@ -94,7 +94,7 @@ class Lengths:
         if measured is not None and self.given.response_tokens is None:
             return measured
         if self.shared_tokenizer is not True:
-            self._assume("the student's tokenizer writes a response in as many tokens as the teacher's")
+            self.assume("the student's tokenizer writes a response in as many tokens as the teacher's")
         return self.response(stage)
 
     def longest_of_student(self, trainer: TrainerSettings) -> int | None:
@@ -112,20 +112,20 @@ class Lengths:
         """Mean tokens of a student's answer in evaluation, of a benchmark with this cap (None: the recipe's)."""
         cap = self.cap("student", max_tokens or self.settings.evaluation.max_tokens)
         if self.given.answer_tokens is not None:
-            self._assume(f"answers of {self.given.answer_tokens:g} tokens on average (--answer-tokens)")
+            self.assume(f"answers of {self.given.answer_tokens:g} tokens on average (--answer-tokens)")
             return min(cap, self.given.answer_tokens)
         measured = self.measured.answer_tokens()
         if measured is not None:
-            self._assume(f"answers of {measured:.1f} tokens on average: measured in this run")
+            self.assume(f"answers of {measured:.1f} tokens on average: measured in this run")
             return measured
         said = self.settings.plan.answer_tokens
         if said is not None:
-            self._assume(f"answers of {said:g} tokens on average (plan.answer_tokens)")
+            self.assume(f"answers of {said:g} tokens on average (plan.answer_tokens)")
             return min(cap, said)
         if not self.settings.stages:
-            self._assume("answers half as long as their cap, for want of a better number (--answer-tokens)")
+            self.assume("answers half as long as their cap, for want of a better number (--answer-tokens)")
             return cap * ASSUMED_SHARE_OF_CAP
-        self._assume("the student's answers are as long as the teacher's responses (--answer-tokens)")
+        self.assume("the student's answers are as long as the teacher's responses (--answer-tokens)")
         return min(cap, self.response(""))
 
     def prompt(self, role: ModelRole) -> float:
@@ -133,32 +133,33 @@ class Lengths:
         known = self.prompts[role]
         if known is not None:
             return known.mean
-        self._assume(f"prompts of {ASSUMED_PROMPT_TOKENS} tokens on average")
+        self.assume(f"prompts of {ASSUMED_PROMPT_TOKENS} tokens on average")
         return ASSUMED_PROMPT_TOKENS
 
     def kept_share(self, stage: str) -> float:
         """Share of the teacher's responses that filters and deduplication keep."""
         measured = self.measured.kept_share(stage)
         if measured is None:
-            self._assume("filters and deduplication keep every response, for want of a measured share")
+            self.assume("filters and deduplication keep every response, for want of a measured share")
             return 1.0
-        self._assume(f"filters and deduplication keep {measured:.1%} for {stage}: measured in this run")
+        self.assume(f"filters and deduplication keep {measured:.1%} for {stage}: measured in this run")
         return measured
 
     def mixed(self) -> tuple[float, float]:
         """Share of the student's answers that drift, and share of those whose continuation is kept."""
         measured = self.measured.mixed()
         if measured is not None:
-            self._assume(
+            self.assume(
                 f"{measured[0]:.0%} of the student's answers drift and {measured[1]:.0%} of their continuations "
                 "are kept: measured in this run"
             )
             return measured
-        self._assume(
+        self.assume(
             f"{REPORT_DRIFTED:.0%} of the student's answers drift and {REPORT_MIXED_KEPT:.0%} of their "
             "continuations are kept, as in arXiv 2601.09088"
         )
         return REPORT_DRIFTED, REPORT_MIXED_KEPT
 
-    def _assume(self, text: str) -> None:
+    def assume(self, text: str) -> None:
+        """Say that a number rests on ``text``."""
         self.assumptions[text] = None

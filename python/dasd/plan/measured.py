@@ -42,6 +42,8 @@ class Done:
     bytes_by_frame: Mapping[str, int]
     artifact_bytes: int
     tokens: Tokens
+    taken: bool = False
+    """Its responses were copied from another run, which is no measure of an engine."""
 
     def number(self, key: str) -> int:
         """A whole number of the summary, 0 where it isn't there."""
@@ -104,7 +106,8 @@ class Measured:
     def rate(self, kind: RateKind) -> float | None:
         """Tokens a second in stages that do this and little else; loading the model is counted in."""
         if kind == "teacher":
-            return _ratio(*_sums((s.tokens.teacher_tokens, s.seconds) for s in self.of("sample")))
+            sampled = [s for s in self.of("sample") if not s.taken]
+            return _ratio(*_sums((s.tokens.teacher_tokens, s.seconds) for s in sampled))
         if kind == "student":
             return _ratio(*_sums((s.tokens.student_tokens, s.seconds) for s in self.of("evaluate")))
         if kind == "score":
@@ -145,6 +148,7 @@ def _done(run: Run, manifest: Manifest) -> Done:
         bytes_by_frame=by_frame,
         artifact_bytes=sum(file.bytes for item in manifest.artifacts for file in item.files),
         tokens=_tokens(run, manifest),
+        taken="source" in manifest.settings,
     )
 
 
@@ -163,7 +167,9 @@ def _tokens(run: Run, manifest: Manifest) -> Tokens:
         answers = run.frame("eval", name).select(pl.len(), pl.col("tokens").sum()).collect().row(0)
         scores = run.frame("scores", name).select(pl.len(), pl.col("token_ids").list.len().sum())
         return Tokens(0, 0, *answers, *scores.collect().row(0))
-    return _mixed(run, name) if manifest.kind == "mix" else Tokens()
+    if manifest.kind == "mix" and "source" not in manifest.settings:
+        return _mixed(run, name)
+    return Tokens()
 
 
 def _mixed(run: Run, name: str) -> Tokens:

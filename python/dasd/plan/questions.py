@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -107,13 +107,16 @@ class _Memory:
         del kind, fields
 
 
-def read_questions(recipe: Recipe, registry: Registry) -> tuple[QuestionFacts, list[Finding]]:
+def read_questions(
+    recipe: Recipe, registry: Registry, *, with_data: bool = True
+) -> tuple[QuestionFacts, list[Finding]]:
     """Run stage ``questions`` in memory; where that fails look at every source, so that all is told at once.
 
     A file that isn't here but whose source says ``count`` is planned with that count, as an upper bound.
+    ``with_data``: the run of ``data``, which brings the training questions, can be read.
     """
     absent = _absent(recipe)
-    if not absent:
+    if not absent and with_data:
         try:
             rows, labels, askable, told = _run(recipe, registry)
         except DasdError as error:
@@ -138,7 +141,8 @@ def read_questions(recipe: Recipe, registry: Registry) -> tuple[QuestionFacts, l
         )
         findings += check_shares(recipe.settings, askable)
         return QuestionFacts(counts[0], counts[1], rows, True, benchmarks, askable), findings
-    return _by_source(recipe, registry, absent)
+    facts, findings = _by_source(recipe, registry, absent)
+    return replace(facts, train=UNKNOWN) if recipe.settings.data is not None else facts, findings
 
 
 def _absent(recipe: Recipe) -> dict[str, int]:

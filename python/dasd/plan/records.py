@@ -80,6 +80,8 @@ class StageWork:
     generates: tuple[Generation, ...] = ()
     scores: tuple[Scoring, ...] = ()
     trains: Training | None = None
+    takes: Scoring | None = None
+    """Responses that are copied from another run: room on the disk, no time worth counting."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,11 @@ def selected_lengths(
 
     A row is the prompt by the student's template and the response in the student's tokens, as it was scored.
     """
-    chosen = [name for name, state in states.items() if name.startswith("select-") and state == "done"]
+    chosen = [
+        name
+        for name, state in states.items()
+        if name.startswith("select-") and state == "done" and name.replace("select-", "score-", 1) in states
+    ]
     if student is None or not chosen:
         return {}
     run = Run.open(directory)

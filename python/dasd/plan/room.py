@@ -75,8 +75,7 @@ def plan_memory(
 
     ``answer_tokens``: the largest cap on the student's answers in evaluation.
     """
-    # A recipe that trains nothing asks no teacher.
-    roles: tuple[ModelRole, ...] = ("teacher", "student") if settings.stages else ("student",)
+    roles: tuple[ModelRole, ...] = ("teacher", "student") if settings.asks_teacher else ("student",)
     found = [
         inference_memory(role, settings, models[role], architectures[role], lengths, given, answer_tokens)
         for role in roles

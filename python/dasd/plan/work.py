@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dasd.plan.amounts import at_most, least, rounded, scaled, times, total, with_balance
+from dasd.plan.data import TakenFacts
 from dasd.plan.lengths import Lengths
 from dasd.plan.measured import Done
 from dasd.plan.questions import BenchmarkFacts
@@ -33,6 +34,7 @@ from dasd.stages.report import ReportStage
 from dasd.stages.sample import SampleStage
 from dasd.stages.score import ScoreStage
 from dasd.stages.select import SelectStage
+from dasd.stages.taken import TakenHeldoutStage, TakenMixStage, TakenSamplesStage, TakenSelectStage
 from dasd.stages.train import TrainStage
 
 __all__ = ["Selected", "WorkPlanner"]
@@ -71,10 +73,12 @@ class WorkPlanner:
         askable: Mapping[str, Askable],
         lengths: Lengths,
         selected: Mapping[str, Selected],
+        taken: TakenFacts,
     ) -> None:
         """``train``, ``evaluation``: questions of each split, of which ``benchmarks`` are the parts.
 
         ``askable``: training questions by the off-policy stage's name. ``selected``: by the select stage's name.
+        ``taken``: responses of another run.
         """
         self._recipe = recipe
         self._settings = recipe.settings
@@ -85,6 +89,7 @@ class WorkPlanner:
         self._asked: dict[str, dict[str, int]] = {}
         self._lengths = lengths
         self._known = selected
+        self._taken = taken
         self._responses: dict[str, Amount] = {}
         self._selected: dict[str, Amount] = {}
         self._mixed: dict[str, Amount] = {}
@@ -93,11 +98,11 @@ class WorkPlanner:
         """Work of ``stage``; of one that is done what it did."""
         if done is None:
             return self._work(stage)
-        if isinstance(stage, (SampleStage, GivenSamplesStage)):
+        if isinstance(stage, (SampleStage, GivenSamplesStage, TakenSamplesStage, TakenHeldoutStage)):
             self._responses[stage.name] = Amount.exactly(done.number("responses"))
-        elif isinstance(stage, SelectStage):
+        elif isinstance(stage, (SelectStage, TakenSelectStage)):
             self._selected[stage.name] = Amount.exactly(done.number("selected"))
-        elif isinstance(stage, MixStage):
+        elif isinstance(stage, (MixStage, TakenMixStage)):
             self._mixed[stage.name] = Amount.exactly(done.number("kept"))
         return _did(stage, done)
 
@@ -106,6 +111,8 @@ class WorkPlanner:
             return self._sample(stage)
         if isinstance(stage, GivenSamplesStage):
             return self._given(stage)
+        if isinstance(stage, (TakenSamplesStage, TakenHeldoutStage, TakenSelectStage, TakenMixStage)):
+            return self._take(stage)
         if isinstance(stage, (FilterStage, DedupStage)):
             return StageWork(rows=self._responses[stage.samples])
         if isinstance(stage, ScoreStage):
@@ -146,6 +153,42 @@ class WorkPlanner:
         rows = _rows_of_files(stage)
         self._responses[stage.name] = rows
         return StageWork(rows=rows)
+
+    def _take(
+        self, stage: TakenSamplesStage | TakenHeldoutStage | TakenSelectStage | TakenMixStage
+    ) -> StageWork:
+        """Copying; what turns out to be over the training context is still in it, so rows are bounds."""
+        if isinstance(stage, TakenHeldoutStage):
+            most = at_most(self._evaluation, self._settings.evaluation.heldout)
+            asked = Amount(most.expected, most.most)
+            self._responses[stage.name] = asked
+            tokens = scaled(asked, self._lengths.response(stage.name), self.cap_of_heldout())
+            return StageWork(rows=asked, takes=Scoring("teacher", asked, tokens))
+        found = self._taken.of(stage.stage.name)
+        if isinstance(stage, TakenMixStage) and found == UNKNOWN and stage.stage.questions is not None:
+            drifted, kept = self._lengths.mixed()
+            found = Amount(round(stage.stage.questions * drifted * kept), stage.stage.questions)
+        bound = Amount(found.expected, found.most)
+        if isinstance(stage, TakenSelectStage):
+            self._selected[stage.name] = bound
+            return StageWork(rows=found)
+        if isinstance(stage, TakenMixStage):
+            self._mixed[stage.name] = bound
+        else:
+            self._responses[stage.name] = found
+        trainer = self._settings.trainer_for(stage.stage)
+        tokens = scaled(found, self._taken_tokens(stage.stage.name), trainer.max_length)
+        return StageWork(rows=found, takes=Scoring("teacher", found, tokens))
+
+    def _taken_tokens(self, name: str) -> float:
+        """Mean tokens of a response that training ``name`` takes from another run."""
+        known = self._taken.tokens.get(name)
+        if known is None:
+            return self._lengths.response_of_student(f"sample-{name}")
+        self._lengths.assume(
+            f"responses of {known:.1f} tokens on average for {name}: those of run {self._taken.run}"
+        )
+        return known
 
     def _score(self, stage: ScoreStage) -> StageWork:
         of = self._stage_of(stage.samples)
@@ -220,7 +263,12 @@ class WorkPlanner:
             prompts = self._lengths.prompts["student"]
             if response is not None and prompts is not None:
                 longest = min(longest, prompts.longest + response)
-        row = self._lengths.prompt("student") + self._lengths.response_of_student(stage.samples)
+        of_response = (
+            self._lengths.response_of_student(stage.samples)
+            if self._settings.data is None
+            else self._taken_tokens(self._stage_of(stage.samples))
+        )
+        row = self._lengths.prompt("student") + of_response
         trains = expected_training(rows, row, longest, settings)
         return StageWork(rows=rows, trains=trains)
 
@@ -247,7 +295,9 @@ class WorkPlanner:
         return self._lengths.contexts["student"]
 
     def _report(self) -> StageWork:
-        if not self._selected:
+        if (
+            not self._selected or self._settings.data is not None
+        ):  # without sentences there is nothing to score
             return StageWork(rows=NONE)
         name, selected = list(self._selected.items())[-1]
         responses = at_most(selected, RESPONSES)
@@ -276,7 +326,9 @@ def _did(stage: Stage, done: Done) -> StageWork:
                 "student", Amount.exactly(tokens.student_requests), Amount.exactly(tokens.student_tokens)
             )
         )
-    if tokens.teacher_requests and not isinstance(stage, GivenSamplesStage):
+    if tokens.teacher_requests and not isinstance(
+        stage, (GivenSamplesStage, TakenSamplesStage, TakenHeldoutStage)
+    ):
         generates.append(
             Generation(
                 "teacher", Amount.exactly(tokens.teacher_requests), Amount.exactly(tokens.teacher_tokens)

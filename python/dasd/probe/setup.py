@@ -69,6 +69,10 @@ def probe_recipe(recipe: Recipe, grid: Sequence[float], candidates: int) -> Reci
         raise InputError(
             f"recipe {settings.name} trains nothing, so it has no teacher to sample; wanted one with an off-policy stage"
         )
+    if settings.data is not None:
+        raise InputError(
+            f"recipe {settings.name} takes its responses from another run (`data`); wanted one that samples the teacher"
+        )
     if all(stage.samples for stage in off_policy):
         names = ", ".join(stage.name for stage in off_policy)
         raise InputError(

@@ -17,6 +17,7 @@ from dasd.report.response import illustrative, sentence_views
 from dasd.schemas import SENTENCES
 from dasd.settings import OffPolicyStage
 from dasd.store import Run
+from dasd.store.origin import origin_of
 
 if TYPE_CHECKING:
     from dasd.report.drawing import Drawing
@@ -92,6 +93,7 @@ def build(run: Run, grade: Grade, distilled: Distilled | None) -> Report:
     _draw_training(gallery, run)
     warnings = [*gather.warnings_of(run, checkpoints)]
     warnings += [f"Selection, {item.stage}: {warning}" for item in selections for warning in item.warnings]
+    origin = origin_of(run)
     has_kl = any(item.metric("kl_nats_per_response") for item in checkpoints)
     data = ReportData(
         run=gather.run_facts(run),
@@ -107,7 +109,7 @@ def build(run: Run, grade: Grade, distilled: Distilled | None) -> Report:
         figures=tuple(gallery.notes),
         stages=gather.stage_times(run),
         warnings=tuple(warnings),
-        notes=(KL_NOTE,) if has_kl else (),
+        notes=(*((origin.sentence(),) if origin is not None else ()), *((KL_NOTE,) if has_kl else ())),
     )
     recipe = (run.directory / "recipe.yaml").read_text(encoding="utf-8")
     return Report(data, render(data, gallery.drawings, example, recipe))

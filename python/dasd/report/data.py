@@ -18,6 +18,7 @@ __all__ = [
     "MachineFacts",
     "Metric",
     "ModelFacts",
+    "OriginFacts",
     "ReportData",
     "RunFacts",
     "SelectionFigures",
@@ -57,6 +58,17 @@ class MachineFacts(Part):
     platform: str
 
 
+class OriginFacts(Part):
+    """The run that the responses were taken from (recipe key ``data``)."""
+
+    run: str
+    created: str = Field(description="When that run's directory was made, ISO 8601 in UTC.")
+    selected_in: str = Field(description="The run that selected them: itself, or one that it took them from.")
+    student: str = Field(description="The model that they were selected for.")
+    selector: str
+    contents: dict[str, str] = Field(description="Digest of what each of its stages wrote that was read.")
+
+
 class RunFacts(Part):
     """Where the figures come from."""
 
@@ -67,6 +79,7 @@ class RunFacts(Part):
     machine: MachineFacts
     seed: int
     models: tuple[ModelFacts, ...]
+    origin: OriginFacts | None = Field(None, description="Null where the run sampled its own responses.")
     command: str = Field(description="Command that reproduces the run from its resolved recipe.")
 
 

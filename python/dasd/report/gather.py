@@ -12,6 +12,7 @@ from dasd.report.data import (
     MachineFacts,
     Metric,
     ModelFacts,
+    OriginFacts,
     RunFacts,
     StageTime,
     TrainingFigures,
@@ -19,6 +20,7 @@ from dasd.report.data import (
 from dasd.report.numbers import finite, short
 from dasd.settings import ModelSettings, TrainerSettings
 from dasd.store import Manifest, Run
+from dasd.store.origin import origin_of
 
 __all__ = [
     "BEFORE",
@@ -43,6 +45,7 @@ def run_facts(run: Run) -> RunFacts:
     for manifest in run.stages():
         versions |= manifest.versions
     machine = record.machine
+    origin = origin_of(run)
     plugins = f" --plugins {','.join(settings.plugins)}" if settings.plugins else ""
     return RunFacts(
         name=record.name,
@@ -58,6 +61,16 @@ def run_facts(run: Run) -> RunFacts:
         ),
         seed=record.seed,
         models=_models(run),
+        origin=None
+        if origin is None
+        else OriginFacts(
+            run=origin.run,
+            created=origin.created,
+            selected_in=origin.selected_in,
+            student=origin.student,
+            selector=origin.selector,
+            contents=origin.contents,
+        ),
         command=f"dasd pipeline recipe.yaml{plugins} --run runs/{record.name}-again",
     )
 

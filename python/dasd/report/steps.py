@@ -27,10 +27,12 @@ def flow(run: Run) -> tuple[FlowRow, ...]:
     """A row a training stage of the recipe."""
     done = {manifest.name for manifest in run.stages()}
     trained = _trained(run)
+    taken = run.settings.data is not None
     rows = []
     for stage in run.settings.stages:
         if isinstance(stage, OffPolicyStage):
-            filtered = _judged(run, f"filter-{stage.name}", done)
+            # What another run selected meets one judgement: whether this student can be trained on it.
+            filtered = _judged(run, f"{'select' if taken else 'filter'}-{stage.name}", done)
             deduplicated = _judged(run, f"dedup-{stage.name}", done)
             selected = _judged(run, f"select-{stage.name}", done).kept
             questions, sampled = _sampled(run, f"sample-{stage.name}", done)
@@ -40,8 +42,9 @@ def flow(run: Run) -> tuple[FlowRow, ...]:
             # An answer that didn't drift met no filter.
             filtered.dropped.pop("not_drifted", None)
             deduplicated, selected = _Step(None, {}), None
-            questions, sampled = _sampled(run, f"mix-{stage.name}", done, author=f"mix-{stage.name}-student")
-            _, continued = _sampled(run, f"mix-{stage.name}", done)
+            author = "" if taken else f"mix-{stage.name}-student"
+            questions, sampled = _sampled(run, f"mix-{stage.name}", done, author)
+            _, continued = (None, None) if taken else _sampled(run, f"mix-{stage.name}", done)
         count, tokens = trained.get(stage.name, (None, None))
         rows.append(
             FlowRow(
@@ -105,8 +108,10 @@ def _trained(run: Run) -> dict[str, tuple[int, int]]:
 
 
 def selections(run: Run) -> tuple[SelectionFigures, ...]:
-    """A row a select stage, from its sentences, its verdicts and its summary."""
+    """A row a select stage, from its sentences, its verdicts and its summary; none where another run selected."""
     settings = run.settings
+    if settings.data is not None:
+        return ()
     done = {manifest.name for manifest in run.stages()}
     return tuple(
         _selection(run, settings, stage)

@@ -6,7 +6,7 @@ from dasd.errors import RecipeError
 from dasd.models import check_model
 from dasd.recipe import Recipe
 from dasd.registry import Registry
-from dasd.settings import OffPolicyStage
+from dasd.settings import MixedPolicyStage, OffPolicyStage
 from dasd.stages.asking import has_own
 from dasd.stages.base import Stage
 from dasd.stages.dedup import DedupStage
@@ -19,11 +19,13 @@ from dasd.stages.quotas import ANY, question_limits
 from dasd.stages.sample import SampleStage
 from dasd.stages.score import ScoreStage
 from dasd.stages.select import SelectStage
+from dasd.stages.source_run import HELDOUT
+from dasd.stages.taken import TakenMixStage
+from dasd.stages.taken_graph import taken_heldout, taken_stages
 from dasd.stages.train import TrainStage
 
 __all__ = ["build_graph"]
 
-HELDOUT = "sample-heldout"
 RESERVED = ("before", "heldout", "teacher")
 
 
@@ -31,7 +33,8 @@ def build_graph(recipe: Recipe, registry: Registry) -> list[Stage]:
     """Every stage that the recipe asks for; each comes after those that it needs.
 
     All that needs the teacher alone comes first, then what needs the student before distillation, then the
-    trainings, so that engines change as seldom as they can. Without evaluation questions there is no
+    trainings, so that engines change as seldom as they can. With ``data`` the responses are another run's, and no
+    teacher is asked. Without evaluation questions there is no
     evaluation; a recipe that trains nothing evaluates the student as it is and asks no teacher. Raises RecipeError for a stage's name that is taken, InputError for a model directory that
     can't be used.
     """
@@ -39,14 +42,32 @@ def build_graph(recipe: Recipe, registry: Registry) -> list[Stage]:
     teacher = recipe.settings.teacher
     # A backend that can't run a student loads no directory's weights: a server, or recordings.
     if recipe.settings.stages:
-        check_model(teacher, weights=registry.backend(teacher).runs_student)
+        weights = recipe.settings.asks_teacher and registry.backend(teacher).runs_student
+        check_model(teacher, weights=weights)
     check_model(recipe.settings.student)
+    if recipe.settings.data is not None:
+        heldout = taken_heldout(recipe)
+        stages: list[Stage] = [QuestionsStage(recipe, registry), *taken_stages(recipe)]
+    else:
+        compares = (
+            recipe.settings.stages and recipe.settings.questions.eval and recipe.settings.evaluation.heldout
+        )
+        heldout = HELDOUT if compares else None
+        stages = [QuestionsStage(recipe, registry), *_own_responses(recipe, registry, heldout)]
+    if recipe.settings.questions.eval:
+        stages.append(EvaluateStage(recipe, registry, "before", train=None, heldout=heldout))
+    stages += _trainings(recipe, registry, heldout)
+    # The one stage that draws figures: its libraries are loaded when a graph is built, not before.
+    from dasd.stages.report import ReportStage
+
+    stages.append(ReportStage(recipe, registry, tuple(stage.name for stage in stages)))
+    return stages
+
+
+def _own_responses(recipe: Recipe, registry: Registry, heldout: str | None) -> list[Stage]:
+    """Sampling, filters, deduplication, scores and selection of every off-policy stage."""
     off_policy = [stage for stage in recipe.settings.stages if isinstance(stage, OffPolicyStage)]
-    compares = (
-        recipe.settings.stages and recipe.settings.questions.eval and recipe.settings.evaluation.heldout
-    )
-    heldout = HELDOUT if compares else None
-    stages: list[Stage] = [QuestionsStage(recipe, registry)]
+    stages: list[Stage] = []
     stages += [_sample(recipe, registry, stage) for stage in off_policy]
     if heldout:
         stages.append(_heldout(recipe, registry))
@@ -92,13 +113,6 @@ def build_graph(recipe: Recipe, registry: Registry) -> list[Stage]:
         )
         for stage in off_policy
     ]
-    if recipe.settings.questions.eval:
-        stages.append(EvaluateStage(recipe, registry, "before", train=None, heldout=heldout))
-    stages += _trainings(recipe, registry, heldout)
-    # The one stage that draws figures: its libraries are loaded when a graph is built, not before.
-    from dasd.stages.report import ReportStage
-
-    stages.append(ReportStage(recipe, registry, tuple(stage.name for stage in stages)))
     return stages
 
 
@@ -144,15 +158,7 @@ def _trainings(recipe: Recipe, registry: Registry, heldout: str | None) -> list[
         if isinstance(stage, OffPolicyStage):
             source = stage.name
         else:
-            mixing = MixStage(
-                recipe,
-                registry,
-                stage,
-                samples=f"sample-{source}",
-                select=f"select-{source}",
-                scores=f"score-{source}",
-                previous=previous,
-            )
+            mixing: Stage = _mix(recipe, registry, stage, source, previous)
             stages.append(mixing)
             mix = mixing.name
         training = TrainStage(
@@ -170,6 +176,23 @@ def _trainings(recipe: Recipe, registry: Registry, heldout: str | None) -> list[
         if recipe.settings.questions.eval:
             stages.append(EvaluateStage(recipe, registry, stage.name, train=training.name, heldout=heldout))
     return stages
+
+
+def _mix(
+    recipe: Recipe, registry: Registry, stage: MixedPolicyStage, source: str, previous: str | None
+) -> Stage:
+    """``source``: the off-policy stage before; ``previous``: the training before."""
+    if recipe.settings.data is not None:
+        return TakenMixStage(recipe, stage)
+    return MixStage(
+        recipe,
+        registry,
+        stage,
+        samples=f"sample-{source}",
+        select=f"select-{source}",
+        scores=f"score-{source}",
+        previous=previous,
+    )
 
 
 def _check(recipe: Recipe) -> None:

@@ -22,6 +22,8 @@ from dasd.stages.decontamination import benchmark_questions
 from dasd.stages.loaded import report_loaded
 from dasd.stages.question_checks import Sieve, distinct, without_repeats
 from dasd.stages.set_aside import SourceRead, load_source, report_set_aside
+from dasd.stages.source_run import SourceRun
+from dasd.store.origin import ORIGIN
 
 __all__ = ["QuestionsStage"]
 
@@ -55,7 +57,7 @@ class QuestionsStage:
         }
         return {
             "system_prompt": section.system_prompt,
-            "train": [fingerprints.source_settings(source, self.registry) for source in section.train],
+            "train": self._train_settings(),
             "eval": [fingerprints.source_settings(source, self.registry) for source in section.eval],
             "dedup": dedup.model_dump(mode="json", include=kept),
             "against": [fingerprints.source_settings(source, self.registry) for source in dedup.against],
@@ -67,8 +69,11 @@ class QuestionsStage:
         """Read every source; training questions that repeat one another or a benchmark's are set aside."""
         settings = self.recipe.settings
         section = settings.questions
+        other = SourceRun.open(self.recipe) if settings.data is not None else None
         of_pools = {
             name: [load_source(self.registry, source, "train", settings.seed) for source in sources]
+            if other is None
+            else [SourceRead(other.questions(), (), None)]
             for name, sources in asking.pools(settings).items()
         }
         of_eval = [load_source(self.registry, source, "eval", settings.seed) for source in section.eval]
@@ -101,6 +106,8 @@ class QuestionsStage:
         report_set_aside(context, set_aside, SET_ASIDE_FILE, list(_lines(sieve.rows)))
         report_loaded(context, [each.loaded for each in read if each.loaded is not None])
         _tell(context, sieve)
+        if other is not None:
+            context.writer.summarise({ORIGIN: other.origin().model_dump(mode="json")})
         context.writer.summarise(
             {
                 "train": train.height,
@@ -114,6 +121,15 @@ class QuestionsStage:
                 "with_verifier": int(both.get_column("verifier").is_not_null().sum()),
             }
         )
+
+    def _train_settings(self) -> JsonValue:
+        """The sources, or with ``data`` what was read of the other run."""
+        if self.recipe.settings.data is None:
+            sources = self.recipe.settings.questions.train
+            return [fingerprints.source_settings(source, self.registry) for source in sources]
+        origin = SourceRun.open(self.recipe).origin()
+        totals: JsonValue = [getattr(stage, "total", None) for stage in self.recipe.settings.stages]
+        return {"contents": {**origin.contents}, "stages": {**origin.stages}, "totals": totals}
 
     def _check_verifiers(self, questions: pl.DataFrame) -> None:
         """PluginError for a verifier that nobody registered, RecipeError for its options, before anything is spent."""

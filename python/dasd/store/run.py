@@ -162,7 +162,8 @@ class Run:
         except ValidationError as error:
             raise StoreError(f"{path} holds a line that is no event; it was altered", path) from error
 
-    def verify(self) -> None:
-        """Hold every file of every finished stage against its checksum. Raises StoreError naming a file."""
-        for stage, manifest in self._finished().values():
+    def verify(self, *stages: str) -> None:
+        """Hold every file of finished stages, all by default, against its checksum. Raises StoreError naming a file."""
+        for name in stages or self._finished():
+            stage, manifest = self._get(name)
             stage.verify(manifest)
