@@ -67,7 +67,7 @@ def test_a_total_is_parted_into_whole_numbers_that_sum_to_it() -> None:
     assert quotas.question_limits(stage(total=10, spare=0), 4) == {quotas.ANY: 3}
 
 
-def test_a_larger_total_holds_what_a_smaller_one_held() -> None:
+def test_a_larger_bound_draws_what_a_smaller_one_drew() -> None:
     names = pl.Series([f"q{n}" for n in range(200)])
     rows = pl.DataFrame({"domain": ["a", "b"] * 100, "draw": quotas.draws(names, "total", 5)})
     few = quotas.within(rows, quotas.cutoffs(rows, {"a": 10, "b": 3}))
