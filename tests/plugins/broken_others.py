@@ -159,7 +159,7 @@ class TestRanksInWholeNumbers(Selecting):
     caught = ("test_every_candidate_gets_one_rank", "wanted a series of 48 Float64")
 
     def rank(self, candidates: pl.DataFrame, student: Any) -> pl.Series:
-        return candidates["tokens"]
+        return candidates["student_tokens"]
 
 
 class TestRanksNothing(Selecting):
@@ -175,14 +175,14 @@ class TestWantsAFirstRow(Selecting):
     caught = ("test_a_window_may_be_empty_or_hold_one_candidate", "IndexError")
 
     def rank(self, candidates: pl.DataFrame, student: Any) -> pl.Series:
-        return candidates["tokens"].cast(pl.Float64) - candidates["tokens"][0]
+        return candidates["student_tokens"].cast(pl.Float64) - candidates["student_tokens"][0]
 
 
 class TestWritesIntoTheFrame(Selecting):
     caught = ("test_the_candidates_are_left_as_they_are", "changed the frame")
 
     def rank(self, candidates: pl.DataFrame, student: Any) -> pl.Series:
-        candidates.insert_column(0, candidates["tokens"].cast(pl.Float64).alias("mine"))
+        candidates.insert_column(0, candidates["student_tokens"].cast(pl.Float64).alias("mine"))
         return candidates["mine"]
 
 
@@ -190,7 +190,7 @@ class TestDrawsUndeclared(Selecting):
     caught = ("test_the_same_seed_gives_the_same_ranks", "set draws = True")
 
     def rank(self, candidates: pl.DataFrame, student: Any) -> pl.Series:
-        return candidates["tokens"].cast(pl.Float64) + self.seed
+        return candidates["student_tokens"].cast(pl.Float64) + self.seed
 
 
 class TestDrawsWithoutTheSeed(Selecting):
@@ -198,7 +198,7 @@ class TestDrawsWithoutTheSeed(Selecting):
     calls = count()
 
     def rank(self, candidates: pl.DataFrame, student: Any) -> pl.Series:
-        return candidates["tokens"].cast(pl.Float64) + next(self.calls)
+        return candidates["student_tokens"].cast(pl.Float64) + next(self.calls)
 
 
 class TestRanksByPlace(Selecting):
@@ -212,7 +212,25 @@ class TestRanksAgainstTheWindow(Selecting):
     caught = ("test_a_rank_goes_with_its_candidate", "of fewer questions")
 
     def rank(self, candidates: pl.DataFrame, student: Any) -> pl.Series:
-        return candidates["tokens"].rank() / candidates.height
+        return candidates["student_tokens"].rank() / candidates.height
+
+
+class TestDividesAMeanByTheOthersTokens(Selecting):
+    caught = ("test_a_mean_is_not_divided_by_tokens_again", "scale teacher_mean_logprob by student_tokens")
+
+    def rank(self, candidates: pl.DataFrame, student: Any) -> pl.Series:
+        return candidates.select(
+            (pl.col("teacher_mean_logprob") / pl.col("student_tokens")).cast(pl.Float64)
+        ).to_series()
+
+
+class TestDividesAMeanTwice(Selecting):
+    caught = ("test_a_mean_is_not_divided_by_tokens_again", "a mean over student_tokens already")
+
+    def rank(self, candidates: pl.DataFrame, student: Any) -> pl.Series:
+        return candidates.select(
+            (pl.col("student_mean_logprob") / pl.col("student_tokens")).cast(pl.Float64)
+        ).to_series()
 
 
 class TestBreaksTies(Selecting):

@@ -51,14 +51,15 @@ def candidates(questions: int = 400, each: int = 4, seed: int = 0) -> tuple[pl.D
                 )
             )
             modes.append(mode)
-    names = ("sample_id", "question_id", "candidate", "text", "tokens", "sentences", "teacher")
+    names = ("sample_id", "question_id", "candidate", "text", "student_tokens", "sentences", "teacher")
     frame = pl.DataFrame(rows, schema={name: CANDIDATES.columns[name] for name in names}, orient="row")
     rest = {
+        "teacher_tokens": pl.col("student_tokens"),
         "student": 0,
         "common": pl.col("sentences") - pl.col("teacher"),
         "mean_delta": 0.1,
-        "teacher_logprob": -0.5,
-        "student_logprob": -1.0,
+        "teacher_mean_logprob": -0.5,
+        "student_mean_logprob": -1.0,
     }
     found = frame.with_columns(
         (value if isinstance(value, pl.Expr) else pl.lit(value)).cast(CANDIDATES.columns[name]).alias(name)
@@ -91,7 +92,9 @@ def test_planted_modes_are_kept_and_teacher_sentences_gained_within_each() -> No
         inside = modes == mode
         gained = frame.filter(ours & inside)["teacher"].mean() - frame.filter(inside)["teacher"].mean()
         assert gained > 0.5, mode
-    assert frame.filter(ours)["tokens"].mean() == pytest.approx(frame["tokens"].mean(), abs=0.5)
+    assert frame.filter(ours)["student_tokens"].mean() == pytest.approx(
+        frame["student_tokens"].mean(), abs=0.5
+    )
 
 
 def test_the_mixture_alone_is_closer_the_weaker_teacher_sentences_count() -> None:
@@ -108,9 +111,9 @@ def test_the_mixture_alone_is_closer_the_weaker_teacher_sentences_count() -> Non
 def test_length_is_held_unless_told_otherwise() -> None:
     frame, _ = candidates()
     frame = frame.with_columns(teacher=pl.col("sentences"))
-    mean = frame["tokens"].mean()
-    assert frame.filter(chosen(frame))["tokens"].mean() == pytest.approx(mean, abs=0.5)
-    assert frame.filter(chosen(frame, hold_length=False))["tokens"].mean() > mean + 1
+    mean = frame["student_tokens"].mean()
+    assert frame.filter(chosen(frame))["student_tokens"].mean() == pytest.approx(mean, abs=0.5)
+    assert frame.filter(chosen(frame, hold_length=False))["student_tokens"].mean() > mean + 1
 
 
 def test_the_order_of_rows_has_no_part_and_the_seed_has() -> None:
@@ -150,7 +153,9 @@ def test_two_a_question_keep_the_mixture_too() -> None:
 def test_ties_and_empty_texts(texts: Sequence[str], teacher: Sequence[int]) -> None:
     frame, _ = candidates(2, 2)
     frame = frame.with_columns(
-        text=pl.Series(texts), teacher=pl.Series(teacher, dtype=pl.UInt32), tokens=pl.lit(5, pl.UInt32)
+        text=pl.Series(texts),
+        teacher=pl.Series(teacher, dtype=pl.UInt32),
+        student_tokens=pl.lit(5, pl.UInt32),
     )
     picked = chosen(frame)
     assert frame.filter(picked)["question_id"].to_list() == ["q0", "q1"]

@@ -38,14 +38,15 @@ def candidates(
             "question_id": list(questions),
             "candidate": list(range(count)),
             "text": list(text) if text is not None else ["x"] * count,
-            "tokens": list(tokens),
+            "teacher_tokens": list(tokens),
+            "student_tokens": list(tokens),
             "sentences": [10] * count,
             "teacher": list(teacher),
             "student": [0] * count,
             "common": [10 - t for t in teacher],
             "mean_delta": [0.1] * count,
-            "teacher_logprob": [-0.5] * count,
-            "student_logprob": [-t / 10 for t in teacher],
+            "teacher_mean_logprob": [-0.5] * count,
+            "student_mean_logprob": [-t / 10 for t in teacher],
         },
         schema=dict(CANDIDATES.columns),
     )
@@ -104,9 +105,9 @@ def test_length_matched_has_the_length_ranks_of_divergence_and_not_its_picks() -
     frame = candidates([f"q{n // 4}" for n in range(2000)], tokens.ravel().tolist(), teacher.ravel().tolist())
     theirs = picks(frame, DivergenceSelector(DivergenceOptions()).rank(frame, None))
     ours = picks(frame, LengthMatchedSelector(0).rank(frame, None))
-    assert Counter(frame["tokens"][theirs]) == Counter(frame["tokens"][ours])
+    assert Counter(frame["student_tokens"][theirs]) == Counter(frame["student_tokens"][ours])
     agreement = np.mean([a == b for a, b in zip(theirs, ours, strict=True)])
-    shares = np.array(list(Counter(frame["tokens"][theirs]).values())) / 500
+    shares = np.array(list(Counter(frame["student_tokens"][theirs]).values())) / 500
     assert agreement == pytest.approx((shares**2).sum(), abs=0.08), "no more often than by chance"
 
 

@@ -142,17 +142,20 @@ CANDIDATES = Schema(
         "question_id": pl.String,
         "candidate": pl.UInt32,
         "text": pl.String,
-        "tokens": pl.UInt32,  # the student's
+        "teacher_tokens": pl.UInt32,  # as the teacher sampled them, what `dasd inspect` shows
+        "student_tokens": pl.UInt32,  # of the same text by the student's tokenizer
         "sentences": pl.UInt32,
-        "teacher": pl.UInt32,  # Teacher sentences at the recipe's beta
-        "student": pl.UInt32,
-        "common": pl.UInt32,
-        "mean_delta": pl.Float32,
-        "teacher_logprob": pl.Float32,  # mean over the teacher's tokens, nats
-        "student_logprob": pl.Float32,  # mean over the student's tokens, nats
+        "teacher": pl.UInt32,  # number of Teacher sentences at the recipe's beta
+        "student": pl.UInt32,  # number of Student sentences
+        "common": pl.UInt32,  # number of the others
+        "mean_delta": pl.Float32,  # mean over sentences of p_teacher - p_student
+        "teacher_mean_logprob": pl.Float32,  # nats a token, over teacher_tokens; NaN where unknown
+        "student_mean_logprob": pl.Float32,  # nats a token, over student_tokens, before any training
     },
     frozenset({"mean_delta"}),
 )
+"""A question's candidates as a selector sees them, a row a response. Both numbers of tokens count the end token. A sum
+of log-probabilities is a mean times the same model's tokens; a mean over the other's tokens means nothing."""
 
 
 @runtime_checkable

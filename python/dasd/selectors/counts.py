@@ -34,7 +34,7 @@ class DivergenceSelector:
         """Count of Teacher sentences, or its residual after the length."""
         del student
         if self._length_control:
-            return beyond_length(candidates.get_column("teacher"), candidates.get_column("tokens"))
+            return beyond_length(candidates.get_column("teacher"), candidates.get_column("student_tokens"))
         return candidates.get_column("teacher").cast(pl.Float64)
 
 

@@ -114,7 +114,7 @@ class CoverageSelector:
         if self._options.directions and rows.height:
             parts.append(_principal(ngram_features(rows["text"].to_list()), starts, self._options.directions))
         if self._options.hold_length:
-            parts.append(_standardised(rows["tokens"].to_numpy(), starts))
+            parts.append(_standardised(rows["student_tokens"].to_numpy(), starts))
         found = np.concatenate(parts, axis=1)
         return _whitened(found, starts, found.shape[1])
 

@@ -18,7 +18,7 @@ class LongestSelector:
     def rank(self, candidates: pl.DataFrame, student: Teacher | None) -> pl.Series:
         """Number of tokens."""
         del student
-        return candidates.get_column("tokens").cast(pl.Float64)
+        return candidates.get_column("student_tokens").cast(pl.Float64)
 
 
 class RandomSelector:
@@ -54,11 +54,13 @@ class LengthMatchedSelector:
         """Minus the distance between a candidate's rank by length and the rank dealt; draws break ties."""
         del student
         rows = (
-            candidates.select("question_id", "tokens", "teacher")
+            candidates.select("question_id", "student_tokens", "teacher")
             .with_row_index("row")
             .with_columns(
                 draw=draws(candidates.get_column("sample_id"), "length-matched", self._seed),
-                by_length=(pl.struct("tokens", "row").rank("ordinal").over("question_id") - 1).cast(pl.Int64),
+                by_length=(pl.struct("student_tokens", "row").rank("ordinal").over("question_id") - 1).cast(
+                    pl.Int64
+                ),
             )
         )
         picks = (

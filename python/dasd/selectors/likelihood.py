@@ -26,7 +26,7 @@ class GrapeSelector:
     def rank(self, candidates: pl.DataFrame, student: Teacher | None) -> pl.Series:
         """Mean log-probability under the student before distillation, in nats a token."""
         del student
-        return candidates.get_column("student_logprob").cast(pl.Float64)
+        return candidates.get_column("student_mean_logprob").cast(pl.Float64)
 
 
 class NaturalnessOptions(BaseModel):

@@ -42,23 +42,27 @@ def compared(samples: pl.DataFrame, scores: pl.DataFrame, beta: float) -> pl.Dat
 
 def candidates_frame(samples: pl.DataFrame, scores: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
     """CANDIDATES rows for SAMPLES rows, their SCORES and what ``compared`` found in both."""
-    nothing = float("nan")
     return pl.DataFrame(
         {
             "sample_id": samples.get_column("sample_id"),
             "question_id": samples.get_column("question_id"),
             "candidate": samples.get_column("candidate"),
             "text": samples.get_column("text"),
-            "tokens": scores.get_column("logprobs").list.len().cast(pl.UInt32),
+            "teacher_tokens": samples.get_column("token_ends").list.len().cast(pl.UInt32),
+            "student_tokens": scores.get_column("logprobs").list.len().cast(pl.UInt32),
             "sentences": found.get_column("ends").list.len().cast(pl.UInt32),
             "teacher": found.get_column("teacher"),
             "student": found.get_column("student"),
             "common": found.get_column("common"),
             "mean_delta": found.get_column("mean_delta"),
-            "teacher_logprob": samples.get_column("logprobs").list.mean().cast(pl.Float32).fill_null(nothing),
-            "student_logprob": scores.get_column("logprobs").list.mean().cast(pl.Float32).fill_null(nothing),
+            "teacher_mean_logprob": _mean_logprob(samples),
+            "student_mean_logprob": _mean_logprob(scores),
         }
     ).select(list(CANDIDATES.columns))
+
+
+def _mean_logprob(rows: pl.DataFrame) -> pl.Series:
+    return rows.get_column("logprobs").list.mean().cast(pl.Float32).fill_null(float("nan"))
 
 
 def sentences_frame(found: pl.DataFrame, beta: float) -> pl.DataFrame:

@@ -178,18 +178,18 @@ class SelectStage:
         lot = [uniform("random", settings.seed, sample_id) for sample_id in sample_ids]
         return rows.select(
             "sample_id",
-            "tokens",
             "sentences",
             "teacher",
             "student",
             "common",
             "correct",
+            tokens="student_tokens",
             question_id=(questions.rank("dense") + unit.start).cast(pl.UInt64),
             rank=ranks,
             selected=choose(questions, ranks, self._select.per_question),
             domain=questions.replace_strict(domains, return_dtype=pl.String),
             draw=quotas.draws(sample_ids, "total", settings.seed),
-            by_length=best(questions, candidates.get_column("tokens").cast(pl.Float64)),
+            by_length=best(questions, candidates.get_column("student_tokens").cast(pl.Float64)),
             by_lot=best(questions, pl.Series(lot, dtype=pl.Float64)),
         )
 

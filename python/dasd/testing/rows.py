@@ -87,14 +87,15 @@ def candidates(count: int = 12, each: int = 4) -> pl.DataFrame:
                     "question_id": f"question-{q}",
                     "candidate": c,
                     "text": text,
-                    "tokens": len(text) // 2,
+                    "teacher_tokens": len(text) // 3,
+                    "student_tokens": len(text) // 2,
                     "sentences": sentences,
                     "teacher": teacher,
                     "student": student,
                     "common": sentences - teacher - student,
                     "mean_delta": float(numbers.normal(0, 0.1)),
-                    "teacher_logprob": float(-numbers.exponential(0.3)),
-                    "student_logprob": float(-numbers.exponential(0.5)),
+                    "teacher_mean_logprob": float(-numbers.exponential(0.3)),
+                    "student_mean_logprob": float(-numbers.exponential(0.5)),
                 }
             )
     return pl.DataFrame(rows, schema=dict(CANDIDATES.columns))

@@ -17,8 +17,11 @@ from dasd.testing.suite import ComponentSuite
 __all__ = ["SelectorSuite"]
 
 SEED = 3
-COMPARED = ("teacher", "student", "common", "mean_delta", "teacher_logprob")
+COMPARED = ("teacher", "student", "common", "mean_delta", "teacher_mean_logprob")
 """Columns that come from the teacher's log-probabilities."""
+
+TOKENS_OF = {"teacher_mean_logprob": "teacher_tokens", "student_mean_logprob": "student_tokens"}
+"""What each mean log-probability is a mean over."""
 
 
 class SelectorSuite(ComponentSuite):
@@ -29,6 +32,8 @@ class SelectorSuite(ComponentSuite):
     """Whether it draws by the seed, so that equal candidates may have unequal ranks."""
     by_neighbours: ClassVar[bool] = False
     """Whether a rank depends on the order or on the other questions, as where lengths are matched."""
+    mixes_tokens: ClassVar[bool] = False
+    """Whether it means to scale a mean log-probability by tokens that the mean isn't over."""
     student: ClassVar[str] = "dasd:mini-student"
     """The model that a selector with ``needs_student`` scores texts with."""
 
@@ -116,13 +121,38 @@ class SelectorSuite(ComponentSuite):
         ranks = self.ranked(rows).to_list()
         assert ranks[0] == ranks[1], f"two candidates that only differ in sample_id have the ranks {ranks}"
 
+    def test_a_mean_is_not_divided_by_tokens_again(self) -> None:
+        """``*_mean_logprob`` is a mean over that model's tokens: times them it is a sum, any other scaling is wrong.
+
+        Doubling both a mean and a number of tokens tells: what each does alone adds up unless the two multiply.
+        """
+        if self.mixes_tokens:
+            return
+        for mean, own in TOKENS_OF.items():
+            for tokens in TOKENS_OF.values():
+                plain, more, longer, both = (
+                    self.ranked(candidates().with_columns(pl.col(names) * 2)).to_numpy()
+                    for names in ([], [mean], [tokens], [mean, tokens])
+                )
+                together = both - more - longer + plain
+                effect = more - plain
+                close = 1e-4 * np.maximum(np.abs(plain), 1e-9)
+                summed = (together * effect > 0) & (tokens == own)
+                wrong = (np.abs(together) > close) & ~summed
+                assert not wrong.any(), (
+                    f"ranks scale {mean} by {tokens}: it is a mean over {own} already, in nats a token; "
+                    f"the sum is {mean} * {own} (mixes_tokens = True if you mean it)"
+                )
+
     def test_what_it_does_not_need_has_no_part(self) -> None:
         """Without ``needs_logprobs``, ranks don't depend on what comes from the teacher's log-probabilities."""
         if self.component().needs_logprobs:
             return
         rows = candidates()
         nothing = [
-            pl.lit(None if name in CANDIDATES.nullable else 0 if name != "teacher_logprob" else float("nan"))
+            pl.lit(
+                None if name in CANDIDATES.nullable else 0 if name != "teacher_mean_logprob" else float("nan")
+            )
             .cast(CANDIDATES.columns[name])
             .alias(name)
             for name in COMPARED
