@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -29,6 +30,7 @@ from dasd.records import (
     Grade,
     LoadedQuestions,
     ModelInfo,
+    OnRefused,
     SampleRequest,
     SamplingSpec,
     ScoreRequest,
@@ -50,7 +52,7 @@ def has_methods(made: object, names: Sequence[str], origin: str) -> None:
 
 
 class CheckedTeacher:
-    """A teacher whose frames are checked: schema, lengths of token lists, one row a request."""
+    """A teacher whose frames are checked: schema, lengths of token lists, one row or one refusal a request."""
 
     def __init__(self, inner: Teacher, origin: Origin) -> None:
         self._inner = inner
@@ -64,14 +66,16 @@ class CheckedTeacher:
 
     def sample(self, requests: Sequence[SampleRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
         """As ``Teacher.sample``."""
-        return self._rows(
-            lambda: self._inner.sample(requests, spec), [r.sample_id for r in requests], SAMPLES
-        )
+        answer = _Answer([r.sample_id for r in requests], SAMPLES, self._origin, spec.on_refused)
+        own = replace(spec, on_refused=answer.refused)
+        return answer.rows(lambda: self._inner.sample(requests, own))
 
     def continue_(self, requests: Sequence[ContinueRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
         """As ``Teacher.continue_``; each text must start with its prefix."""
         prefixes = {request.sample_id: request.prefix for request in requests}
-        for rows in self._rows(lambda: self._inner.continue_(requests, spec), list(prefixes), SAMPLES):
+        answer = _Answer(list(prefixes), SAMPLES, self._origin, spec.on_refused)
+        own = replace(spec, on_refused=answer.refused)
+        for rows in answer.rows(lambda: self._inner.continue_(requests, own)):
             for sample_id, text in rows.select("sample_id", "text").iter_rows():
                 if not text.startswith(prefixes[sample_id]):
                     raise SchemaError(
@@ -82,32 +86,50 @@ class CheckedTeacher:
 
     def score(self, requests: Sequence[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
         """As ``Teacher.score``."""
-        return self._rows(lambda: self._inner.score(requests, spec), [r.sample_id for r in requests], SCORES)
+        answer = _Answer([r.sample_id for r in requests], SCORES, self._origin, spec.on_refused)
+        own = replace(spec, on_refused=answer.refused)
+        return answer.rows(lambda: self._inner.score(requests, own))
 
     def close(self) -> None:
         """Close the wrapped teacher."""
         with self._origin.blamed():
             self._inner.close()
 
-    def _rows(
-        self, start: Callable[[], Iterator[pl.DataFrame]], wanted: list[str], schema: Schema
-    ) -> Iterator[pl.DataFrame]:
-        open_ids = set(wanted)
+
+class _Answer:
+    """What a teacher gives to one list of requests: each has one row, or is refused once."""
+
+    def __init__(self, wanted: Sequence[str], schema: Schema, origin: Origin, on_refused: OnRefused) -> None:
+        self._wanted = wanted
+        self._open = set(wanted)
+        self._schema = schema
+        self._origin = origin
+        self._on_refused = on_refused
+
+    def refused(self, sample_id: str, reason: str) -> None:
+        """The spec's ``on_refused``."""
+        self._close(sample_id, "refused a request")
+        self._on_refused(sample_id, reason)
+
+    def rows(self, start: Callable[[], Iterator[pl.DataFrame]]) -> Iterator[pl.DataFrame]:
+        """The frames, checked."""
         for frame in self._origin.each(start):
-            rows = check(_frame(frame, schema, self._origin.label), schema, self._origin.label)
-            _same_lengths(rows, schema, self._origin.label)
+            rows = check(_frame(frame, self._schema, self._origin.label), self._schema, self._origin.label)
+            _same_lengths(rows, self._schema, self._origin.label)
             for sample_id in rows.get_column("sample_id"):
-                if sample_id not in open_ids:
-                    why = "twice" if sample_id in wanted else "that nobody asked for"
-                    what = f"{schema.name} row {why}: sample_id {sample_id}"
-                    raise SchemaError(f"{self._origin} returned a {what}")
-                open_ids.discard(sample_id)
+                self._close(sample_id, f"returned a {self._schema.name} row")
             yield rows
-        if open_ids:
+        if self._open:
             raise SchemaError(
-                f"{self._origin} returned no {schema.name} row for {len(open_ids)} of {len(wanted)} "
-                f"requests, e.g. sample_id {min(open_ids)}"
+                f"{self._origin} returned no {self._schema.name} row for {len(self._open)} of "
+                f"{len(self._wanted)} requests, e.g. sample_id {min(self._open)}"
             )
+
+    def _close(self, sample_id: str, what: str) -> None:
+        if sample_id not in self._open:
+            why = "twice" if sample_id in self._wanted else "that nobody asked for"
+            raise SchemaError(f"{self._origin} {what} {why}: sample_id {sample_id}")
+        self._open.discard(sample_id)
 
 
 class CheckedTrainer:
@@ -139,17 +161,26 @@ class CheckedEvaluator:
         """As ``Evaluator.evaluate``."""
         asked = {(q, n) for q in questions.get_column("question_id") for n in range(spec.attempts)}
         open_ones = asked - spec.done
-        for frame in self._origin.each(lambda: self._inner.evaluate(model, questions, spec)):
+
+        def close(key: tuple[str, int], what: str) -> None:
+            if key not in open_ones:
+                why = "that nobody asked for"
+                if key in asked:
+                    why = "that is done already (EvalSpec.done)" if key in spec.done else "twice"
+                raise SchemaError(
+                    f"{self._origin} {what} an answer {why}: attempt {key[1]} at question {key[0]}"
+                )
+            open_ones.discard(key)
+
+        def refused(question_id: str, attempt: int, reason: str) -> None:
+            close((question_id, attempt), "refused")
+            spec.on_refused(question_id, attempt, reason)
+
+        own = replace(spec, on_refused=refused)
+        for frame in self._origin.each(lambda: self._inner.evaluate(model, questions, own)):
             rows = check(_frame(frame, EVAL, self._origin.label), EVAL, self._origin.label)
             for key in rows.select("question_id", "attempt").iter_rows():
-                if key not in open_ones:
-                    why = "that nobody asked for"
-                    if key in asked:
-                        why = "that is done already (EvalSpec.done)" if key in spec.done else "twice"
-                    raise SchemaError(
-                        f"{self._origin} returned an answer {why}: attempt {key[1]} at question {key[0]}"
-                    )
-                open_ones.discard(key)
+                close(key, "returned")
             other = rows.filter(pl.col("benchmark") != spec.benchmark)
             if other.height:
                 got = other.get_column("benchmark")[0]

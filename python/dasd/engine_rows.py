@@ -12,11 +12,22 @@ from dataclasses import dataclass
 import polars as pl
 
 from dasd.chat import ChatTokenizer
-from dasd.errors import BackendError
-from dasd.records import ContinueRequest, Message, ModelInfo, SampleRequest, SamplingSpec, ScoreRequest
+from dasd.errors import InputError
+from dasd.records import (
+    ContinueRequest,
+    Message,
+    ModelInfo,
+    OnRefused,
+    SampleRequest,
+    SamplingSpec,
+    ScoreRequest,
+    raise_refused,
+)
 from dasd.schemas import SAMPLES, SCORES
 
 __all__ = ["EngineRows", "Generated", "Prompted", "Text"]
+
+Prompts = dict[tuple[Message, ...], tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,38 +90,38 @@ class EngineRows:
     ) -> list[Prompted]:
         """Tokens of each request, in order; a prefix enters as ``encode_response`` makes it of its text.
 
-        Raises BackendError naming the sample whose prompt leaves no room in the model's context.
+        ``spec.on_refused`` is told of those whose conversation the tokenizer can't render, or whose prompt leaves no
+        room in the model's context; they aren't among what is returned.
         """
-        prompts = self._prompts(requests)
+        prompts: Prompts = {}
         found = []
         for request in requests:
-            prefix = request.prefix if isinstance(request, ContinueRequest) else ""
-            ids, ends = self._tokenizer.encode_response(prefix, ended=False) if prefix else ([], [])
-            prompt = prompts[request.messages]
-            limit = self._limit(request, len(prompt), len(ids), spec)
+            try:
+                prompt = self._prompt(request.messages, prompts)
+                prefix = request.prefix if isinstance(request, ContinueRequest) else ""
+                ids, ends = self._tokenizer.encode_response(prefix, ended=False) if prefix else ([], [])
+                limit = self._limit(request, len(prompt), len(ids), spec)
+            except InputError as error:
+                spec.on_refused(request.sample_id, str(error))
+                continue
             found.append(Prompted(request, prompt, prefix, tuple(ids), tuple(ends), limit))
         return found
 
-    def texts(self, requests: Sequence[ScoreRequest]) -> list[Text]:
+    def texts(
+        self, requests: Sequence[ScoreRequest], on_refused: OnRefused = raise_refused
+    ) -> list[Text]:
         """Tokens of each text to score, in order: those it was sampled as where they are this tokenizer's.
 
-        Raises BackendError naming a sample that is longer than the model's context.
+        ``on_refused`` (the spec's) is told of those that can't be tokenised or are longer than the model's context;
+        they aren't among what is returned.
         """
-        prompts = self._prompts(requests)
+        prompts: Prompts = {}
         found = []
         for request in requests:
-            sampled, prompt = request.sampled, prompts[request.messages]
-            if sampled is not None and sampled.tokenizer_hash == self._tokenizer.hash:
-                ids, ends = tuple(sampled.token_ids), tuple(sampled.token_ends)
-            else:
-                ids, ends = map(tuple, self._tokenizer.encode_response(request.text, request.ended))
-            if len(prompt) + len(ids) > self._info.context_length:
-                raise BackendError(
-                    f"sample {request.sample_id}: prompt ({len(prompt)} tokens) and response ({len(ids)}) "
-                    f"exceed the context of {self._info.model} ({self._info.context_length}); drop it before "
-                    "scoring (the length filter does, when trainer.max_length is within the student's context)"
-                )
-            found.append(Text(request, prompt, ids, ends))
+            try:
+                found.append(self._to_score(request, self._prompt(request.messages, prompts)))
+            except InputError as error:
+                on_refused(request.sample_id, str(error))
         return found
 
     def samples(
@@ -164,22 +175,35 @@ class EngineRows:
             schema=dict(SCORES.columns),
         )
 
-    def _prompts(
-        self, requests: Sequence[SampleRequest | ContinueRequest | ScoreRequest]
-    ) -> dict[tuple[Message, ...], tuple[int, ...]]:
-        """Tokens of each distinct conversation."""
-        distinct = dict.fromkeys(request.messages for request in requests)
-        return {messages: tuple(self._tokenizer.prompt_ids(messages)) for messages in distinct}
+    def _prompt(self, messages: tuple[Message, ...], known: Prompts) -> tuple[int, ...]:
+        """Tokens of a conversation, rendered once. Raises InputError where it can't be."""
+        found = known.get(messages)
+        if found is None:
+            found = known[messages] = tuple(self._tokenizer.prompt_ids(messages))
+        return found
+
+    def _to_score(self, request: ScoreRequest, prompt: tuple[int, ...]) -> Text:
+        sampled = request.sampled
+        if sampled is not None and sampled.tokenizer_hash == self._tokenizer.hash:
+            ids, ends = tuple(sampled.token_ids), tuple(sampled.token_ends)
+        else:
+            ids, ends = map(tuple, self._tokenizer.encode_response(request.text, request.ended))
+        if len(prompt) + len(ids) > self._info.context_length:
+            raise InputError(
+                f"prompt ({len(prompt)} tokens) and response ({len(ids)}) exceed the context of "
+                f"{self._info.model} ({self._info.context_length}); drop it before scoring (the length filter "
+                "does, when trainer.max_length is within the student's context)"
+            )
+        return Text(request, prompt, ids, ends)
 
     def _limit(
         self, request: SampleRequest | ContinueRequest, prompt: int, prefix: int, spec: SamplingSpec
     ) -> int:
         room = self._info.context_length - prompt - prefix
         if room < 1:
-            raise BackendError(
-                f"sample {request.sample_id} (question {request.question_id}): its prompt takes {prompt} "
-                f"tokens and its prefix {prefix}, which leaves no room in the context of {self._info.model} "
-                f"({self._info.context_length}); shorten it or leave it out"
+            raise InputError(
+                f"its prompt takes {prompt} tokens and its prefix {prefix}, which leaves no room in the context "
+                f"of {self._info.model} ({self._info.context_length}); shorten it or leave it out"
             )
         wanted = spec.max_tokens if request.max_tokens is None else request.max_tokens
         return max(1, min(wanted, room))

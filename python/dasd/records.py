@@ -8,12 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
+
+from dasd.errors import BackendError
 from dasd.settings import TrainerSettings
 
 Role = Literal["system", "user", "assistant"]
 LogprobsMode = Literal["raw", "processed", "none"]
+OnRefused = Callable[[str, str], None]
+"""Told of a request that an engine can't serve while it serves others: its sample_id, and why."""
+
+
+def raise_refused(sample_id: str, reason: str) -> None:
+    """What happens where nobody sets refused requests aside: BackendError naming the sample."""
+    raise BackendError(f"sample {sample_id}: {reason}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +94,8 @@ class SamplingSpec:
     temperature: float
     top_p: float
     max_tokens: int
+    on_refused: Annotated[OnRefused, Field(exclude=True)] = raise_refused
+    """Called for each request that can't be served, between frames; it then has no row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +104,8 @@ class ScoringSpec:
 
     stage: str
     token_budget: int
+    on_refused: Annotated[OnRefused, Field(exclude=True)] = raise_refused
+    """Called for each request that can't be served, between frames; it then has no row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +186,12 @@ class EvalSpec:
     """Called with the number of rows that have just finished."""
     on_failure: Callable[[str], None] = lambda _: None
     """Called with the ``failure`` of every grade that has one."""
+    on_refused: Callable[[str, int, str], None] = lambda question_id, attempt, reason: raise_refused(
+        f"of question {question_id}, attempt {attempt}", reason
+    )
+    """Called with question_id, attempt and reason for an answer that the engine refused; it then has no row."""
     done: frozenset[tuple[str, int]] = frozenset()
-    """(question_id, attempt) of the answers that an earlier, interrupted start has: not to be given again."""
+    """(question_id, attempt) of the answers that an earlier, interrupted start has or saw refused: not asked again."""
 
 
 @dataclass(frozen=True, slots=True)

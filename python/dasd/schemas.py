@@ -181,6 +181,16 @@ METRICS = Schema(
     frozenset({"standard_error"}),
 )
 
+REFUSED = Schema(
+    "refused",
+    {
+        "sample_id": pl.String,  # of an answer in an evaluation: BENCHMARK/QUESTION_ID/ATTEMPT
+        "question_id": pl.String,
+        "reason": pl.String,
+    },
+)
+"""Requests that an engine refused while it served others; they have no row in the stage's other frames."""
+
 LOSSES = Schema(
     "losses",
     {
@@ -208,6 +218,7 @@ ALL: Mapping[str, Schema] = {
         TRAIN,
         EVAL,
         METRICS,
+        REFUSED,
         LOSSES,
     )
 }

@@ -140,7 +140,7 @@ class SamplingSettings(Section):
     chunk: int = Field(
         256,
         ge=1,
-        description="Requests written together; what a kill can cost. A whole number of batches is best.",
+        description="Requests written together. A whole number of batches is best.",
     )
 
 
@@ -456,6 +456,14 @@ class RecipeSettings(Section):
         False,
         description="Run code that a model wrote without a sandbox, with all that your user may do: read and "
         "delete your files, use your network. For machines where bubblewrap can't run; off unless you accept that.",
+    )
+    refused_share: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Largest share of a stage's requests that an engine may refuse (a prompt without room in its "
+        "context, a server's error about this one request). They are set aside with their reason and the others go "
+        "on; beyond it the stage stops. Up to five are always allowed, of fewer than ten half; 1: no bound.",
     )
     teacher: ModelSettings = Field(description="The model to learn from.")
     student: ModelSettings = Field(description="The model that learns.")

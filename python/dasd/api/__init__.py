@@ -39,6 +39,7 @@ from dasd.records import (
     LoadedQuestions,
     Message,
     ModelInfo,
+    OnRefused,
     RowsSetAside,
     SampledTokens,
     SampleRequest,
@@ -61,7 +62,10 @@ hookimpl = pluggy.HookimplMarker("dasd")
 class Teacher(Protocol):
     """Inference role: one model behind one engine. The student answers and scores through it too.
 
-    Every method yields frames as they finish, in any order and grouping; each request gives exactly one row.
+    Every method yields frames as they finish, in any order and grouping; each request gives exactly one row, or is
+    refused: ``spec.on_refused(sample_id, reason)`` for what can't be served while others can (a prompt without room
+    in the context, a server's error about this one request), and the others go on. An engine that fails altogether
+    raises BackendError.
     """
 
     @property
@@ -113,7 +117,11 @@ class Evaluator(Protocol):
     """Evaluation role: answers of a model to benchmark questions, each attempt kept."""
 
     def evaluate(self, model: Teacher, questions: pl.DataFrame, spec: EvalSpec) -> Iterator[pl.DataFrame]:
-        """Yields EVAL rows: one a question and attempt. ``questions``: QUESTIONS rows."""
+        """Yields EVAL rows: one a question and attempt. ``questions``: QUESTIONS rows.
+
+        An attempt that the engine refuses (``on_refused`` of the evaluator's own specs) has no row; it goes to
+        ``spec.on_refused``.
+        """
         ...
 
 
@@ -248,6 +256,7 @@ __all__ = [
     "ModelInfo",
     "ModelSettings",
     "NotHereError",
+    "OnRefused",
     "PluginError",
     "Prompted",
     "QuestionSource",

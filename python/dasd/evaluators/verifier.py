@@ -40,6 +40,8 @@ class VerifierEvaluator:
     def evaluate(self, model: Teacher, questions: pl.DataFrame, spec: EvalSpec) -> Iterator[pl.DataFrame]:
         """Yields EVAL rows as answers come, at most ``spec.batch_size`` a frame; none for what is ``spec.done``.
 
+        What the engine refuses goes to ``spec.on_refused``.
+
         An attempt's seed derives from benchmark, question, attempt and ``spec.seed``. ``tokens`` counts the
         end token; ``seconds`` is the time since the frame before, shared among its rows. Raises InputError
         naming a question without verifier or answer, before anything is sampled.
@@ -67,7 +69,15 @@ class VerifierEvaluator:
                 sample_id = digest(*key)
                 attempts[sample_id] = _Attempt(question_id, attempt, row["answer"], verifier, how.argument)
                 requests.append(SampleRequest(sample_id, question_id, messages, attempt, seed_of(*key)))
-        sampling = SamplingSpec(f"evaluate {spec.benchmark}", spec.temperature, spec.top_p, spec.max_tokens)
+
+        def refused(sample_id: str, reason: str) -> None:
+            each = attempts.pop(sample_id)
+            spec.on_refused(each.question_id, each.attempt, reason)
+            spec.on_rows(1)
+
+        sampling = SamplingSpec(
+            f"evaluate {spec.benchmark}", spec.temperature, spec.top_p, spec.max_tokens, refused
+        )
         started = time.perf_counter()
         for frame in model.sample(requests, sampling):
             seconds = (time.perf_counter() - started) / max(1, frame.height)

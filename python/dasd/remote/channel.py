@@ -26,7 +26,7 @@ __all__ = [
     "frame_of",
 ]
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Goes up with every change of the messages; both ends must have the same."""
 MAGIC = b"\x00dasd worker\x00"
 """The worker's first bytes. What stands before them was printed by something that starts with Python."""
@@ -35,7 +35,7 @@ Kind = Literal[
     # to the worker
     "describe", "open", "sample", "continue", "score", "cancel",
     # from the worker
-    "hello", "description", "ready", "frame", "end", "error",
+    "hello", "description", "ready", "frame", "refused", "end", "error",
 ]  # fmt: skip
 _KINDS: tuple[Kind, ...] = get_args(Kind)
 _HEAD = struct.Struct(">BIQ")

@@ -11,7 +11,7 @@ from dasd import errors
 from dasd.records import ContinueRequest, SampleRequest, SamplingSpec, ScoreRequest, ScoringSpec
 from dasd.settings import ModelSettings
 
-__all__ = ["Continue", "Describe", "Failure", "Hello", "Open", "Sample", "Score", "decode", "encode"]
+__all__ = ["Continue", "Describe", "Failure", "Hello", "Open", "Refused", "Sample", "Score", "decode", "encode"]
 
 T = TypeVar("T")
 
@@ -63,6 +63,14 @@ class Score:
 
     requests: tuple[ScoreRequest, ...]
     spec: ScoringSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A request that the backend refuses: what ``on_refused`` of its spec is told. Comes between frames."""
+
+    sample_id: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from dasd.records import (
     ScoringSpec,
 )
 from dasd.remote.channel import Kind, Message, frame_of
-from dasd.remote.messages import Continue, Failure, Open, Sample, Score, decode, encode
+from dasd.remote.messages import Continue, Failure, Open, Refused, Sample, Score, decode, encode
 from dasd.remote.process import WorkerProcess
 from dasd.settings import ModelSettings
 
@@ -84,8 +84,12 @@ class RemoteTeacher:
         self._waiting[number] = deque()
         try:
             self._worker.send(kind, number, encode(request))
-            while (message := self._next(number)).kind == "frame":
-                yield frame_of(message.body)
+            while (message := self._next(number)).kind in ("frame", "refused"):
+                if message.kind == "frame":
+                    yield frame_of(message.body)
+                else:
+                    refused = decode(Refused, message.body)
+                    request.spec.on_refused(refused.sample_id, refused.reason)
             if message.kind == "error":
                 raise self._failure(message)
         except GeneratorExit:

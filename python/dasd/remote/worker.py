@@ -16,6 +16,7 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 
 import polars as pl
 
@@ -32,6 +33,7 @@ from dasd.remote.messages import (
     Failure,
     Hello,
     Open,
+    Refused,
     Sample,
     Score,
     decode,
@@ -143,14 +145,18 @@ class Worker:
     def _frames(self, call: Message) -> Iterator[pl.DataFrame]:
         if self._teacher is None:
             raise BackendError(f"got the request {call.kind!r} before a model was opened")
+
+        def refused(sample_id: str, reason: str) -> None:
+            self._channel.send("refused", call.number, encode(Refused(sample_id, reason)))
+
         if call.kind == "sample":
             sample = decode(Sample, call.body)
-            return self._teacher.sample(sample.requests, sample.spec)
+            return self._teacher.sample(sample.requests, replace(sample.spec, on_refused=refused))
         if call.kind == "continue":
             go_on = decode(Continue, call.body)
-            return self._teacher.continue_(go_on.requests, go_on.spec)
+            return self._teacher.continue_(go_on.requests, replace(go_on.spec, on_refused=refused))
         score = decode(Score, call.body)
-        return self._teacher.score(score.requests, score.spec)
+        return self._teacher.score(score.requests, replace(score.spec, on_refused=refused))
 
 
 def describe(asked: Describe) -> Backend:

@@ -19,6 +19,7 @@ from dasd.schemas import EVAL
 from dasd.seeds import digest
 from dasd.settings import ModelSettings
 from dasd.stages.base import StageContext
+from dasd.stages.refused import Refusals
 from dasd.stages.under_way import UnderWay
 from dasd.stages.work import Unit, units
 
@@ -41,6 +42,20 @@ class _Work:
         """Answers that are wanted."""
         return self.questions.height * self.how.attempts
 
+    @property
+    def sample_ids(self) -> list[str]:
+        """How the frame ``refused`` calls each of them."""
+        return [self.sample_id(*key) for key in self.keys()]
+
+    def keys(self) -> list[tuple[str, int]]:
+        """(question_id, attempt) of each of them."""
+        questions = self.questions.get_column("question_id")
+        return [(question, attempt) for question in questions for attempt in range(self.how.attempts)]
+
+    def sample_id(self, question_id: str, attempt: int) -> str:
+        """See ``REFUSED``."""
+        return f"{self.label}/{question_id}/{attempt}"
+
 
 def answer_questions(context: StageContext, model: ModelSettings, questions: pl.DataFrame) -> None:
     """Write an EVAL row for every attempt at every question that the stage doesn't have yet.
@@ -51,21 +66,29 @@ def answer_questions(context: StageContext, model: ModelSettings, questions: pl.
     settings = context.recipe.settings
     done = context.writer.done()
     work = _units(context, questions)
-    started = {each.unit.key: UnderWay(context, each.unit.key) for each in work if each.unit.key not in done}
+    started = {
+        each.unit.key: UnderWay(context, each.unit.key, EVAL) for each in work if each.unit.key not in done
+    }
     finished = sum(
         started[each.unit.key].rows.height if each.unit.key in started else each.answers for each in work
     )
+    total = sum(each.answers for each in work)
+    refusals = Refusals(context, total, [key for each in work for key in each.sample_ids])
+    given = not context.writer.read("eval").select("attempt").head(1).collect().is_empty()
     evaluators: dict[str, Evaluator] = {}
     for name, options in {each.how.evaluator: each.how.options for each in work}.items():
         evaluators[name] = context.registry.make_evaluator(name, options)
     with context.console.task(
-        f"{context.name}: student answers", sum(each.answers for each in work), "answers", completed=finished
+        f"{context.name}: student answers", total, "answers", completed=finished
     ) as task:
         for each in work:
             under_way = started.get(each.unit.key)
             if under_way is None:
                 continue
+            refusals.turn_to(each.unit.key)
+            before = refusals.of_unit
             failures: Counter[str] = Counter()
+            answered = under_way.rows.select("question_id", "attempt").iter_rows()
             spec = EvalSpec(
                 benchmark=each.label,
                 attempts=each.how.attempts,
@@ -76,7 +99,8 @@ def answer_questions(context: StageContext, model: ModelSettings, questions: pl.
                 batch_size=settings.student.batch_size,
                 on_rows=task.advance,
                 on_failure=partial(_count, failures),
-                done=under_way.done,
+                on_refused=partial(_refused, refusals, each),
+                done=frozenset({*answered, *(key for key in each.keys() if each.sample_id(*key) in before)}),
             )
             if len(spec.done) < each.answers:
                 evaluator = evaluators[each.how.evaluator]
@@ -84,7 +108,11 @@ def answer_questions(context: StageContext, model: ModelSettings, questions: pl.
                     if rows.height:
                         under_way.add(rows, failures)
                         failures.clear()
-            _finish(context, each, under_way, under_way.failures + failures)
+            given = given or under_way.rows.height > 0
+            refusals.finish(each.unit.key, given=given)
+            _finish(context, each, under_way, under_way.notes + failures, refusals.of_unit)
+            refusals.forget()
+    refusals.tell()
 
 
 def ungraded(context: StageContext) -> dict[str, JsonValue]:
@@ -117,10 +145,18 @@ def _units(context: StageContext, questions: pl.DataFrame) -> list[_Work]:
     return work
 
 
-def _finish(context: StageContext, work: _Work, under_way: UnderWay, failures: Counter[str]) -> None:
+def _finish(
+    context: StageContext,
+    work: _Work,
+    under_way: UnderWay,
+    failures: Counter[str],
+    refused: frozenset[str],
+) -> None:
     """Write the whole unit, then forget the pieces."""
     key = work.unit.key
-    context.writer.append("eval", _every_attempt(under_way.rows, work), key=key)
+    rows = _every_attempt(under_way.rows, work, refused)
+    if rows.height:
+        context.writer.append("eval", rows, key=key)
     if failures:
         kept = context.writer.scratch() / f"{FAILURES}{digest(key)}.json"
         kept.write_text(json.dumps(failures))
@@ -128,10 +164,11 @@ def _finish(context: StageContext, work: _Work, under_way: UnderWay, failures: C
     under_way.forget()
 
 
-def _every_attempt(rows: pl.DataFrame, work: _Work) -> pl.DataFrame:
-    """The rows in order of question and attempt; PluginError unless every attempt is there."""
-    attempts = pl.DataFrame({"attempt": range(work.how.attempts)}, schema={"attempt": pl.UInt32})
-    wanted = work.questions.select("question_id").join(attempts, how="cross", maintain_order="left_right")
+def _every_attempt(rows: pl.DataFrame, work: _Work, refused: frozenset[str]) -> pl.DataFrame:
+    """The rows in order of question and attempt; PluginError unless every attempt is there or was refused."""
+    keys = [key for key in work.keys() if work.sample_id(*key) not in refused]
+    schema = {"question_id": pl.String, "attempt": pl.UInt32}
+    wanted = pl.DataFrame(keys, schema=schema, orient="row")
     found = wanted.join(rows, on=["question_id", "attempt"], maintain_order="left")
     if found.height != wanted.height or rows.height != wanted.height:
         raise PluginError(
@@ -139,6 +176,10 @@ def _every_attempt(rows: pl.DataFrame, work: _Work) -> pl.DataFrame:
             f"{wanted.height} wanted ({work.questions.height} questions, {work.how.attempts} attempts each)"
         )
     return found.select(list(EVAL.columns))
+
+
+def _refused(refusals: Refusals, work: _Work, question_id: str, attempt: int, reason: str) -> None:
+    refusals.add(work.sample_id(question_id, attempt), question_id, reason)
 
 
 def _count(failures: Counter[str], reason: str) -> None:

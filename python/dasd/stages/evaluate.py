@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import polars as pl
 from pydantic import JsonValue
@@ -20,7 +20,7 @@ from dasd.stages.base import StageContext
 from dasd.stages.checkpoints import student_after, student_name
 from dasd.stages.grading import Grader, answers_by_question
 from dasd.stages.metrics import answer_metrics, kl_metrics, metrics_words, teacher_metrics
-from dasd.stages.work import Unit, generate, messages_by_question, units
+from dasd.stages.work import Asked, generate, messages_by_question, only, units
 from dasd.store import Summaries
 
 __all__ = ["EvaluateStage"]
@@ -120,19 +120,20 @@ class EvaluateStage:
         messages = messages_by_question(context.inputs.frame("questions", "questions"))
         spec = ScoringSpec(self.name, settings.student.token_budget)
         reading = Reading.of(settings.teacher, settings.student)
-        sample_ids = heldout.get_column("sample_id").to_list()
+        of_question = heldout.select("sample_id", "question_id").rows()
 
-        def frames(unit: Unit) -> Iterator[pl.DataFrame]:
-            asked = heldout.slice(unit.start, unit.size)
-            for rows in reading.scored(context.models.open(model), asked, messages, spec):
+        def frames(asked: Asked) -> Iterator[pl.DataFrame]:
+            rows_left = only(asked.unit.rows(heldout.lazy()), asked.sample_ids)
+            own = replace(spec, on_refused=asked.on_refused)
+            for rows in reading.scored(context.models.open(model), rows_left, messages, own):
                 yield rows.with_columns(model=pl.lit(student_name(self.recipe, self.train)))
 
         generate(
             context,
             f"{self.name}: student scores held-out responses",
-            units(len(sample_ids), settings.sampling.chunk, "heldout/"),
+            units(len(of_question), settings.sampling.chunk, "heldout/"),
             frames,
-            lambda unit: unit.of(sample_ids),
+            lambda unit: unit.of(of_question),
             "scores",
         )
         scores = context.writer.read("scores").collect()

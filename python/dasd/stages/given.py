@@ -21,7 +21,7 @@ from dasd.errors import InputError
 from dasd.models import model_identity
 from dasd.reading import OPEN, Reading
 from dasd.recipe import Recipe
-from dasd.records import Message, RowsSetAside, ScoringSpec
+from dasd.records import Message, OnRefused, RowsSetAside, ScoringSpec
 from dasd.registry import Registry
 from dasd.schemas import SAMPLES
 from dasd.settings import OffPolicyStage
@@ -31,7 +31,7 @@ from dasd.stages.base import StageContext
 from dasd.stages.given_rows import GivenReader
 from dasd.stages.sample import samples_summary
 from dasd.stages.set_aside import report_set_aside
-from dasd.stages.work import Unit, generate, messages_by_question, units
+from dasd.stages.work import Asked, generate, messages_by_question, units
 
 __all__ = ["GivenSamplesStage"]
 
@@ -111,7 +111,8 @@ class GivenSamplesStage:
             model_identity(settings.teacher),
         )
         files = [ValueFile(Path(path), "response") for path in self.stage.samples]
-        places, set_aside = _check(files, reader, questions.get_column("question_id").to_list())
+        question_ids = questions.get_column("question_id").to_list()
+        places, set_aside = _check(files, reader, question_ids)
         self._refuse_unknown_logprobs(files, places)
         report_set_aside(context, set_aside, f"set-aside-{self.name}.jsonl")
         doubled = sum(place.doubled for place in places)
@@ -122,21 +123,21 @@ class GivenSamplesStage:
             )
         messages = messages_by_question(questions.lazy()) if self._scores else {}
 
-        def frames(unit: Unit) -> Iterator[pl.DataFrame]:
-            rows = pl.DataFrame(_rows(files, reader, unit.of(places)), schema=dict(SAMPLES.columns))
+        def frames(asked: Asked) -> Iterator[pl.DataFrame]:
+            rows = pl.DataFrame(_rows(files, reader, asked.of(places)), schema=dict(SAMPLES.columns))
             bare = rows.get_column("logprobs").is_null()
             if not (self._scores and bare.any()):
                 yield rows
                 return
             yield rows.filter(~bare)
-            yield from self._scored(context, rows.filter(bare), chat, messages)
+            yield from self._scored(context, rows.filter(bare), chat, messages, asked.on_refused)
 
         generate(
             context,
             f"{self.name}: responses from files",
             units(len(places), settings.sampling.chunk),
             frames,
-            lambda unit: [place.sample_id for place in unit.of(places)],
+            lambda unit: [(place.sample_id, question_ids[place.question]) for place in unit.of(places)],
             "samples",
         )
         context.writer.summarise(
@@ -156,6 +157,7 @@ class GivenSamplesStage:
         rows: pl.DataFrame,
         chat: ChatTokenizer,
         messages: Mapping[str, Sequence[Message]],
+        on_refused: OnRefused,
     ) -> Iterator[pl.DataFrame]:
         """The rows with the teacher's own tokens and log-probabilities.
 
@@ -164,14 +166,14 @@ class GivenSamplesStage:
         settings = self.recipe.settings
         teacher = context.models.open(settings.teacher)
         asked = rows.get_column("question_id")
-        prompts = {question: len(chat.prompt_ids(messages[question])) for question in asked.unique()}
+        prompts = {question: _prompt_tokens(chat, messages[question]) for question in asked.unique()}
         lengths = asked.replace_strict(prompts, return_dtype=pl.Int64) + rows["token_ids"].list.len()
         fits = lengths <= teacher.info.context_length
         if not fits.all():
             yield rows.filter(~fits)
         if not fits.any():
             return
-        spec = ScoringSpec(self.name, settings.teacher.token_budget)
+        spec = ScoringSpec(self.name, settings.teacher.token_budget, on_refused)
         own = Reading("", "")  # the teacher reads its own responses
         for scores in own.scored(teacher, rows.filter(fits), messages, spec):
             tokens = scores.select("sample_id", "token_ids", "token_ends", "logprobs")
@@ -238,6 +240,14 @@ def _check(
     bad = [(file.path, file.read(partial(found.add, number, file))) for number, file in enumerate(files)]
     set_aside = [RowsSetAside(path, rows) for path, rows in bad if rows]
     return sorted(found.places, key=lambda place: (place.question, place.candidate)), set_aside
+
+
+def _prompt_tokens(chat: ChatTokenizer, messages: Sequence[Message]) -> int:
+    """0 for a conversation that can't be rendered: the engine says why, and refuses it."""
+    try:
+        return len(chat.prompt_ids(messages))
+    except InputError:
+        return 0
 
 
 def _rows(

@@ -9,7 +9,7 @@ trained on.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 
 import polars as pl
@@ -30,6 +30,7 @@ from dasd.stages.cuts import cut_end
 from dasd.stages.requests import sample_id, sample_requests
 from dasd.stages.responses import Judge, reasons
 from dasd.stages.work import (
+    Asked,
     Unit,
     count_rows,
     finish_rows,
@@ -153,11 +154,13 @@ class MixStage:
             context,
             f"{self.name}: student answers",
             units(len(requests), sampling.chunk, "student-"),
-            lambda unit: (
+            lambda asked: (
                 rows.with_columns(stage=pl.lit(spec.stage), model=pl.lit(named))
-                for rows in context.models.open(model).sample(unit.of(requests), spec)
+                for rows in context.models.open(model).sample(
+                    asked.of(requests), replace(spec, on_refused=asked.on_refused)
+                )
             ),
-            lambda unit: [request.sample_id for request in unit.of(requests)],
+            lambda unit: [(request.sample_id, request.question_id) for request in unit.of(requests)],
             "samples",
         )
 
@@ -199,15 +202,16 @@ class MixStage:
         sampling = settings.sampling
         spec = SamplingSpec(self.name, self.stage.temperature, sampling.top_p, sampling.max_tokens)
 
-        def frames(part: Unit) -> Iterator[pl.DataFrame]:
-            return context.models.open(settings.teacher).continue_(part.of(requests), spec)
+        def frames(asked: Asked) -> Iterator[pl.DataFrame]:
+            own = replace(spec, on_refused=asked.on_refused)
+            return context.models.open(settings.teacher).continue_(asked.of(requests), own)
 
         generate(
             context,
             f"{self.name}: teacher continues",
             units(len(requests), sampling.chunk, "teacher-"),
             frames,
-            lambda unit: [request.sample_id for request in unit.of(requests)],
+            lambda unit: [(request.sample_id, request.question_id) for request in unit.of(requests)],
             "samples",
         )
 

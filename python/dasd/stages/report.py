@@ -18,6 +18,7 @@ from dasd.report.build import Distilled, build
 from dasd.report.data import FORMAT
 from dasd.report.distilled import ALPHA, RESPONSES, distilled_sentences
 from dasd.report.series import rows_of, sampled_ids
+from dasd.schemas import SCORES
 from dasd.settings import OffPolicyStage
 from dasd.stages import fingerprints
 from dasd.stages.base import StageContext
@@ -123,8 +124,9 @@ class ReportStage:
                 f"{len(ids)}, found {samples.height}; run them again"
             )
         messages = messages_by_question(context.inputs.frame("questions", "questions"))
-        spec = ScoringSpec(self.name, settings.student.token_budget)
-        parts = []
+        # Responses that can't be scored are left out of a figure.
+        spec = ScoringSpec(self.name, settings.student.token_budget, lambda *_: None)
+        parts = [SCORES.empty()]
         description = "report: distilled student scores"
         reading = Reading.of(settings.teacher, settings.student)
         with context.console.task(description, samples.height, "responses") as task:

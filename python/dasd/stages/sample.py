@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 from pydantic import JsonValue
@@ -16,7 +16,7 @@ from dasd.registry import Registry
 from dasd.stages import fingerprints, quotas
 from dasd.stages.base import StageContext
 from dasd.stages.requests import sample_requests
-from dasd.stages.work import Unit, generate, share, units
+from dasd.stages.work import Asked, generate, share, units
 
 __all__ = ["SampleStage", "samples_summary"]
 
@@ -65,18 +65,18 @@ class SampleStage:
         )
         spec = SamplingSpec(self.name, self.temperature, self.top_p, self.max_tokens)
 
-        def frames(unit: Unit) -> Iterator[pl.DataFrame]:
+        def frames(asked: Asked) -> Iterator[pl.DataFrame]:
             teacher = context.models.open(settings.teacher)
             # Only an open engine knows what a server gives.
             check_logprobs(self.registry, settings, teacher.info)
-            return teacher.sample(unit.of(requests), spec)
+            return teacher.sample(asked.of(requests), replace(spec, on_refused=asked.on_refused))
 
         generate(
             context,
             f"{self.name}: teacher at temperature {self.temperature:g}",
             units(len(requests), settings.sampling.chunk),
             frames,
-            lambda unit: [request.sample_id for request in unit.of(requests)],
+            lambda unit: [(request.sample_id, request.question_id) for request in unit.of(requests)],
             "samples",
         )
         context.writer.summarise(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 from pydantic import JsonValue
@@ -14,7 +14,7 @@ from dasd.records import ScoringSpec
 from dasd.registry import Registry
 from dasd.stages import fingerprints
 from dasd.stages.base import StageContext
-from dasd.stages.work import Unit, generate, kept_ids, messages_by_question, only, share, units
+from dasd.stages.work import Asked, Unit, generate, kept_ids, messages_by_question, only, share, units
 
 __all__ = ["ScoreStage"]
 
@@ -49,21 +49,22 @@ class ScoreStage:
         )
         kept = kept_ids(context.inputs.frame(self.dedup, "verdicts"))
         messages = messages_by_question(context.inputs.frame("questions", "questions"))
-        sample_ids = samples.select("sample_id").collect().to_series().to_list()
+        of_question = samples.select("sample_id", "question_id").collect().rows()
         spec = ScoringSpec(self.name, settings.student.token_budget)
         reading = Reading.of(settings.teacher, settings.student)
 
-        def left(unit: Unit) -> list[str]:
-            return [sample_id for sample_id in unit.of(sample_ids) if sample_id in kept]
+        def left(unit: Unit) -> list[tuple[str, str]]:
+            return [row for row in unit.of(of_question) if row[0] in kept]
 
-        def frames(unit: Unit) -> Iterator[pl.DataFrame]:
-            rows = only(unit.rows(samples), kept)
-            return reading.scored(context.models.open(settings.student), rows, messages, spec)
+        def frames(asked: Asked) -> Iterator[pl.DataFrame]:
+            rows = only(asked.unit.rows(samples), asked.sample_ids)
+            own = replace(spec, on_refused=asked.on_refused)
+            return reading.scored(context.models.open(settings.student), rows, messages, own)
 
         generate(
             context,
             f"{self.name}: student scores",
-            units(len(sample_ids), settings.sampling.chunk),
+            units(len(of_question), settings.sampling.chunk),
             frames,
             left,
             "scores",

@@ -96,7 +96,9 @@ class SelectStage:
         settings = self.recipe.settings
         selector = self.registry.make_selector(self._select, settings.seed)
         samples = context.inputs.frame(self.samples, "samples")
-        kept = kept_ids(context.inputs.frame(self.dedup, "verdicts"))
+        scored = context.inputs.frame(self.scores, "scores").select("sample_id").collect().to_series()
+        # What the student's engine refused to score can't be compared.
+        kept = kept_ids(context.inputs.frame(self.dedup, "verdicts")).intersection(scored)
         if self._compares:
             modes = samples.select("sample_id", "engine", "logprobs_mode")
             refuse_unlike(only(modes.collect(), kept), settings.select.selector)

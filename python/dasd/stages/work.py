@@ -1,7 +1,7 @@
 """Units of work and the small things that several stages share.
 
-A unit is a fixed slice of a stage's full list of work. It is done whole or redone whole, so an interrupted
-stage ends with the same rows as one that ran through.
+A unit is a fixed slice of a stage's full list of work, and is written whole, so an interrupted stage ends with the
+same rows as one that ran through.
 """
 
 from __future__ import annotations
@@ -9,14 +9,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import polars as pl
 
-from dasd.records import Message
+from dasd.records import Message, OnRefused
+from dasd.schemas import ALL
 from dasd.stages.base import StageContext
+from dasd.stages.refused import Refusals
+from dasd.stages.under_way import UnderWay
 
 __all__ = [
+    "Asked",
     "Unit",
     "count_rows",
     "finish_rows",
@@ -31,8 +35,8 @@ __all__ = [
 ]
 
 ItemT = TypeVar("ItemT")
-FramesOf = Callable[["Unit"], Iterator[pl.DataFrame]]
-IdsOf = Callable[["Unit"], Sequence[str]]
+FramesOf = Callable[["Asked"], Iterator[pl.DataFrame]]
+IdsOf = Callable[["Unit"], Sequence[tuple[str, str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,28 @@ def units(total: int, chunk: int, prefix: str = "") -> list[Unit]:
     ]
 
 
+class _Request(Protocol):
+    @property
+    def sample_id(self) -> str: ...
+
+
+RequestT = TypeVar("RequestT", bound=_Request)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is left of a unit: neither finished nor refused by an earlier, interrupted start."""
+
+    unit: Unit
+    sample_ids: frozenset[str]
+    on_refused: OnRefused
+    """Sets a request aside; goes into the engine's spec."""
+
+    def of(self, requests: Sequence[RequestT]) -> list[RequestT]:
+        """Those of the stage's full list of requests."""
+        return [request for request in self.unit.of(requests) if request.sample_id in self.sample_ids]
+
+
 def generate(
     context: StageContext,
     description: str,
@@ -75,35 +101,56 @@ def generate(
 ) -> None:
     """Run an engine unit by unit: skip the units that are done, write each other one as one part.
 
-    ``frames`` starts the engine's work on a unit, ``order`` gives the sample_ids in the order to write. The
-    engine may yield rows in any order; parts hold them in the order of the requests.
+    ``frames`` starts the engine's work on what is left of a unit, ``order`` gives (sample_id, question_id) of the
+    whole unit in the order to write. The engine may yield rows in any order; parts hold them in the order of the
+    requests. Finished rows of a unit that is interrupted wait in scratch; what the engine refuses is set aside,
+    and BackendError says when that is too much.
     """
     if not work:
         return
     done = context.writer.done()
     waiting = [unit for unit in work if unit.key not in done]
-    total = sum(len(order(unit)) for unit in work)
-    finished = total - sum(len(order(unit)) for unit in waiting)
+    everything = [sample_id for unit in work for sample_id, _ in order(unit)]
+    finished = len(everything) - sum(len(order(unit)) for unit in waiting)
+    refusals = Refusals(context, len(everything), everything)
+    given = not context.writer.read(frame).select("sample_id").head(1).collect().is_empty()
     tokens, start = 0, time.monotonic()
-    with context.console.task(description, total, "responses", completed=finished) as task:
+    with context.console.task(description, len(everything), "responses", completed=finished) as task:
         for unit in waiting:
-            if not order(unit):
+            questions = dict(order(unit))
+            if not questions:
                 context.writer.finish_unit(unit.key)
                 continue
-            rows = []
-            for part in frames(unit):
-                rows.append(part)
-                tokens += int(part.select(pl.col("token_ids").list.len().sum()).item() or 0)
-                rate = tokens / max(time.monotonic() - start, 1e-9)
-                task.advance(part.height, **{"tokens/s": float(round(rate))})
-            finish_rows(context, frame, in_order(rows, order(unit)), unit)
+            under_way = UnderWay(context, unit.key, ALL[frame])
+            refusals.turn_to(unit.key)
+            before = {*under_way.rows.get_column("sample_id"), *refusals.of_unit}
+            task.advance(len(before))
+
+            def refused(sample_id: str, reason: str, questions: dict[str, str] = questions) -> None:
+                refusals.add(sample_id, questions[sample_id], reason)
+                task.advance(1)
+
+            left = frozenset(questions.keys() - before)
+            with under_way.saved():
+                for part in frames(Asked(unit, left, refused)) if left else ():
+                    under_way.hold(part)
+                    tokens += int(part.select(pl.col("token_ids").list.len().sum()).item() or 0)
+                    rate = tokens / max(time.monotonic() - start, 1e-9)
+                    task.advance(part.height, **{"tokens/s": float(round(rate))})
+            rows = in_order(under_way.rows, list(questions))
+            given = given or rows.height > 0
+            refusals.finish(unit.key, given=given)
+            finish_rows(context, frame, rows, unit)
+            under_way.forget()
+            refusals.forget()
+    refusals.tell()
 
 
-def in_order(frames: Sequence[pl.DataFrame], sample_ids: Sequence[str]) -> pl.DataFrame:
-    """The rows of ``frames`` in the order of ``sample_ids``, of which each has one."""
+def in_order(rows: pl.DataFrame, sample_ids: Sequence[str]) -> pl.DataFrame:
+    """Those of ``rows`` that are of these samples, in their order; refused ones have no row."""
     wanted = pl.DataFrame({"sample_id": sample_ids}, schema={"sample_id": pl.String})
-    joined = wanted.join(pl.concat(frames), on="sample_id", how="inner", maintain_order="left")
-    return joined.select(frames[0].columns)
+    joined = wanted.join(rows, on="sample_id", how="inner", maintain_order="left")
+    return joined.select(rows.columns)
 
 
 def finish_rows(context: StageContext, frame: str, rows: pl.DataFrame, unit: Unit) -> None:

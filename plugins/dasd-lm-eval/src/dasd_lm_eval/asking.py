@@ -64,7 +64,13 @@ def sampled_answers(
         sample_id = _digest(spec.benchmark, each.question_id, each.attempt, spec.seed)
         groups[how, bool(each.document.context.prefix)][sample_id] = each
     for (how, continues), awaited in groups.items():
-        sampling = SamplingSpec(f"evaluate {spec.benchmark}", how.temperature, how.top_p, how.max_tokens)
+
+        def refused(sample_id: str, reason: str, awaited: dict[str, Asked] = awaited) -> None:
+            _refused(awaited.pop(sample_id), spec, reason)
+
+        sampling = SamplingSpec(
+            f"evaluate {spec.benchmark}", how.temperature, how.top_p, how.max_tokens, refused
+        )
         for frame in _frames(model, awaited, sampling, continues):
             for rows in frame.iter_slices(spec.batch_size):
                 yield [
@@ -103,14 +109,13 @@ def scored_answers(
 
     A text's log-likelihood is the sum over its own tokens as the response's beginning, the end token not among
     them; behind a ``gen_prefix``, over the tokens that reach beyond it. ``greedy`` is known by asking the model:
-    whether sampling at temperature 0 gives the very tokens.
+    whether sampling at temperature 0 gives the very tokens. A document of which the engine refuses a text is refused.
     """
     for start in range(0, len(asked), max(1, spec.batch_size)):
-        part = asked[start : start + max(1, spec.batch_size)]
-        yield list(zip(part, _scores(model, part, spec), strict=True))
+        yield _scores(model, asked[start : start + max(1, spec.batch_size)], spec)
 
 
-def _scores(model: Teacher, asked: Sequence[Asked], spec: EvalSpec) -> list[list[Scored]]:
+def _scores(model: Teacher, asked: Sequence[Asked], spec: EvalSpec) -> list[tuple[Asked, list[Scored]]]:
     requests: dict[str, ScoreRequest] = {}
     contexts: list[list[tuple[str, Context, str]]] = []
     for each in asked:
@@ -123,16 +128,23 @@ def _scores(model: Teacher, asked: Sequence[Asked], spec: EvalSpec) -> list[list
             contexts[-1].append((sample_id, context, text))
     rows: dict[str, tuple[list[int], list[float]]] = {}
     prefixes = {sample_id: len(c.prefix.encode()) for line in contexts for sample_id, c, _ in line}
-    scoring = ScoringSpec(f"evaluate {spec.benchmark}", _TOKEN_BUDGET)
+    reasons: dict[str, str] = {}
+    scoring = ScoringSpec(f"evaluate {spec.benchmark}", _TOKEN_BUDGET, reasons.__setitem__)
     for frame in model.score(list(requests.values()), scoring):
         for sample_id, ids, ends, logprobs in frame.select(
             "sample_id", "token_ids", "token_ends", "logprobs"
         ).iter_rows():
             own = [place for place, end in enumerate(ends) if end > prefixes[sample_id]]
             rows[sample_id] = [ids[place] for place in own], [logprobs[place] for place in own]
-    missing = [
-        e.question_id for e, line in zip(asked, contexts, strict=True) if any(s not in rows for s, *_ in line)
-    ]
+    served = []
+    for each, line in zip(asked, contexts, strict=True):
+        why = next((reasons[s] for s, *_ in line if s in reasons), None)
+        if why is None:
+            served.append((each, line))
+        else:
+            _refused(each, spec, why)
+    asked, contexts = [each for each, _ in served], [line for _, line in served]
+    missing = [each.question_id for each, line in served if any(s not in rows for s, *_ in line)]
     _complete(model, missing, spec)
     asking = [
         sample_id
@@ -143,9 +155,14 @@ def _scores(model: Teacher, asked: Sequence[Asked], spec: EvalSpec) -> list[list
     _refuse_prefixed(asked, contexts)
     greedy = _greedy(model, {s: requests[s] for s in asking}, {s: rows[s][0] for s in asking}, spec)
     return [
-        [Scored(text, sum(rows[s][1]), len(rows[s][0]), greedy.get(s)) for s, _, text in line]
-        for line in contexts
+        (each, [Scored(text, sum(rows[s][1]), len(rows[s][0]), greedy.get(s)) for s, _, text in line])
+        for each, line in served
     ]
+
+
+def _refused(each: Asked, spec: EvalSpec, reason: str) -> None:
+    spec.on_refused(each.question_id, each.attempt, reason)
+    spec.on_rows(1)
 
 
 def _refuse_prefixed(asked: Sequence[Asked], contexts: Sequence[Sequence[tuple[str, Context, str]]]) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -16,6 +16,7 @@ from dasd.api import (
     Generated,
     ModelInfo,
     ModelSettings,
+    OnRefused,
     Prompted,
     SampleRequest,
     SamplingSpec,
@@ -40,6 +41,10 @@ from dasd_openai.options import OpenAIOptions
 from dasd_openai.probe import Served, probe
 from dasd_openai.retokenise import generated
 from dasd_openai.transport import RefusedError, Transport
+
+
+ItemT = TypeVar("ItemT", Prompted, Text)
+FoundT = TypeVar("FoundT")
 
 
 class OpenAITeacher:
@@ -70,14 +75,14 @@ class OpenAITeacher:
     def sample(self, requests: Sequence[SampleRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
         """Draw one response a request; yields SAMPLES rows as they finish.
 
-        Raises BackendError naming the sample that failed, or whose prompt leaves no room in the context.
+        Refuses requests whose prompt leaves no room in the context, or that the server has something against.
         """
         yield from self._draw(requests, spec)
 
     def continue_(self, requests: Sequence[ContinueRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
         """Go on from each prefix; yields SAMPLES rows of prefix and continuation as they finish.
 
-        Raises BackendError as ``sample`` does, and where the server doesn't take tokens.
+        Refuses as ``sample`` does. Raises BackendError where the server doesn't take tokens.
         """
         self._need_tokens("continue a response")
         yield from self._draw(requests, spec)
@@ -85,12 +90,11 @@ class OpenAITeacher:
     def score(self, requests: Sequence[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
         """Log-probability of every token of each text; yields SCORES rows as they finish.
 
-        At most ``spec.token_budget`` tokens are under way at a time, or one text. Raises BackendError naming the
-        sample that failed, and where the server gives no log-probabilities of prompts.
+        At most ``spec.token_budget`` tokens are under way at a time, or one text. Refuses as ``sample`` does.
         """
         self._need_tokens("score a text")
         rows = EngineRows(self._tokenizer, self._info)
-        texts = rows.texts(requests)
+        texts = rows.texts(requests, spec.on_refused)
         budget = Budget(spec.token_budget)
 
         async def ask(text: Text) -> tuple[float, ...]:
@@ -98,7 +102,7 @@ class OpenAITeacher:
             async with budget.of(len(text.ids)):
                 return await self._forced(what, text.ids, len(text.prompt_ids))
 
-        for batch in self._loop.unordered(texts, ask, self._bound):
+        for batch in self._served_of(texts, ask, spec.on_refused):
             yield rows.scores([text for text, _ in batch], [found for _, found in batch])
 
     def close(self) -> None:
@@ -119,8 +123,32 @@ class OpenAITeacher:
         async def ask(each: Prompted) -> Generated:
             return await self._drawn(each, spec)
 
-        for batch in self._loop.unordered(prompted, ask, self._bound):
+        for batch in self._served_of(prompted, ask, spec.on_refused):
             yield rows.samples([each for each, _ in batch], [found for _, found in batch], spec)
+
+    def _served_of(
+        self, items: Sequence[ItemT], ask: Callable[[ItemT], Awaitable[FoundT]], on_refused: OnRefused
+    ) -> Iterator[list[tuple[ItemT, FoundT]]]:
+        """As ``Loop.unordered``; requests that fail alone are refused."""
+
+        async def try_it(item: ItemT) -> FoundT | RefusedError:
+            try:
+                return await ask(item)
+            except RefusedError as error:
+                if not error.alone:
+                    raise
+                return error
+
+        for batch in self._loop.unordered(items, try_it, self._bound):
+            served = []
+            for item, found in batch:
+                if isinstance(found, RefusedError):
+                    sample_id = item.request.sample_id
+                    on_refused(sample_id, str(found).removeprefix(f"sample {sample_id}: "))
+                else:
+                    served.append((item, found))
+            if served:
+                yield served
 
     async def _drawn(self, each: Prompted, spec: SamplingSpec) -> Generated:
         what = f"sample {each.request.sample_id}"
@@ -149,9 +177,10 @@ class OpenAITeacher:
         """Log-probabilities of ``ids`` from ``start`` on."""
         kind = self._served.dialect
         if len(ids) >= self._info.context_length:
-            raise BackendError(
+            raise RefusedError(
                 f"{what}: its {len(ids)} tokens leave no room for the one that a server generates behind them, in a "
-                f"context of {self._info.context_length}; leave it out, or serve the model with a longer context"
+                f"context of {self._info.context_length}; leave it out, or serve the model with a longer context",
+                alone=True,
             )
         find = prompt_logprobs if kind.prompt_logprobs else echoed_logprobs
         try:
@@ -162,9 +191,11 @@ class OpenAITeacher:
                 lambda answer: find(only_choice(answer), ids, start),
             )
         except RefusedError as error:
-            raise BackendError(
+            raise RefusedError(
                 f"{error}. This server may not give log-probabilities of prompts (`prompt_logprobs`, or `echo` with "
-                "`logprobs`); vLLM does"
+                "`logprobs`); vLLM does",
+                error.status,
+                alone=error.alone,
             ) from None
 
     def _need_tokens(self, verb: str) -> None:

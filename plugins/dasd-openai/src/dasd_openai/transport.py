@@ -26,12 +26,17 @@ Reader = Callable[[dict[str, Any]], AnswerT]
 _LOG = logging.getLogger("dasd_openai")
 
 
+_OF_THE_REQUEST = frozenset({400, 413, 422})
+
+
 class RefusedError(BackendError):
     """The server won't do what was asked. ``status`` is HTTP's."""
 
-    def __init__(self, message: str, status: int = 0) -> None:
+    def __init__(self, message: str, status: int = 0, *, alone: bool | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.alone = status in _OF_THE_REQUEST if alone is None else alone
+        """Whether it is about this one request, and others may well be answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,7 @@ class _Attempts:
 
     count: int = 0
     faults: int = 0
+    first: float | None = None
     away_since: float | None = None
     busy_since: float | None = None
 
@@ -131,6 +137,7 @@ class Transport:
         """Seconds until the next attempt. Raises BackendError where there is none."""
         options, now = self._options, asyncio.get_running_loop().time()
         attempts.count += 1
+        attempts.first = now if attempts.first is None else attempts.first
         where = f"{what}: {path if '://' in path else options.base_url + path}"
         reason = failure.reason
         if failure.kind is Kind.REFUSED:
@@ -138,9 +145,12 @@ class Transport:
         if failure.kind is Kind.FAULT:
             attempts.faults += 1
             if attempts.faults > options.retries:
-                raise BackendError(
+                # A server that answers others all the while has something against this one.
+                raise RefusedError(
                     f"{where} failed {attempts.faults} times, the last time with {reason}; look at the "
-                    "server's log, or raise teacher.options.retries or timeout"
+                    "server's log, or raise teacher.options.retries or timeout",
+                    failure.status,
+                    alone=self._last_answer > attempts.first,
                 )
         elif failure.kind is Kind.AWAY:
             attempts.away_since = now if attempts.away_since is None else attempts.away_since

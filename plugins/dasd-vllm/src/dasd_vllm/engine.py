@@ -6,7 +6,7 @@ import contextlib
 import gc
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,7 +14,7 @@ from dasd.api import BackendError, ModelSettings
 from dasd_vllm.arguments import batched_tokens, engine_args
 from dasd_vllm.draws import keep_draws
 from dasd_vllm.environment import check_device, left_alone, on_cpu
-from dasd_vllm.failures import cannot_start
+from dasd_vllm.failures import cannot_start, summary
 from dasd_vllm.heads import kernel_sizes, runnable
 from dasd_vllm.options import VllmOptions
 
@@ -91,11 +91,15 @@ class Engine:
         return frozenset({declared} if isinstance(declared, int) else map(int, declared))
 
     def ask(
-        self, questions: Sequence[Question], token_budget: int | None = None
+        self,
+        questions: Sequence[Question],
+        refused: Callable[[int, str], None],
+        token_budget: int | None = None,
     ) -> Iterator[list[tuple[int, Any]]]:
         """Yields finished answers, a few at a time: index into ``questions`` and vLLM's ``RequestOutput``.
 
-        With ``token_budget`` the questions that are under way hold at most that many tokens, or there is one.
+        ``refused`` is told of a question that vLLM doesn't take, by its index and what vLLM says of it. With
+        ``token_budget`` the questions that are under way hold at most that many tokens, or there is one.
         Raises what vLLM raises, and BackendError while another list is under way.
         """
         if self._running:
@@ -122,11 +126,18 @@ class Engine:
                     if token_budget is not None and under_way and tokens + size > token_budget:
                         break
                     name = f"dasd-{next(self._numbers)}"
-                    question = questions[following]
-                    self._engine.add_request(name, {"prompt_token_ids": list(question.ids)}, question.params)
-                    under_way[name] = following
-                    tokens += size
+                    question, taken = questions[following], following
                     following = next(waiting, None)
+                    prompt = {"prompt_token_ids": list(question.ids)}
+                    try:
+                        self._engine.add_request(name, prompt, question.params)
+                    except ValueError as error:  # how vLLM's checks of a request's own values end
+                        refused(taken, summary(error))
+                        continue
+                    under_way[name] = taken
+                    tokens += size
+                if not under_way:
+                    break
                 for output in self._engine.step():
                     if output.finished:
                         index = under_way.pop(output.request_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,13 +32,14 @@ class Scorer:
         self._fits: int | None = None
 
     def score(
-        self, sequences: Sequence[Forced], token_budget: int
+        self, sequences: Sequence[Forced], token_budget: int, refused: Callable[[int, str], None]
     ) -> Iterator[tuple[list[int], list[list[float]]]]:
         """Yields (indices into ``sequences``, log-probabilities of their scored tokens) as they finish.
 
         At most ``token_budget`` tokens are under way, or one longer sequence, which the engine takes in passes
         of its ``batched_tokens``. When memory runs out, both are halved, for good, and the engine starts anew.
-        Raises BackendError naming the sequence where even the smallest budget doesn't fit.
+        ``refused`` is told of the indices that vLLM doesn't take, and why. Raises BackendError naming the sequence
+        where even the smallest budget doesn't fit.
         """
         empty = [index for index, sequence in enumerate(sequences) if not sequence.scored]
         if empty:
@@ -53,9 +54,14 @@ class Scorer:
             done: set[int] = set()
             ran_out = ""
             asked = list(pending)
+
+            def turned_down(place: int, why: str, asked: list[int] = asked, done: set[int] = done) -> None:
+                done.add(asked[place])
+                refused(asked[place], why)
+
             questions = [_question(sequences[index]) for index in asked]
             try:
-                for finished in self._engine.ask(questions, budget):
+                for finished in self._engine.ask(questions, turned_down, budget):
                     indices = [asked[place] for place, _ in finished]
                     values = [
                         _logprobs(sequences[i], output)

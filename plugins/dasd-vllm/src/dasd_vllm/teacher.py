@@ -71,8 +71,8 @@ class VllmTeacher:
     def sample(self, requests: Sequence[SampleRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
         """Draw one response a request; yields SAMPLES rows as responses finish.
 
-        Raises BackendError naming the sample whose prompt leaves no room in the model's context, and
-        InputError for a temperature that vLLM doesn't sample at.
+        Refuses requests whose prompt can't be rendered or leaves no room in the model's context, and those that
+        vLLM refuses. Raises InputError for a temperature that vLLM doesn't sample at.
         """
         prompted = self._rows.prompted(requests, spec)
         yield from self._decode(prompted, [[]] * len(prompted), spec)
@@ -80,29 +80,38 @@ class VllmTeacher:
     def continue_(self, requests: Sequence[ContinueRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
         """Go on from each prefix; yields SAMPLES rows of prefix and continuation as they finish.
 
-        The prefixes are scored first, all of them, within the model's ``token_budget``. Raises as ``sample``.
+        The prefixes are scored first, all of them, within the model's ``token_budget``. Refuses and
+        raises as ``sample`` does.
         """
         prompted = self._rows.prompted(requests, spec)
         _check_temperature(spec)
         forced = [Forced(_name(p), p.ids, len(p.prefix_ids)) for p in prompted]
-        prefixes: list[list[float]] = [[] for _ in prompted]
+        prefixes: dict[int, list[float]] = {}
+
+        def refused(index: int, why: str) -> None:
+            spec.on_refused(prompted[index].request.sample_id, why)
+
         try:
-            for indices, logprobs in self._scorer.score(forced, self._settings.token_budget):
-                for index, values in zip(indices, logprobs, strict=True):
-                    prefixes[index] = values
+            for indices, logprobs in self._scorer.score(forced, self._settings.token_budget, refused):
+                prefixes.update(zip(indices, logprobs, strict=True))
         except Exception as error:
             raise self._failed(spec.stage, "scoring prefixes", error) from error
-        yield from self._decode(prompted, prefixes, spec)
+        served = sorted(prefixes)
+        yield from self._decode([prompted[i] for i in served], [prefixes[i] for i in served], spec)
 
     def score(self, requests: Sequence[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
         """Log-probability of every token of each text; yields SCORES rows as texts finish.
 
-        Raises BackendError naming a sample that is longer than the model's context.
+        Refuses texts that are longer than the model's context.
         """
-        texts = self._rows.texts(requests)
+        texts = self._rows.texts(requests, spec.on_refused)
         forced = [Forced(f"sample {t.request.sample_id}", t.ids, len(t.token_ids)) for t in texts]
+
+        def refused(index: int, why: str) -> None:
+            spec.on_refused(texts[index].request.sample_id, why)
+
         try:
-            for indices, logprobs in self._scorer.score(forced, spec.token_budget):
+            for indices, logprobs in self._scorer.score(forced, spec.token_budget, refused):
                 yield self._rows.scores([texts[index] for index in indices], logprobs)
         except Exception as error:
             raise self._failed(spec.stage, "scoring", error) from error
@@ -116,8 +125,12 @@ class VllmTeacher:
     ) -> Iterator[pl.DataFrame]:
         _check_temperature(spec)
         questions = [self._question(p, spec) for p in prompted]
+
+        def refused(index: int, why: str) -> None:
+            spec.on_refused(prompted[index].request.sample_id, why)
+
         try:
-            for finished in self._engine.ask(questions):
+            for finished in self._engine.ask(questions, refused):
                 rows = [prompted[index] for index, _ in finished]
                 answers = [
                     self._generated(prompted[index], prefixes[index], output.outputs[0])

@@ -36,7 +36,8 @@ class TransformersTeacher:
     """One causal language model with its tokenizer, in evaluation mode.
 
     Requests are decoded ``batch_size`` at a time, longest prompts first; batches depend on the list of
-    requests alone, so the same list gives the same rows.
+    requests alone, so the same list gives the same rows. A frame holds whole batches, and the rest of a list is
+    batched as it would have been behind them: what goes on after a kill gives the same bits.
     """
 
     def __init__(self, settings: ModelSettings) -> None:
@@ -68,23 +69,23 @@ class TransformersTeacher:
     def sample(self, requests: Sequence[SampleRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
         """Draw one response a request; yields SAMPLES rows, a frame a batch.
 
-        Raises BackendError naming the sample whose prompt leaves no room in the model's context.
+        Refuses requests whose prompt can't be rendered or leaves no room in the model's context.
         """
         yield from self._decode(self._rows.prompted(requests, spec), spec)
 
     def continue_(self, requests: Sequence[ContinueRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
         """Go on from each prefix; yields SAMPLES rows of prefix and continuation, a frame a batch.
 
-        Raises BackendError as ``sample`` does.
+        Refuses as ``sample`` does.
         """
         yield from self._decode(self._rows.prompted(requests, spec), spec)
 
     def score(self, requests: Sequence[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
         """Log-probability of every token of each text; yields SCORES rows, a frame a batch.
 
-        Raises BackendError naming a sample that is longer than the model's context.
+        Refuses texts that are longer than the model's context.
         """
-        texts = self._rows.texts(requests)
+        texts = self._rows.texts(requests, spec.on_refused)
         forced = [Forced(f"sample {t.request.sample_id}", t.ids, len(t.token_ids)) for t in texts]
         for indices, logprobs in self._scorer.score(forced, spec.token_budget):
             yield self._rows.scores([texts[index] for index in indices], logprobs)
