@@ -51,6 +51,9 @@ class Speaker:
     def sample(self, requests, spec):
         try:
             for request in requests:
+                if request.question_id == "skip":
+                    spec.on_refused(request.sample_id, "a prompt that I don't like")
+                    continue
                 text = self.act(request.question_id)
                 self.made += 1
                 yield self.row(request, spec, text)

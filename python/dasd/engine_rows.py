@@ -107,9 +107,7 @@ class EngineRows:
             found.append(Prompted(request, prompt, prefix, tuple(ids), tuple(ends), limit))
         return found
 
-    def texts(
-        self, requests: Sequence[ScoreRequest], on_refused: OnRefused = raise_refused
-    ) -> list[Text]:
+    def texts(self, requests: Sequence[ScoreRequest], on_refused: OnRefused = raise_refused) -> list[Text]:
         """Tokens of each text to score, in order: those it was sampled as where they are this tokenizer's.
 
         ``on_refused`` (the spec's) is told of those that can't be tokenised or are longer than the model's context;

@@ -166,7 +166,7 @@ def stage_temperature(patch: Patch) -> None:
 
 def evaluator_temperature(patch: Patch) -> None:
     right = verifier.SamplingSpec
-    patch.setattr(verifier, "SamplingSpec", lambda stage, _, top_p, cap: right(stage, 1.0, top_p, cap))
+    patch.setattr(verifier, "SamplingSpec", lambda stage, _, *rest: right(stage, 1.0, *rest))
 
 
 def one_seed(patch: Patch) -> None:

@@ -134,7 +134,7 @@ class TestForgetsBetweenChunks(Suite):
 
 
 class TestCutsLongTexts(Suite):
-    caught = ("test_a_text_over_the_context_is_refused_by_name", "DID NOT RAISE")
+    caught = ("test_a_text_over_the_context_is_refused_by_name", "on_refused was told of []")
 
     class Mine(Scoring):
         def asked(self, requests: Sequence[Any]) -> list[Any]:

@@ -13,6 +13,7 @@ from tests.plugins.broken import Broken
 
 from dasd.api import ModelSettings
 from dasd.backends.transformers.engine import TransformersTeacher
+from dasd.records import raise_refused
 from dasd.testing import TeacherSuite
 
 ROWS = "test_every_request_gives_one_row"
@@ -225,7 +226,7 @@ class TestDrawsAtTemperatureZero(Suite):
 
 
 class TestCutsLongPrompts(Suite):
-    caught = ("test_a_prompt_without_room_is_refused_by_name", "DID NOT RAISE")
+    caught = ("test_a_prompt_without_room_is_refused_by_name", "on_refused was told of []")
 
     class Mine(Engine):
         def sample(self, requests: Sequence[Any], spec: Any) -> Iterator[pl.DataFrame]:
@@ -234,6 +235,14 @@ class TestCutsLongPrompts(Suite):
                 for r in requests
             ]
             yield from super().sample(short, spec)
+
+
+class TestEndsOverOnePrompt(Suite):
+    caught = ("test_a_prompt_without_room_is_refused_by_name", "ended the work (BackendError")
+
+    class Mine(Engine):
+        def sample(self, requests: Sequence[Any], spec: Any) -> Iterator[pl.DataFrame]:
+            yield from super().sample(requests, replace(spec, on_refused=raise_refused))
 
 
 class TestWaitsForAll(Suite):

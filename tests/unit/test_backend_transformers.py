@@ -148,10 +148,50 @@ def test_caps_on_new_tokens(settings: ModelSettings, teacher: TransformersTeache
     assert (samples["finish_reason"] == "length").equals(lengths == room)
 
 
-def test_a_prompt_without_room_names_the_sample(teacher: TransformersTeacher) -> None:
+def test_a_prompt_without_room_is_refused_and_costs_no_other(teacher: TransformersTeacher) -> None:
     request = SampleRequest("s17", "q4", (Message("user", "x y " * 200),), 0, 1)
-    with pytest.raises(BackendError, match=r"s17.*q4.*leaves no room in the context.*\(256\)"):
+    prefixed = ContinueRequest("s18", "q0", requests(1)[0].messages, 0, 1, "x y " * 200)
+    with pytest.raises(BackendError, match=r"s17.*leaves no room in the context.*\(256\)"):
         list(teacher.sample([*requests(1), request], spec()))
+    told: dict[str, str] = {}
+    how = replace(spec(), on_refused=told.__setitem__)
+    rows = sampled(teacher, requests(1), spec())
+    assert pl.concat(teacher.sample([*requests(1), request], how)).sort("sample_id").equals(rows)
+    assert not list(teacher.continue_([prefixed], how))
+    assert set(told) == {"s17", "s18"} and "its prefix 601" in told["s18"]
+
+
+def test_a_conversation_that_cannot_be_rendered_is_refused(tmp_path: Path) -> None:
+    tokenizer = byte_level()
+    tokenizer.chat_template = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+        + str(tokenizer.chat_template)
+    )
+    teacher = TransformersTeacher(save_llama(tmp_path, tokenizer))
+    bad = replace(requests(1)[0], sample_id="bad", messages=(Message("system", "x"), Message("user", "4")))
+    told: dict[str, str] = {}
+    rows = list(teacher.sample([bad, *requests(1)], replace(spec(), on_refused=told.__setitem__)))
+    assert sum(frame.height for frame in rows) == len(requests(1))
+    assert list(told) == ["bad"] and "no system" in told["bad"]
+
+
+def test_what_is_left_of_a_list_is_batched_as_it_would_have_been(teacher: TransformersTeacher) -> None:
+    """So a stage that goes on behind whole batches ends with the same bits."""
+    asked = requests()
+    frames = list(teacher.sample(asked, spec(0.8)))
+    for done in range(1, len(frames)):
+        gone = set(pl.concat(frames[:done])["sample_id"])
+        rest = list(
+            teacher.sample([request for request in asked if request.sample_id not in gone], spec(0.8))
+        )
+        assert pl.concat(rest).equals(pl.concat(frames[done:])), done
+    scored = score_requests(pl.concat(frames), asked)
+    how = ScoringSpec("low", 100)
+    parts = list(teacher.score(scored, how))
+    assert len(parts) > 2
+    gone = set(parts[0]["sample_id"])
+    rest = list(teacher.score([request for request in scored if request.sample_id not in gone], how))
+    assert pl.concat(rest).equals(pl.concat(parts[1:]))
 
 
 @pytest.mark.parametrize("kind", sorted(TOKENIZERS))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -96,6 +97,16 @@ def test_answers_come_through_whatever_libraries_print(teacher: RemoteTeacher) -
     assert pl.concat(teacher.continue_([request], SPEC))["text"].to_list() == ["So !"]
     scores = pl.concat(teacher.score([ScoreRequest("s", (), "ab", True)], ScoringSpec("score", 99)))
     assert scores["logprobs"].to_list() == [[-1.5]]
+
+
+def test_a_refused_request_is_told_here_and_costs_no_other(teacher: RemoteTeacher) -> None:
+    told: dict[str, str] = {}
+    frames = teacher.sample(asked("plain", "skip", "plain"), replace(SPEC, on_refused=told.__setitem__))
+    assert pl.concat(frames)["sample_id"].to_list() == ["s0", "s2"]
+    assert told == {"s1": "a prompt that I don't like"}
+    with pytest.raises(BackendError, match="sample s1: a prompt that I don't like"):
+        list(teacher.sample(asked("plain", "skip"), SPEC))
+    assert pl.concat(teacher.sample(asked("plain"), SPEC)).height == 1, "the worker goes on"
 
 
 def test_requests_may_overlap(teacher: RemoteTeacher) -> None:

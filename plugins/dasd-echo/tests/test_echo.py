@@ -17,6 +17,7 @@ from dasd.api import (
     RecipeError,
     SampleRequest,
     SamplingSpec,
+    ScoringSpec,
     resolve_model,
 )
 from dasd.pipeline import Pipeline
@@ -149,9 +150,9 @@ def test_what_a_recording_cant_do(tmp_path: Path) -> None:
         registry.check_recipe(off_policy.model_copy(update={"select": divergence}))
     teacher = registry.make_teacher(loaded.teacher)
     with pytest.raises(BackendError, match="can't continue"):
-        list(teacher.continue_([], None))  # type: ignore[arg-type]
+        list(teacher.continue_([], SamplingSpec("mix", 1.0, 1.0, 8)))
     with pytest.raises(BackendError, match="can't score"):
-        list(teacher.score([], None))  # type: ignore[arg-type]
+        list(teacher.score([], ScoringSpec("score", 64)))
     with pytest.raises(RecipeError, match="did you mean 'repeat'"):
         registry.check_recipe(settings(path, repaet=True))
 

@@ -6,6 +6,7 @@ import logging
 import random
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 
 import polars as pl
@@ -95,6 +96,25 @@ def test_an_endless_error_ends_after_so_many_retries(proxy: Proxy, open_teacher:
     ):
         sampled(teacher, count=1)
     assert proxy.faults["broken"] == 3
+
+
+@pytest.mark.parametrize("fault", ["bad-request", "broken"])
+def test_a_request_that_the_server_refuses_alone_costs_no_other(
+    fault: str, wanted: pl.DataFrame, proxy: Proxy, open_teacher: Open
+) -> None:
+    teacher = open_teacher(proxy.url, retries=3, backoff=0.5)
+    refused: set[str] = set()
+
+    def plan(digest: str, _: int) -> str | None:
+        refused.update([digest] if not refused else [])
+        return fault if digest in refused else None
+
+    proxy.plan = plan
+    told: dict[str, str] = {}
+    rows = pl.concat(teacher.sample(requests(), replace(WARM, on_refused=told.__setitem__)))
+    assert len(told) == 1 and ("status 400" if fault == "bad-request" else "status 500") in next(iter(told.values()))
+    left = wanted.filter(~pl.col("sample_id").is_in(list(told)))
+    assert rows.sort("sample_id").select(TOKENS).equals(left.sort("sample_id").select(TOKENS))
 
 
 def test_a_server_that_stays_away_ends_after_the_patience(

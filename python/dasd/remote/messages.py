@@ -11,7 +11,18 @@ from dasd import errors
 from dasd.records import ContinueRequest, SampleRequest, SamplingSpec, ScoreRequest, ScoringSpec
 from dasd.settings import ModelSettings
 
-__all__ = ["Continue", "Describe", "Failure", "Hello", "Open", "Refused", "Sample", "Score", "decode", "encode"]
+__all__ = [
+    "Continue",
+    "Describe",
+    "Failure",
+    "Hello",
+    "Open",
+    "Refused",
+    "Sample",
+    "Score",
+    "decode",
+    "encode",
+]
 
 T = TypeVar("T")
 

@@ -45,9 +45,9 @@ class _Work:
     @property
     def sample_ids(self) -> list[str]:
         """How the frame ``refused`` calls each of them."""
-        return [self.sample_id(*key) for key in self.keys()]
+        return [self.sample_id(*key) for key in self.attempted()]
 
-    def keys(self) -> list[tuple[str, int]]:
+    def attempted(self) -> list[tuple[str, int]]:
         """(question_id, attempt) of each of them."""
         questions = self.questions.get_column("question_id")
         return [(question, attempt) for question in questions for attempt in range(self.how.attempts)]
@@ -100,14 +100,17 @@ def answer_questions(context: StageContext, model: ModelSettings, questions: pl.
                 on_rows=task.advance,
                 on_failure=partial(_count, failures),
                 on_refused=partial(_refused, refusals, each),
-                done=frozenset({*answered, *(key for key in each.keys() if each.sample_id(*key) in before)}),
+                done=frozenset(
+                    {*answered, *(key for key in each.attempted() if each.sample_id(*key) in before)}
+                ),
             )
             if len(spec.done) < each.answers:
                 evaluator = evaluators[each.how.evaluator]
-                for rows in evaluator.evaluate(context.models.open(model), each.questions, spec):
-                    if rows.height:
-                        under_way.add(rows, failures)
-                        failures.clear()
+                with refusals.saved():
+                    for rows in evaluator.evaluate(context.models.open(model), each.questions, spec):
+                        if rows.height:
+                            under_way.add(rows, failures)
+                            failures.clear()
             given = given or under_way.rows.height > 0
             refusals.finish(each.unit.key, given=given)
             _finish(context, each, under_way, under_way.notes + failures, refusals.of_unit)
@@ -166,7 +169,7 @@ def _finish(
 
 def _every_attempt(rows: pl.DataFrame, work: _Work, refused: frozenset[str]) -> pl.DataFrame:
     """The rows in order of question and attempt; PluginError unless every attempt is there or was refused."""
-    keys = [key for key in work.keys() if work.sample_id(*key) not in refused]
+    keys = [key for key in work.attempted() if work.sample_id(*key) not in refused]
     schema = {"question_id": pl.String, "attempt": pl.UInt32}
     wanted = pl.DataFrame(keys, schema=schema, orient="row")
     found = wanted.join(rows, on=["question_id", "attempt"], maintain_order="left")

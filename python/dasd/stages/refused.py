@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
+from contextlib import AbstractContextManager
 
 import polars as pl
 
@@ -51,11 +52,16 @@ class Refusals:
         assert self._unit is not None
         return frozenset(self._unit.rows.get_column("sample_id"))
 
+    def saved(self) -> AbstractContextManager[None]:
+        """As ``UnderWay.saved``, of this unit."""
+        assert self._unit is not None
+        return self._unit.saved()
+
     def add(self, sample_id: str, question_id: str, reason: str) -> None:
         """Set a request of this unit aside. Raises BackendError where that is one too many."""
         assert self._unit is not None
         row = pl.DataFrame([(sample_id, question_id, reason)], schema=dict(REFUSED.columns), orient="row")
-        self._unit.add(row)
+        self._unit.hold(row)
         self._rows = pl.concat([self._rows, row])
         if self._rows.height > allowed(self._total, self._share):
             self._stop(f"more than refused_share: {self._share:g} allows")

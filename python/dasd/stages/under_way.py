@@ -98,7 +98,8 @@ class UnderWay:
         self.notes.update(notes or {})
 
     def forget(self) -> None:
-        """Remove the files: the unit is done, or is to be asked again."""
+        """Remove the files, and drop what is held: the unit is done, or is to be asked again."""
+        self._held = []
         for file in self._folder.glob(f"{self._stem}-*.parquet"):
             file.unlink()
 

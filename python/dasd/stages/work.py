@@ -131,7 +131,7 @@ def generate(
                 task.advance(1)
 
             left = frozenset(questions.keys() - before)
-            with under_way.saved():
+            with under_way.saved(), refusals.saved():
                 for part in frames(Asked(unit, left, refused)) if left else ():
                     under_way.hold(part)
                     tokens += int(part.select(pl.col("token_ids").list.len().sum()).item() or 0)

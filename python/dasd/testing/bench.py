@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,12 +11,13 @@ import polars as pl
 
 from dasd.api import ModelInfo, SampleRequest, SamplingSpec, Teacher
 from dasd.chat import ChatTokenizer
+from dasd.errors import DasdError
 from dasd.miniature import world
 from dasd.records import Message
 from dasd.schemas import SAMPLES
 from dasd.settings import ModelSettings
 
-__all__ = ["QUESTIONS", "Bench", "apart", "gathered", "tiles"]
+__all__ = ["QUESTIONS", "Bench", "apart", "gathered", "refusing", "said_and_served", "tiles"]
 
 QUESTIONS = tuple(question.question for question in world.questions(4, seed=11, split="eval"))
 """What teachers are asked: sums that the miniature teacher can do."""
@@ -102,6 +104,27 @@ def apart(got: Sequence[float], wanted: Sequence[float]) -> float:
     wanted_t = np.asarray(wanted, dtype=np.float64)
     differences = np.abs(np.asarray(got, dtype=np.float64) - wanted_t) / np.maximum(1.0, np.abs(wanted_t))
     return float(differences.max(initial=0.0))
+
+
+@contextmanager
+def refusing(sample_id: str) -> Iterator[None]:
+    """A check that fails where the engine raises an error for one request that it can't serve."""
+    try:
+        yield
+    except DasdError as error:
+        raise AssertionError(
+            f"one request that can't be served ended the work ({type(error).__name__}: {error}); wanted "
+            f"spec.on_refused({sample_id!r}, reason), and rows for the others"
+        ) from error
+
+
+def said_and_served(
+    told: Mapping[str, str], refused: str, rows: Sequence[str], served: Sequence[str]
+) -> None:
+    """Fails unless ``refused`` alone was refused, with a reason, and the others have a row each."""
+    assert list(told) == [refused], f"on_refused was told of {list(told)}; wanted {[refused]}"
+    assert told[refused].strip(), "on_refused got no reason"
+    assert sorted(rows) == sorted(served), f"rows for {sorted(rows)}; wanted {sorted(served)}"
 
 
 def tiles(text: str, ends: Sequence[int]) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar, get_args
 
 import numpy as np
 import polars as pl
 import pytest
 
-from dasd.api import BackendError, InputError, SampleRequest
+from dasd.api import SampleRequest
 from dasd.records import LogprobsMode, Message
-from dasd.testing.bench import Bench, apart, tiles
+from dasd.testing.bench import Bench, apart, refusing, said_and_served, tiles
 from dasd.testing.reference import is_local, token_logprobs
 from dasd.testing.stdout import caught_stdout
 from dasd.testing.suite import ComponentSuite
@@ -193,14 +194,19 @@ class SamplingChecks(ComponentSuite):
         assert samples["temperature"].unique().to_list() == [0.0], "rows don't say temperature 0"
 
     def test_a_prompt_without_room_is_refused_by_name(self, bench: Bench) -> None:
-        """BackendError or InputError with the sample_id, not a cut prompt."""
+        """``spec.on_refused`` is told of it, with a reason; nothing is cut, and its neighbours have their rows."""
         room = bench.info.context_length
         if room > PROMPTABLE:
             pytest.skip(f"no prompt is made for a context of {room} tokens")
         text = "1 + 2 " * room
         request = SampleRequest("sample-too-long", "question-too-long", (Message("user", text),), 0, 1)
-        with pytest.raises((BackendError, InputError), match=r"sample-too-long|question-too-long"):
-            list(bench.teacher.sample([request], bench.spec()))
+        others = bench.requests(1)[:2]
+        told: dict[str, str] = {}
+        spec = replace(bench.spec(), on_refused=told.__setitem__)
+        asked = [others[0], request, others[1]]
+        with refusing(request.sample_id):
+            rows = [s for frame in bench.teacher.sample(asked, spec) for s in frame["sample_id"]]
+        said_and_served(told, request.sample_id, rows, [other.sample_id for other in others])
 
     def test_rows_come_as_they_finish(self, bench: Bench) -> None:
         """Many requests come in several frames, so that little is lost when a run is killed."""

@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from dasd.api import BackendError, InputError, SampledTokens, ScoreRequest, ScoringSpec
+from dasd.api import BackendError, SampledTokens, ScoreRequest, ScoringSpec
 from dasd.chat import ChatTokenizer
 from dasd.records import Message
 from dasd.settings import ModelSettings
-from dasd.testing.bench import Bench, apart, gathered, tiles
+from dasd.testing.bench import Bench, apart, gathered, refusing, said_and_served, tiles
 from dasd.testing.sampling import PROMPTABLE, SamplingChecks
 
 __all__ = ["ScoringChecks"]
@@ -129,7 +129,7 @@ class ScoringChecks(SamplingChecks):
             self._near(other["logprobs"], one["logprobs"], f"row {one['sample_id']} with token_budget 32")
 
     def test_a_text_over_the_context_is_refused_by_name(self, bench: Bench) -> None:
-        """BackendError or InputError with the sample_id, not a cut text."""
+        """``spec.on_refused`` is told of it, with a reason; nothing is cut, and its neighbours have their rows."""
         room = bench.info.context_length
         text = "1 + 2 " * min(room, PROMPTABLE)
         request = ScoreRequest("sample-too-long", self._messages(bench, 0), text, ended=True)
@@ -137,8 +137,12 @@ class ScoringChecks(SamplingChecks):
             return
         if room > PROMPTABLE:
             pytest.skip(f"no text is made for a context of {room} tokens")
-        with pytest.raises((BackendError, InputError), match="sample-too-long"):
-            list(bench.teacher.score([request], ScoringSpec("suite", 4096)))
+        other = ScoreRequest("sample-0", self._messages(bench, 0), TEXTS[0], ended=True)
+        told: dict[str, str] = {}
+        spec = ScoringSpec("suite", 4096, told.__setitem__)
+        with refusing(request.sample_id):
+            rows = [s for frame in bench.teacher.score([request, other], spec) for s in frame["sample_id"]]
+        said_and_served(told, request.sample_id, rows, [other.sample_id])
 
     def _messages(self, bench: Bench, number: int) -> tuple[Message, ...]:
         return (Message("user", bench.questions[number % len(bench.questions)]),)

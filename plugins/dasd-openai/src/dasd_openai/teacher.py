@@ -42,7 +42,6 @@ from dasd_openai.probe import Served, probe
 from dasd_openai.retokenise import generated
 from dasd_openai.transport import RefusedError, Transport
 
-
 ItemT = TypeVar("ItemT", Prompted, Text)
 FoundT = TypeVar("FoundT")
 
