@@ -112,7 +112,9 @@ def test_a_request_that_the_server_refuses_alone_costs_no_other(
     proxy.plan = plan
     told: dict[str, str] = {}
     rows = pl.concat(teacher.sample(requests(), replace(WARM, on_refused=told.__setitem__)))
-    assert len(told) == 1 and ("status 400" if fault == "bad-request" else "status 500") in next(iter(told.values()))
+    assert len(told) == 1 and ("status 400" if fault == "bad-request" else "status 500") in next(
+        iter(told.values())
+    )
     left = wanted.filter(~pl.col("sample_id").is_in(list(told)))
     assert rows.sort("sample_id").select(TOKENS).equals(left.sort("sample_id").select(TOKENS))
 
