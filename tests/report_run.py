@@ -34,7 +34,7 @@ RECIPE: dict[str, JsonValue] = {
     "name": "made-up",
     "seed": 7,
     "teacher": {"model": "big-teacher", "backend": "scripted"},
-    "student": {"model": "small-student", "backend": "scripted"},
+    "student": {"model": "dasd:mini-student", "backend": "scripted"},
     "questions": {"train": [{"source": "file"}], "eval": [{"source": "file"}]},
     "stages": [
         {"name": "low", "kind": "off-policy", "temperature": 0.6},
