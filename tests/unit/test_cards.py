@@ -6,6 +6,7 @@ import json
 import re
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -21,11 +22,14 @@ from dasd.cards import Benchmark, CardOptions, dataset_card, model_card
 from dasd.cards.contents import dataset_files, model_files, warnings_about
 from dasd.cards.dataset import size_category
 from dasd.cards.export_files import read_export
+from dasd.cards.facts import gather_facts
 from dasd.cards.licences import front_matter
 from dasd.cards.names import hub_name, leaks, public, public_text
+from dasd.cards.text import data_section
 from dasd.errors import InputError
 from dasd.exporting import export_run
 from dasd.report import steps
+from dasd.settings import QuestionSource
 from dasd.store import Run
 
 
@@ -142,6 +146,14 @@ def test_counts_selection_recipe_and_versions_are_there(run: Run) -> None:
     assert f"| dasd | {run.record.dasd_version} |" in text and "| polars |" in text and "Seed 3;" in text
     assert "the teacher goes on from there" not in text
     assert "| teacher | dasd:mini-teacher | r1 | scripted 1 | apache-2.0 (from its model card) |" in text
+
+
+def test_a_stages_own_sources_are_among_the_questions(run: Run) -> None:
+    facts = gather_facts(run)
+    own = {"sources": (QuestionSource(source="file", count=7, options={"path": "/home/me/mine.jsonl"}),)}
+    stages = (facts.settings.stages[0], facts.settings.stages[1].model_copy(update=own))
+    told = data_section(replace(facts, settings=facts.settings.model_copy(update={"stages": stages})))
+    assert "- Training high: source `file` (path: mine.jsonl), at most 7 questions" in told
 
 
 def test_what_nobody_states_is_called_unknown(run: Run) -> None:

@@ -89,6 +89,11 @@ def data_section(facts: Facts) -> list[str]:
         [(item.source, item.domain, count(item.questions)) for item in facts.questions],
     )
     lines += bullets(f"Training: {_source(source)}" for source in settings.questions.train)
+    lines += bullets(
+        f"Training {stage.name}: {_source(source)}"
+        for stage in settings.stages
+        for source in getattr(stage, "sources", ())
+    )
     lines += bullets(f"Evaluation: {_source(source)}" for source in settings.questions.eval)
     prompt = settings.questions.system_prompt
     lines += [
