@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from tests import report_run as made
 
+from dasd.report import series
 from dasd.report.data import ReportData
 from dasd.report.terminal import as_report, show_summary, summary_table, summary_text
 from dasd.store import Run
@@ -79,6 +80,7 @@ def test_figures_are_read_out_and_state_their_n(page: str, data: ReportData) -> 
     assert [note.figure for note in data.figures if note.shown] == [
         "checkpoints",
         "density",
+        "density-selected",
         "positions",
         "response",
         "positions-distilled",
@@ -86,10 +88,23 @@ def test_figures_are_read_out_and_state_their_n(page: str, data: ReportData) -> 
         "losses",
     ]
     figures = re.findall(r"<figure.*?</figure>", page, flags=re.DOTALL)
-    assert len(figures) == 7
+    assert len(figures) == 8
     for figure in figures:
         assert re.search(r'<svg role="img" aria-label="[^"]{20,}" viewBox=', figure)
         assert re.search(r"<figcaption>.*n = \d", figure, flags=re.DOTALL)
+
+
+def test_random_responses_are_drawn_from_the_questions_that_were_selected_from(run: Run) -> None:
+    found = series.selected_and_random(run, ["low", "high"], 1000, run.record.seed)
+    groups = dict(found.group_by("stage", "group"))
+    kept = [run.frame("verdicts", f"select-{n}").filter("kept").collect().height for n in ("low", "high")]
+    sizes = [[groups[(n, g)].height for n in ("low", "high")] for g in ("selected", "random")]
+    assert sizes == [kept, kept]
+    assert found["p"].is_between(0, 1).all()
+    assert sorted(groups[("low", "random")]["p"]) != sorted(groups[("low", "selected")]["p"])
+    few = series.selected_and_random(run, ["low"], 3, run.record.seed)
+    assert few.group_by("group").len()["len"].to_list() == [3, 3]
+    assert few.equals(series.selected_and_random(run, ["low"], 3, run.record.seed))
 
 
 def test_figures_take_their_colours_from_the_page(page: str) -> None:

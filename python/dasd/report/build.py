@@ -149,6 +149,24 @@ def _draw_sentences(
     why_not = "" if enough else "the teacher's responses carry no raw log-probabilities."
     gallery.add("density", "Response probability by temperature", why_not, density)
 
+    chosen = [
+        stage.removeprefix("sample-")
+        for stage in there
+        if stage.replace("sample-", "select-", 1) in series.stage_names(run, "select")
+    ]
+    compared = series.selected_and_random(run, chosen, DENSITY_RESPONSES, seed)
+
+    def selected_density() -> Drawing:
+        from dasd.report.figures import selected_density_figure
+
+        return selected_density_figure(compared)
+
+    enough = compared.height > 0 and compared.group_by("stage", "group").len()["len"].min() > 1  # type: ignore[operator]
+    why_not = "" if enough else "no response with raw log-probabilities was selected."
+    gallery.add(
+        "density-selected", "Response probability of selected and random responses", why_not, selected_density
+    )
+
     every = series.selected_sentences(run)
     ids = series.sampled_ids(every, POSITION_RESPONSES, seed, "positions")
     sentences = series.rows_of(every, ids)

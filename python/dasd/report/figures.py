@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from dasd.report.density import density
 from dasd.report.drawing import COLOURS, INK, KIND_COLOURS, MUTED, Drawing, axes_row, styled, to_svg
 from dasd.report.numbers import count
 
-__all__ = ["KIND_WORDS", "cut_off_figure", "density_figure", "positions_figure", "probabilities_figure"]
+__all__ = [
+    "KIND_WORDS",
+    "cut_off_figure",
+    "density_figure",
+    "positions_figure",
+    "probabilities_figure",
+    "selected_density_figure",
+]
 
 KIND_WORDS = {
     "teacher": "Teacher",
@@ -31,20 +40,12 @@ def density_figure(probabilities: pl.DataFrame) -> Drawing:
     """Density of the response probability by temperature, from ``series.response_probabilities``."""
     figure, (axes,) = axes_row([1.0], height=2.9)
     parts: list[str] = []
-    groups = probabilities.partition_by("stage", maintain_order=True)
-    lowest = float(np.quantile(probabilities["p"].to_numpy(), 0.002)) - 0.05
-    grid = np.linspace(max(0.0, lowest), 1.0, 256)
-    for index, group in enumerate(groups):
-        values = group["p"].to_numpy()
+    grid = _grid(probabilities)
+    for index, group in enumerate(probabilities.partition_by("stage", maintain_order=True)):
         label = f"{group['stage'][0].removeprefix('sample-')}, T = {group['temperature'][0]:g}"
-        heights = density(values, grid)
-        colour = COLOURS[index % len(COLOURS)]
-        axes.plot(grid, heights, _STYLES[index % len(_STYLES)], color=colour, label=label)
-        axes.fill_between(grid, heights, color=colour, alpha=0.12, linewidth=0)
-        axes.axvline(float(np.median(values)), color=colour, linewidth=0.8, alpha=0.8, ymax=0.06)
+        _curve(axes, group, grid, COLOURS[index % len(COLOURS)], _STYLES[index % len(_STYLES)], label)
         noun = "" if parts else " responses"
-        parts.append(f"{count(len(values))}{noun} at T = {group['temperature'][0]:g}")
-    axes.set_xlim(float(grid[0]), 1.0)
+        parts.append(f"{count(group.height)}{noun} at T = {group['temperature'][0]:g}")
     axes.set_ylim(bottom=0)
     axes.set_xlabel("response probability (geometric mean of its tokens' probabilities)")
     axes.set_ylabel("density")
@@ -59,6 +60,59 @@ def density_figure(probabilities: pl.DataFrame) -> Drawing:
         "whatever the sampling temperature. Ticks on the axis mark the medians.",
         n,
     )
+
+
+@styled
+def selected_density_figure(probabilities: pl.DataFrame) -> Drawing:
+    """Density of the response probability of selected and of random responses; a panel a stage.
+
+    ``probabilities``: from ``series.selected_and_random``.
+    """
+    stages = probabilities.partition_by("stage", maintain_order=True)
+    figure, all_axes = axes_row([1.0] * len(stages), height=2.9)
+    parts: list[str] = []
+    grid = _grid(probabilities)
+    for axes, stage in zip(all_axes, stages, strict=True):
+        for index, group in enumerate(stage.partition_by("group", maintain_order=True)):
+            _curve(axes, group, grid, COLOURS[index], _STYLES[index], group["group"][0])
+        axes.set_ylim(bottom=0)
+        axes.set_title(f"{stage['stage'][0]}, T = {stage['temperature'][0]:g}")
+        axes.legend(loc="upper left")
+        noun = "" if parts else " responses of each kind"
+        parts.append(
+            f"{count(stage.filter(pl.col('group') == 'selected').height)}{noun} ({stage['stage'][0]})"
+        )
+    all_axes[0].set_ylabel("density")
+    n = f"n = {', '.join(parts)}"
+    title = "Response probability of selected and random responses"
+    return Drawing(
+        "density-selected",
+        title,
+        to_svg(figure, "density-selected", f"{title}: two density curves for each selection; {n}"),
+        "Kernel density of the teacher's probability of the responses that were selected, and of as many that a seeded "
+        "draw takes from the same questions' candidates. Raw probabilities, at temperature 1. Ticks on the axis mark "
+        "the medians.",
+        n,
+    )
+
+
+def _grid(probabilities: pl.DataFrame) -> npt.NDArray[np.float64]:
+    """Where densities are drawn: from just below the lowest response to 1."""
+    lowest = float(np.quantile(probabilities["p"].to_numpy(), 0.002)) - 0.05
+    return np.linspace(max(0.0, lowest), 1.0, 256)
+
+
+def _curve(
+    axes: Axes, group: pl.DataFrame, grid: npt.NDArray[np.float64], colour: str, style: str, label: str
+) -> None:
+    """Density of column p, its area and a tick at its median."""
+    values = group["p"].to_numpy()
+    heights = density(values, grid)
+    axes.plot(grid, heights, style, color=colour, label=label)
+    axes.fill_between(grid, heights, color=colour, alpha=0.12, linewidth=0)
+    axes.axvline(float(np.median(values)), color=colour, linewidth=0.8, alpha=0.8, ymax=0.06)
+    axes.set_xlim(float(grid[0]), 1.0)
+    axes.set_xlabel("response probability")
 
 
 @styled

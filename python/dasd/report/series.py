@@ -20,6 +20,7 @@ __all__ = [
     "response_probabilities",
     "rows_of",
     "sampled_ids",
+    "selected_and_random",
     "selected_ids",
     "selected_sentences",
     "stage_names",
@@ -31,6 +32,14 @@ Correctness = Callable[[pl.DataFrame], pl.Series]
 """From rows with question_id and text to a nullable Boolean a row: right, wrong, or nobody knows."""
 
 LOSS_POINTS = 400
+
+_RAW = (
+    (pl.col("logprobs_mode") == "raw")
+    & pl.col("logprobs").is_not_null()
+    & (pl.col("token_ids").list.len() > 0)
+)
+"""Samples whose log-probabilities are those at temperature 1."""
+_PROBABILITY = pl.col("logprobs").list.mean().cast(pl.Float64).exp()
 
 
 def stage_names(run: Run, kind: str) -> list[str]:
@@ -75,24 +84,56 @@ def response_probabilities(run: Run, stages: Sequence[str], limit: int, seed: in
     """
     frames = []
     for stage in stages:
-        raw = run.frame("samples", stage).filter(
-            (pl.col("logprobs_mode") == "raw")
-            & pl.col("logprobs").is_not_null()
-            & (pl.col("token_ids").list.len() > 0)
-        )
+        raw = run.frame("samples", stage).filter(_RAW)
         ids = sampled_ids(raw, limit, seed, "density")
         frames.append(
             raw.filter(pl.col("sample_id").is_in(ids))
             .select(
                 stage=pl.lit(stage),
                 temperature=pl.col("temperature"),
-                p=pl.col("logprobs").list.mean().cast(pl.Float64).exp(),
+                p=_PROBABILITY,
             )
             .filter(pl.col("p").is_finite())
             .collect(engine="streaming")
         )
     schema = {"stage": pl.String, "temperature": pl.Float32, "p": pl.Float64}
     return pl.concat(frames) if frames else pl.DataFrame(schema=schema)
+
+
+def selected_and_random(run: Run, stages: Sequence[str], limit: int, seed: int) -> pl.DataFrame:
+    """Response probability of what was selected, and of as many random candidates of the same questions.
+
+    ``stages``: names of training stages whose selection has run. At most ``limit`` questions a stage, drawn by
+    ``seed``; the random draw is the selector ``random``'s. Raw log-probabilities only. Columns stage, temperature
+    (f32), group (selected or random) and p (f64).
+    """
+    schema = {"stage": pl.String, "temperature": pl.Float32, "group": pl.String, "p": pl.Float64}
+    frames = [pl.DataFrame(schema=schema)]
+    for stage in stages:
+        verdicts = run.frame("verdicts", f"select-{stage}").select("sample_id", "kept")
+        rows = (
+            run.frame("samples", f"sample-{stage}")
+            .filter(_RAW)
+            .select("sample_id", "question_id", "temperature", p=_PROBABILITY)
+            .join(verdicts, on="sample_id", how="inner")
+            .filter(pl.col("kept").any().over("question_id") & pl.col("p").is_finite())
+            .collect(engine="streaming")
+        )
+        questions = sorted(rows["question_id"].unique(), key=lambda name: uniform("selected", seed, name))
+        rows = rows.filter(pl.col("question_id").is_in(questions[:limit]))
+        lot = pl.Series(
+            "lot", [uniform("random", seed, name) for name in rows["sample_id"]], dtype=pl.Float64
+        )
+        place = pl.col("lot").rank("ordinal", descending=True).over("question_id")
+        by_lot = place <= pl.col("kept").sum().over("question_id")
+        rows = rows.with_columns(lot).sort("question_id", "sample_id")
+        frames += [
+            rows.filter(picked).select(
+                stage=pl.lit(stage), temperature="temperature", group=pl.lit(group), p="p"
+            )
+            for group, picked in (("selected", pl.col("kept")), ("random", by_lot))
+        ]
+    return pl.concat(frames)
 
 
 def positions(
