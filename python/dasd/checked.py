@@ -311,6 +311,13 @@ class CheckedVerifier:
             grade = self._inner.grade(response, answer, argument)
         return self._checked(grade)
 
+    def check(self, answer: str, argument: str) -> None:
+        """InputError for an answer or argument that it can't read, of a verifier that has ``check`` itself."""
+        check = getattr(self._inner, "check", None)
+        if check is not None:
+            with self._origin.blamed():
+                check(answer, argument)
+
     def grade_many(self, rows: Sequence[tuple[str, str, str]]) -> list[Grade]:
         """A grade for every (response, answer, argument); at once where the verifier has ``grade_many`` itself."""
         many = getattr(self._inner, "grade_many", None)

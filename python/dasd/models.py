@@ -12,9 +12,17 @@ from pydantic import JsonValue
 
 from dasd.checksums import checksum, file_checksum
 from dasd.errors import InputError
+from dasd.progress import no_bars
 from dasd.settings import ModelSettings
 
-__all__ = ["check_model", "context_length", "model_fingerprint", "model_identity", "resolve_model"]
+__all__ = [
+    "check_model",
+    "context_length",
+    "declared_context",
+    "model_fingerprint",
+    "model_identity",
+    "resolve_model",
+]
 
 _BUNDLED = {"dasd:mini-teacher": "teacher", "dasd:mini-student": "student"}
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
@@ -33,6 +41,8 @@ _CONTENT = (
     "*.safetensors.index.json",
     "*.py",
 )
+_CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
+"""Keys of a config that say how long a sequence may be."""
 _PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth")
 
 
@@ -118,7 +128,7 @@ def context_length(config: Any) -> int:
     Raises InputError for a config that declares none.
     """
     text = config.get_text_config(decoder=True) if hasattr(config, "get_text_config") else config
-    for name in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"):
+    for name in _CONTEXT:
         value = getattr(text, name, None)
         if isinstance(value, int) and value > 0:
             return value
@@ -126,6 +136,29 @@ def context_length(config: Any) -> int:
         f"the config of this {getattr(config, 'model_type', 'model')} declares no context length; "
         "add max_position_embeddings to its config.json"
     )
+
+
+def declared_context(settings: ModelSettings) -> int | None:
+    """Tokens of context by the model's config.json, and no more than an option ``max_model_len`` of its backend.
+
+    None where there is no such file, or it declares none: a model behind a server.
+    """
+    path = Path(resolve_model(settings.model))
+    try:
+        if path.is_dir():
+            file = path / "config.json"
+        else:
+            from transformers.utils.hub import cached_file
+
+            with no_bars():
+                file = Path(cached_file(settings.model, "config.json", revision=settings.revision) or "")
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    config = config.get("text_config", config) if isinstance(config, dict) else {}
+    declared = next((v for name in _CONTEXT if isinstance(v := config.get(name), int) and v > 0), None)
+    limit = settings.options.get("max_model_len")
+    return min(declared, limit) if declared is not None and isinstance(limit, int) else declared
 
 
 def _directory_digest(path: Path) -> str:

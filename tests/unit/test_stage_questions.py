@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,12 @@ from tests.stage_run import ListConsole, make_recipe, make_registry, run_recipe
 from dasd.api import QUESTIONS, BadRow, QuestionSource, RowsSetAside
 from dasd.errors import InputError, PluginError
 from dasd.pipeline import Pipeline
+from dasd.plan.questions import read_questions
+from dasd.records import Message
 from dasd.settings import QuestionsSettings
+from dasd.stages.room import Prompts, unanswerable
+from dasd.store import Run
+from dasd.verifiers.number import NumberVerifier
 
 
 def write(path: Path, rows: Sequence[object]) -> dict[str, Any]:
@@ -118,3 +124,75 @@ def test_an_edited_file_is_read_again(tmp_path: Path) -> None:
 
 def test_every_key_of_the_section_has_a_description() -> None:
     assert all(field.description for field in QuestionsSettings.model_fields.values())
+
+
+def test_bad_rows_of_any_kind_are_set_aside(tmp_path: Path) -> None:
+    good = [{"question": f"What is {n} and {n}?", "answer": str(n), "verifier": "number"} for n in range(6)]
+    bad = [
+        {"question": "a?", "answer": "1", "verifier": "mth"},
+        {"question": "b?", "answer": "many", "verifier": "number"},
+        '{"question": "half \\ud800 a pair"}',
+        '{"question": "c?", "answer": "\\ud800"}',
+        {"messages": [{"role": "user", "content": " "}]},
+    ]
+    source = write(tmp_path / "q.jsonl", [*good, *bad])
+    held = write(tmp_path / "held.jsonl", [{"question": "d?", "answer": "4"}, {"question": "e?"}])
+    registry = make_registry()
+    registry.verifier("number", NumberVerifier)
+    registry.evaluator("verifier", lambda _: None)  # type: ignore[arg-type,return-value]
+    console = ListConsole()
+    changes = {"questions": {"train": [source], "eval": [held]}, "evaluation": {"evaluator": "verifier"}}
+    run = Pipeline(make_recipe(**changes), registry, console=console).run(tmp_path / "run", until="questions")
+    assert run.frame("questions").collect()["split"].to_list() == ["train"] * 6 + ["eval"]
+    dropped = {"unknown_verifier": 1, "unreadable_answer": 2}
+    assert (run.summary("questions")["dropped"], run.summary("questions")["set_aside"]) == (dropped, 3)
+    aside = run.frame("set_aside").collect()
+    assert aside["place"].to_list() == ["q.jsonl, row 7", "q.jsonl, row 8", "held.jsonl, row 2"]
+    assert "'many' is no number" in aside["detail"][1]
+    assert any("held is NOT WHOLE: 1 of its questions" in text for text in console.warned)
+    listed = [
+        json.loads(x) for x in (tmp_path / "run" / "set-aside-questions.jsonl").read_text().splitlines()
+    ]
+    assert [line["row"] for line in listed if "row" in line] == [9, 10, 11]
+    assert "half of a surrogate pair" in listed[0]["reason"]
+
+    every = write(tmp_path / "every.jsonl", [{"question": "a?", "answer": "many", "verifier": "number"}])
+    recipe = make_recipe(questions={"train": [source, every], "eval": []})
+    with pytest.raises(InputError, match=r"every\.jsonl, row 1\): verifier 'number': .* is no number"):
+        Pipeline(recipe, registry).run(tmp_path / "other", until="questions")
+
+
+def test_questions_without_room_for_an_answer_are_set_aside(tmp_path: Path) -> None:
+    long = " + ".join("7" * 300) + " = ?"
+    train = write(tmp_path / "t.jsonl", [{"question": "1 + 2 = ?"}, {"question": long}])
+    turns = [{"role": "user", "content": "1 + 1 = ?"}, {"role": "user", "content": "2 + 2 = ?"}]
+    held = write(
+        tmp_path / "h.jsonl",
+        [{"question": "1 + 3 = ?"}, {"question": long.replace("7", "8")}, {"messages": turns}],
+    )
+    section = {"train": [train], "eval": [held]}
+    rows, summary, console = questions(tmp_path, **section)
+    assert [cell[-1]["content"] for cell in rows["messages"]][:2] == ["1 + 2 = ?", "1 + 3 = ?"]
+    assert summary["dropped"] == {"no_room": 2}
+    aside = Run.open(tmp_path / "run").frame("set_aside").collect()
+    assert "of the teacher's context of 512: no room for an answer of 256" in aside["detail"][0]
+    assert "of the student's context of 512" in aside["detail"][1]
+    assert any("h is NOT WHOLE: 1 of its questions" in text for text in console.warned)
+    facts, findings = read_questions(make_recipe(questions=section), make_registry())
+    assert (facts.train.expected, facts.evaluation.expected) == (1, 2)
+    assert any("too long for a model's context" in finding.text for finding in findings)
+    none = write(tmp_path / "n.jsonl", [{"question": long}])
+    with pytest.raises(InputError, match=r"none of the 1 questions of 'n' can be asked; .*n\.jsonl, row 1"):
+        questions(tmp_path, train=[none], eval=[])
+
+
+def test_a_conversation_that_a_template_refuses_is_set_aside() -> None:
+    def count(conversations: Sequence[Sequence[Message]]) -> list[int]:
+        if any(first.role == then.role for chat in conversations for first, then in pairwise(chat)):
+            raise InputError("its chat template refuses a conversation of roles user, user; change it")
+        return [8] * len(conversations)
+
+    one, two = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
+    frame = pl.DataFrame({"messages": [[one], [one, one], [one, two, one]]})
+    long, refused = unanswerable(frame, "teacher", Prompts(100_000, count), 10)
+    assert (long, refused) == ({}, {1: "its chat template refuses a conversation of roles user, user"})

@@ -204,6 +204,9 @@ class Verifier(Protocol):
         """``argument`` is what follows the first colon of the question's ``verifier`` ("" if none).
 
         An evaluator makes it of the question's ``VerifierSettings``.
+
+        A verifier may have a method ``check(answer, argument)`` too, which raises InputError for those that it
+        can't read: such questions are set aside before anything is sampled.
         """
         ...
 

@@ -12,17 +12,21 @@ import polars as pl
 from pydantic import JsonValue
 
 from dasd.benchmarks import Benchmark, benchmark_of, default_benchmark
-from dasd.errors import DasdError, NotHereError
+from dasd.errors import DasdError, InputError, NotHereError
+from dasd.models import declared_context
+from dasd.plan.models import find_model
+from dasd.plan.prompts import PromptFiles
 from dasd.plan.records import UNKNOWN, Amount, Finding
 from dasd.plan.shares import Askable, check_shares
 from dasd.progress import Console
 from dasd.recipe import Recipe
-from dasd.records import RowsSetAside
+from dasd.records import Message, RowsSetAside
 from dasd.registry import ModelPool, Registry
 from dasd.schemas import QUESTIONS
-from dasd.settings import OffPolicyStage, QuestionSource
+from dasd.settings import ModelSettings, OffPolicyStage, QuestionSource
 from dasd.stages.base import StageContext
 from dasd.stages.questions import QuestionsStage
+from dasd.stages.room import Prompts
 from dasd.store import FinishedInputs
 
 __all__ = ["BenchmarkFacts", "QuestionFacts", "read_questions"]
@@ -202,7 +206,7 @@ def _run(
     console = _Collected()
     with tempfile.TemporaryDirectory(prefix="dasd-plan-") as place:
         writer = _Memory(Path(place))
-        stage = QuestionsStage(recipe, registry)
+        stage = QuestionsStage(recipe, registry, prompts=_prompts)
         inputs = FinishedInputs(stage.name, {})
         stage.run(StageContext(stage.name, recipe, registry, ModelPool(registry), writer, inputs, console))
     labels = writer.summary["benchmarks"]
@@ -217,6 +221,28 @@ def _run(
             own = train.join(asked, on="question_id", how="semi")
         askable[of.name] = Askable(_by_domain(own), exact=True)
     return rows, found, askable, console.warnings
+
+
+def _prompts(settings: ModelSettings) -> Prompts | None:
+    """From the model's files; None where they aren't here, or only transformers can read them."""
+    try:
+        path = find_model(settings)
+        files = PromptFiles(path) if path is not None else None
+    except (DasdError, FileNotFoundError):
+        return None  # told with the models
+    context = declared_context(settings.model_copy(update={"model": str(path)})) if files else None
+    if files is None or context is None:
+        return None
+
+    def count(conversations: Sequence[Sequence[Message]]) -> list[int]:
+        try:
+            return files.prompts_tokens(conversations)
+        except InputError:
+            if len(conversations) == 1:
+                raise
+            return [0] * len(conversations)  # the system prompt is refused, which is told with the models
+
+    return Prompts(context, count)
 
 
 def _by_source(

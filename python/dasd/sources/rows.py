@@ -75,7 +75,7 @@ def messages_of(value: object) -> list[Message]:
     if isinstance(value, str):
         if not value.strip():
             raise ValueError("the question is empty")
-        return [Message("user", value)]
+        return [Message("user", _written(value, "the question"))]
     if not isinstance(value, list):
         raise ValueError(f"wanted a text or a list of messages, got {_named(value)}")
     if not value:
@@ -89,7 +89,7 @@ def messages_of(value: object) -> list[Message]:
 def text_of(value: object, column: str) -> str | None:
     """Text of a scalar cell (numbers are written out), None for null."""
     if value is None or isinstance(value, str):
-        return value
+        return value if value is None else _written(value, column)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     raise ValueError(f"{column}: wanted a text or a number, got {_named(value)}")
@@ -114,7 +114,18 @@ def _message(turn: object, number: int) -> Message:
         raise ValueError(f"message {number}: role must be system, user or assistant, got {role!r}")
     if not isinstance(content, str) or not content.strip():
         raise ValueError(f"message {number}: content must be a text that is not empty, got {_named(content)}")
-    return Message(role, content)
+    return Message(role, _written(content, f"message {number}"))
+
+
+def _written(text: str, what: str) -> str:
+    """``text``, which JSON may hold and UTF-8 not: half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{what}: character {error.start + 1} is half of a surrogate pair, and no text"
+        ) from error
+    return text
 
 
 def _named(value: object) -> str:

@@ -8,13 +8,15 @@ trained on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
+from operator import add
 
 import polars as pl
 from pydantic import JsonValue
 
+from dasd.chat import ChatTokenizer
 from dasd.models import model_identity
 from dasd.reading import Reading
 from dasd.recipe import Recipe
@@ -29,6 +31,7 @@ from dasd.stages.checkpoints import student_after, student_identity, student_nam
 from dasd.stages.cuts import cut_end
 from dasd.stages.requests import sample_id, sample_requests
 from dasd.stages.responses import Judge, reasons
+from dasd.stages.room import least_room, no_room, prompts_of
 from dasd.stages.work import (
     Asked,
     Unit,
@@ -39,6 +42,7 @@ from dasd.stages.work import (
     messages_by_question,
     share,
     units,
+    verdict_rows,
 )
 from dasd.store import Summaries
 
@@ -105,8 +109,17 @@ class MixStage:
         asked = self._asked(context)
         self._answer(context, asked)
         drifted = self._drifted(context)
-        self._continue(context, drifted)
-        self._judge(context)
+        requests = self._requests(context, drifted)
+        full = self._full(requests)
+        self._continue(context, [each for each in requests if each.sample_id not in full])
+        self._judge(
+            context,
+            {
+                of: full[each.sample_id]
+                for of, each in zip(drifted["sample_id"], requests, strict=True)
+                if each.sample_id in full
+            },
+        )
         self._report(context, asked)
 
     @property
@@ -196,9 +209,30 @@ class MixStage:
             )
         return requests
 
-    def _continue(self, context: StageContext, drifted: pl.DataFrame) -> None:
+    def _full(self, requests: Sequence[ContinueRequest]) -> dict[str, str]:
+        """Requests whose prompt and prefix leave the teacher no room to go on, with what is to be said of them.
+
+        None where the teacher's context isn't known here: its engine is left to judge.
+        """
         settings = self.recipe.settings
-        requests = self._requests(context, drifted)
+        prompts = prompts_of(settings.teacher) if requests else None
+        if prompts is None:
+            return {}
+        room = least_room(settings.sampling.max_tokens)
+        asked = prompts.count([each.messages for each in requests])
+        given = ChatTokenizer.load(settings.teacher).encode_responses(
+            [each.prefix for each in requests], [False] * len(requests)
+        )
+        return {
+            each.sample_id: no_room(
+                "teacher", "its prompt with the student's answer", total, prompts.context, room
+            )
+            for each, total in zip(requests, map(add, asked, map(len, given)), strict=True)
+            if total + room > prompts.context
+        }
+
+    def _continue(self, context: StageContext, requests: Sequence[ContinueRequest]) -> None:
+        settings = self.recipe.settings
         sampling = settings.sampling
         spec = SamplingSpec(self.name, self.stage.temperature, sampling.top_p, sampling.max_tokens)
 
@@ -215,7 +249,8 @@ class MixStage:
             "samples",
         )
 
-    def _judge(self, context: StageContext) -> None:
+    def _judge(self, context: StageContext, full: Mapping[str, str]) -> None:
+        """Verdicts; ``full``: of drifted answers that leave the teacher no room, why."""
         samples = context.writer.read("samples")
         ended = samples.filter(
             (pl.col("stage") == self._student_stage) & (pl.col("finish_reason") != "length")
@@ -230,6 +265,13 @@ class MixStage:
             ).collect()
             finish_rows(
                 context, "verdicts", rows.select(list(VERDICTS.columns)), Unit("not-drifted", 0, rows.height)
+            )
+        if full and "no-room" not in context.writer.done():
+            answers = pl.Series(list(full), dtype=pl.String)
+            rows = verdict_rows(answers, self.name, ["no_room"] * len(full), list(full.values()))
+            finish_rows(context, "verdicts", rows, Unit("no-room", 0, rows.height))
+            context.console.warn(
+                f"{self.name}: {len(full)} answers of the student are set aside: {next(iter(full.values()))}"
             )
         whole = samples.filter(pl.col("stage") == self.name)
         max_length = self.recipe.settings.trainer_for(self.stage).max_length
@@ -262,11 +304,7 @@ class MixStage:
             }
         )
         if not kept:
-            why = (
-                "no answer of the student hit its cap"
-                if not drifted
-                else f"the filters dropped all {drifted}"
-            )
+            why = "no answer of the student hit its cap" if not drifted else f"all {drifted} were dropped"
             context.console.warn(f"{self.name}: {why}, so there is nothing mixed to train on")
 
 

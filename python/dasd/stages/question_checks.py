@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import polars as pl
 
+from dasd.checked import CheckedVerifier
+from dasd.errors import DasdError, InputError, PluginError, RecipeError
+from dasd.registry import Registry
 from dasd.schemas import SET_ASIDE
 from dasd.settings import DedupSettings
+from dasd.settings_verifier import VerifierSettings
 from dasd.stages.decontamination import contamination
 from dasd.stages.repeats import near_repeats
+from dasd.stages.room import Prompts, unanswerable
 
-__all__ = ["Sieve", "contents", "distinct", "without_repeats"]
+__all__ = ["Sieve", "answerable", "contents", "distinct", "usable", "with_system_prompt", "without_repeats"]
 
 
 class Sieve:
@@ -27,11 +32,17 @@ class Sieve:
 
     def take(self, rows: pl.DataFrame, reason: str, details: Mapping[int, str]) -> pl.DataFrame:
         """The rows without those that ``details`` tells of, by their number."""
-        if not details:
+        return self.take_all(rows, {row: (reason, detail) for row, detail in details.items()})
+
+    def take_all(self, rows: pl.DataFrame, why: Mapping[int, tuple[str, str]]) -> pl.DataFrame:
+        """The same, with a reason and a detail of its own for each row."""
+        if not why:
             return rows
-        gone = pl.int_range(pl.len()).is_in(list(details))
-        told = pl.Series([details[row] for row in sorted(details)], dtype=pl.String)
-        aside = rows.filter(gone).with_columns(reason=pl.lit(reason), detail=told)
+        gone = pl.int_range(pl.len()).is_in(list(why))
+        reasons, details = zip(*(why[row] for row in sorted(why)), strict=True)
+        aside = rows.filter(gone).with_columns(
+            reason=pl.Series(reasons, dtype=pl.String), detail=pl.Series(details, dtype=pl.String)
+        )
         self._aside.append(aside.select(list(SET_ASIDE.columns)))
         return rows.filter(~gone)
 
@@ -54,6 +65,94 @@ def distinct(rows: pl.DataFrame, within: str, sieve: Sieve) -> pl.DataFrame:
         if (earlier := first.setdefault(key, row)) != row:
             again[row] = f"the same as {_named(rows, earlier)}"
     return sieve.take(rows, "exact_duplicate", again)
+
+
+def usable(rows: pl.DataFrame, registry: Registry, graded: Collection[str], sieve: Sieve) -> pl.DataFrame:
+    """The questions whose verifier is there and can read their answer.
+
+    ``graded``: sources of which every question needs both. Raises the first question's PluginError or InputError
+    for a source of which every question is bad.
+    """
+    why: dict[int, tuple[str, str]] = {}
+    first: dict[str, DasdError] = {}
+    good: set[str] = set()
+    verifiers: dict[str, CheckedVerifier | DasdError] = {}
+    for row, (verifier, answer, source) in enumerate(rows.select("verifier", "answer", "source").iter_rows()):
+        try:
+            _check(verifier, answer, source in graded, registry, verifiers)
+            good.add(source)
+        except DasdError as error:
+            why[row] = (
+                "unknown_verifier" if isinstance(error, PluginError | RecipeError) else "unreadable_answer",
+                str(error),
+            )
+            first.setdefault(source, type(error)(f"{_named(rows, row)}: {error}"))
+    for source, wrong in first.items():
+        if source not in good:
+            raise wrong
+    return sieve.take_all(rows, why)
+
+
+def _check(
+    verifier: str | None,
+    answer: str | None,
+    graded: bool,
+    registry: Registry,
+    verifiers: dict[str, CheckedVerifier | DasdError],
+) -> None:
+    if graded and (verifier is None or answer is None):
+        raise InputError("no answer or no verifier, and it is to be graded")
+    if verifier is None:
+        return
+    how = VerifierSettings.of(verifier)
+    if how.component not in verifiers:
+        try:
+            registry.check_verifier(how)
+            verifiers[how.component] = registry.make_verifier(how.name, how.options)
+        except DasdError as error:
+            verifiers[how.component] = error
+    made = verifiers[how.component]
+    if isinstance(made, DasdError):
+        raise made
+    if answer is not None:
+        made.check(answer, how.argument)
+
+
+def answerable(
+    rows: pl.DataFrame,
+    role: str,
+    prompts: Prompts | None,
+    max_tokens: int,
+    system_prompt: str | None,
+    sieve: Sieve,
+) -> pl.DataFrame:
+    """The questions to which the context of a model has room for an answer, and that its chat template takes."""
+    if prompts is None or not rows.height:
+        return rows
+    asked = with_system_prompt(rows, system_prompt)
+    long, refused = unanswerable(asked, role, prompts, max_tokens)
+    why = {row: ("no_room", detail) for row, detail in long.items()}
+    why |= {row: ("refused", detail) for row, detail in refused.items()}
+    for source, size in rows.group_by("source", maintain_order=True).len().iter_rows():
+        here = [row for row in why if rows["source"][row] == source]
+        if len(here) == size:
+            raise InputError(
+                f"none of the {size} questions of {source!r} can be asked; {_named(rows, here[0])}: {why[here[0]][1]}"
+            )
+    return sieve.take_all(rows, why)
+
+
+def with_system_prompt(questions: pl.DataFrame, prompt: str | None) -> pl.DataFrame:
+    """Put ``prompt`` before every conversation without a system message of its own."""
+    if prompt is None:
+        return questions
+    system = {"role": "system", "content": prompt}
+    cells = [
+        list(cell) if any(turn["role"] == "system" for turn in cell) else [system, *cell]
+        for cell in questions.get_column("messages")
+    ]
+    column = pl.Series("messages", cells, dtype=questions.schema["messages"])
+    return questions.with_columns(column)
 
 
 def without_repeats(

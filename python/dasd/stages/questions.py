@@ -9,6 +9,7 @@ from itertools import chain
 import polars as pl
 from pydantic import JsonValue
 
+from dasd.benchmarks import benchmark_of
 from dasd.errors import InputError
 from dasd.recipe import Recipe
 from dasd.records import RowsSetAside
@@ -20,7 +21,15 @@ from dasd.stages import asking, fingerprints
 from dasd.stages.base import StageContext
 from dasd.stages.decontamination import benchmark_questions
 from dasd.stages.loaded import report_loaded
-from dasd.stages.question_checks import Sieve, distinct, without_repeats
+from dasd.stages.question_checks import (
+    Sieve,
+    answerable,
+    distinct,
+    usable,
+    with_system_prompt,
+    without_repeats,
+)
+from dasd.stages.room import PromptsOf, least_room, prompts_of
 from dasd.stages.set_aside import SourceRead, load_source, report_set_aside
 from dasd.stages.source_run import SourceRun
 from dasd.store.origin import ORIGIN
@@ -33,6 +42,11 @@ _WORDS = {
     "evaluation_question": "evaluation questions too",
     "contaminated": "overlap with benchmark questions",
     "near_duplicate": "nearly the same as an earlier one",
+    "unknown_verifier": "with a verifier that isn't there or can't be used",
+    "unreadable_answer": "with an answer that can't be read",
+    "no_room": "too long for a model's context",
+    "id_taken": "with the id of another one",
+    "refused": "refused by a chat template",
 }
 
 
@@ -43,12 +57,15 @@ class QuestionsStage:
     recipe: Recipe
     registry: Registry
     name: str = "questions"
+    prompts: PromptsOf = prompts_of
+    """How prompts are counted; planning reads the models' files alone."""
     kind: str = field(default="questions", init=False)
     needs: tuple[str, ...] = field(default=(), init=False)
 
     def settings(self) -> Mapping[str, JsonValue]:
         """Section ``questions``, what of ``dedup`` is about questions, contents of files, versions of sources, seed."""
-        section, dedup = self.recipe.settings.questions, self.recipe.settings.dedup
+        settings = self.recipe.settings
+        section, dedup = settings.questions, settings.dedup
         kept = {"near_questions", "ngram", "contamination", "contamination_ngram"}
         own: dict[str, JsonValue] = {
             name: [fingerprints.source_settings(source, self.registry) for source in sources]
@@ -61,9 +78,20 @@ class QuestionsStage:
             "eval": [fingerprints.source_settings(source, self.registry) for source in section.eval],
             "dedup": dedup.model_dump(mode="json", include=kept),
             "against": [fingerprints.source_settings(source, self.registry) for source in dedup.against],
-            "seed": self.recipe.settings.seed,
+            "seed": settings.seed,
             **({"stages": own} if own else {}),
+            "room": least_room(settings.sampling.max_tokens),
+            # Neither the student nor its evaluation: another one doesn't want all to be sampled again. What it
+            # can't read is set aside where it reads it.
+            "teacher": fingerprints.model_settings(settings.teacher) if self._samples else None,
         }
+
+    @property
+    def _samples(self) -> bool:
+        """Whether the teacher is asked."""
+        return self.recipe.settings.data is None and any(
+            not getattr(stage, "samples", ()) for stage in self.recipe.settings.stages
+        )
 
     def run(self, context: StageContext) -> None:
         """Read every source; training questions that repeat one another or a benchmark's are set aside."""
@@ -80,19 +108,28 @@ class QuestionsStage:
         read = [*chain(*of_pools.values()), *of_eval]
         labels = _labels([each.questions for each in of_eval])
         sieve = Sieve()
-        pools = {name: distinct(_rows(each), "split", sieve) for name, each in of_pools.items()}
-        train = asking.merged(pools)
+        graded = {
+            label
+            for label, number in labels.items()
+            if benchmark_of(section.eval[number], settings.evaluation, self.registry).evaluator == "verifier"
+        }
+        pools = {
+            name: distinct(usable(_rows(each), self.registry, (), sieve), "split", sieve)
+            for name, each in of_pools.items()
+        }
         # A benchmark stays whole, whatever else is evaluated.
-        evaluation = distinct(_rows(of_eval), "source", sieve)
-        benchmarks, unusable = benchmark_questions(self.recipe, self.registry, evaluation)
-        train = without_repeats(train, evaluation, benchmarks, settings.dedup, sieve)
+        benchmark_rows = distinct(_rows(of_eval), "source", sieve)
+        evaluation = usable(benchmark_rows, self.registry, graded, sieve)
+        benchmarks, unusable = benchmark_questions(self.recipe, self.registry, benchmark_rows)
+        train = without_repeats(asking.merged(pools), benchmark_rows, benchmarks, settings.dedup, sieve)
+        train, evaluation = self._answerable(train, evaluation, sieve)
         _refuse_empty(section, train, evaluation, sieve)
-        both, renamed = _unique_ids(pl.concat([train, evaluation]).select(list(QUESTIONS.columns)))
-        left = both.filter(pl.col("split") == "train")
-        asked = asking.asked(settings, pools, left)
-        asking.check_asked(settings, asked, left)
+        both, renamed = _unique_ids(pl.concat([train, evaluation]), sieve)
+        both = both.select(list(QUESTIONS.columns))
+        train, evaluation = (both.filter(pl.col("split") == split) for split in ("train", "eval"))
+        asked = asking.asked(settings, pools, train)
+        asking.check_asked(settings, asked, train)
         both = with_system_prompt(both, section.system_prompt)
-        self._check_verifiers(both)
         context.writer.append("questions", both, key="all")
         if asking.has_own(settings):
             context.writer.append("asked", asked, key="all")
@@ -112,7 +149,7 @@ class QuestionsStage:
             {
                 "train": train.height,
                 "eval": evaluation.height,
-                "benchmarks": labels,
+                "benchmarks": dict(labels),
                 "set_aside": sum(len(warning.rows) for warning in set_aside),
                 "dropped": dict(sieve.counts()),
                 "renamed": renamed,
@@ -131,27 +168,18 @@ class QuestionsStage:
         totals: JsonValue = [getattr(stage, "total", None) for stage in self.recipe.settings.stages]
         return {"contents": {**origin.contents}, "stages": {**origin.stages}, "totals": totals}
 
-    def _check_verifiers(self, questions: pl.DataFrame) -> None:
-        """PluginError for a verifier that nobody registered, RecipeError for its options, before anything is spent."""
-        named = {
-            how.component: how
-            for how in map(VerifierSettings.of, questions.get_column("verifier").drop_nulls().unique())
-        }
-        for _, verifier in sorted(named.items()):
-            self.registry.check_verifier(verifier)
-
-
-def with_system_prompt(questions: pl.DataFrame, prompt: str | None) -> pl.DataFrame:
-    """Put ``prompt`` before every conversation without a system message of its own."""
-    if prompt is None:
-        return questions
-    system = {"role": "system", "content": prompt}
-    cells = [
-        list(cell) if any(turn["role"] == "system" for turn in cell) else [system, *cell]
-        for cell in questions.get_column("messages")
-    ]
-    column = pl.Series("messages", cells, dtype=questions.schema["messages"])
-    return questions.with_columns(column)
+    def _answerable(
+        self, train: pl.DataFrame, evaluation: pl.DataFrame, sieve: Sieve
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Both splits without what has no room in a context: the student's, and of training the teacher's too."""
+        settings = self.recipe.settings
+        system = settings.questions.system_prompt
+        student = self.prompts(settings.student)
+        caps = (settings.sampling.max_tokens, settings.evaluation.max_tokens)
+        if self._samples:
+            train = answerable(train, "teacher", self.prompts(settings.teacher), caps[0], system, sieve)
+        train = answerable(train, "student", student, caps[0], system, sieve)
+        return train, answerable(evaluation, "student", student, caps[1], system, sieve)
 
 
 def _rows(read: Sequence[SourceRead]) -> pl.DataFrame:
@@ -175,14 +203,21 @@ def _tell(context: StageContext, sieve: Sieve) -> None:
     if counts:
         reasons = ", ".join(f"{number} {_WORDS[reason]}" for reason, number in counts.items())
         context.console.warn(
-            f"{sum(counts.values())} training questions are set aside before sampling: {reasons}; each with what it "
-            f"repeats: {SET_ASIDE_FILE} in the run directory"
+            f"{sum(counts.values())} training questions are set aside before sampling: {reasons}; each with the "
+            f"reason: {SET_ASIDE_FILE} in the run directory"
+        )
+    bad = sieve.rows.filter((pl.col("split") == "eval") & (pl.col("reason") != "exact_duplicate"))
+    for (source,), rows in bad.group_by("source", maintain_order=True):
+        context.console.warn(
+            f"benchmark {source} is NOT WHOLE: {rows.height} of its questions are set aside, the first is question "
+            f"{rows['question_id'][0]} ({rows['detail'][0]}); its figures compare with no one else's; all of them: "
+            f"{SET_ASIDE_FILE} in the run directory"
         )
 
 
-def _labels(frames: Sequence[pl.DataFrame]) -> dict[str, JsonValue]:
+def _labels(frames: Sequence[pl.DataFrame]) -> dict[str, int]:
     """Label of each benchmark -> number of its source in ``questions.eval``; InputError for one that two have."""
-    labels: dict[str, JsonValue] = {}
+    labels: dict[str, int] = {}
     for number, frame in enumerate(frames):
         for label in frame.get_column("source").unique(maintain_order=True):
             if label in labels:
@@ -204,20 +239,17 @@ def _verifiers(questions: pl.DataFrame) -> dict[str, JsonValue]:
     return found
 
 
-def _unique_ids(rows: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """Ids that an earlier source uses too get their split and source before them; and how many did."""
+def _unique_ids(rows: pl.DataFrame, sieve: Sieve) -> tuple[pl.DataFrame, int]:
+    """Ids that an earlier source uses too get their split and source before them; and how many did.
+
+    What is still the same then is set aside: an id stands for one question.
+    """
     taken = ~rows.get_column("question_id").is_first_distinct()
-    if not taken.any():
-        return rows, 0
     longer = pl.concat_str("split", "source", "question_id", separator=":")
-    renamed = rows.with_columns(pl.when(taken).then(longer).otherwise("question_id").alias("question_id"))
-    repeated = renamed.filter(~pl.col("question_id").is_first_distinct())
-    if repeated.height:
-        raise InputError(
-            f"two questions have the id {repeated['question_id'][0]!r}; wanted one id a question in all "
-            "sources"
-        )
-    return renamed, int(taken.sum())
+    renamed = rows.with_columns(question_id=pl.when(taken).then(longer).otherwise("question_id"))
+    again = (~renamed.get_column("question_id").is_first_distinct()).arg_true()
+    details = {row: f"another question has the id {rows['question_id'][row]!r}" for row in again}
+    return sieve.take(renamed, "id_taken", details), int(taken.sum()) - len(details)
 
 
 def _refuse_empty(

@@ -52,19 +52,27 @@ class ChoiceVerifier:
         ``argument``: empty, or the options' texts as a JSON list, A first; then an option's own text counts as
         its letter, letters beyond the list as none, and a letter beside another option's text chooses nothing.
         """
-        wanted = _EXPECTED.match(answer.strip())
-        if wanted is None:
-            raise InputError(
-                f"verifier 'choice': the expected answer {answer!r} starts with no single letter"
-            )
-        options = _options(argument)
-        letter = wanted[1].upper()
-        if options and _LETTERS.index(letter) >= len(options):
-            raise InputError(
-                f"verifier 'choice': the expected answer {answer!r} is none of {len(options)} options"
-            )
+        letter, options = _expected(answer, argument)
         found = _chosen(final_text(response), options)
         return Grade(found == letter, found)
+
+    def check(self, answer: str, argument: str) -> None:
+        """InputError for an answer that names none of the options."""
+        _expected(answer, argument)
+
+
+def _expected(answer: str, argument: str) -> tuple[str, tuple[str, ...]]:
+    """The letter, and the options' texts where they are known."""
+    wanted = _EXPECTED.match(answer.strip())
+    if wanted is None:
+        raise InputError(f"verifier 'choice': the expected answer {answer!r} starts with no single letter")
+    options = _options(argument)
+    letter = wanted[1].upper()
+    if options and _LETTERS.index(letter) >= len(options):
+        raise InputError(
+            f"verifier 'choice': the expected answer {answer!r} is none of {len(options)} options"
+        )
+    return letter, options
 
 
 def _options(argument: str) -> tuple[str, ...]:

@@ -40,9 +40,7 @@ class NumberVerifier:
         takes the wider of the two.
         """
         relative, absolute = _tolerances(argument)
-        wanted = quantity(normal(answer))
-        if wanted is None:
-            raise InputError(f"verifier 'number': the expected answer {answer!r} is no number")
+        wanted = _expected(answer)
         text = final_text(response)
         found = _found(text)
         if found is None:
@@ -54,6 +52,18 @@ class NumberVerifier:
             # A percentage that was asked for as one: 50 and 50 %.
             correct = abs(number.value - wanted.value) <= max(relative * abs(wanted.value), absolute)
         return Grade(correct, written)
+
+    def check(self, answer: str, argument: str) -> None:
+        """InputError for an answer that is no number, and for a tolerance that is none."""
+        _tolerances(argument)
+        _expected(answer)
+
+
+def _expected(answer: str) -> Quantity:
+    wanted = quantity(normal(answer))
+    if wanted is None:
+        raise InputError(f"verifier 'number': the expected answer {answer!r} is no number")
+    return wanted
 
 
 def _tolerances(argument: str) -> tuple[Fraction, Fraction]:
