@@ -17,6 +17,7 @@ from dasd.report.data import CheckpointFigures, FlowRow, Metric, ReportData
 from dasd.report.distilled import distilled_sentences, kind_of
 from dasd.report.response import illustrative, sentence_views
 from dasd.schemas import SCORES, SENTENCES, check
+from dasd.stages.candidates import kinds
 
 probabilities = st.floats(0, 1, width=32)
 
@@ -42,10 +43,25 @@ def _kind(
         (0.50, 0.50, 0.90, "boosted"),
         (0.50, 0.50, 0.10, "boosted"),
         (0.50, 0.50, math.nan, "common"),
+        (math.nan, 0.50, 0.50, "common"),  # responses without log-probabilities
+        (math.nan, 0.50, 0.90, "common"),
+        (0.30, math.nan, 0.90, "common"),
     ],
 )
 def test_kinds_by_three_models(p_teacher: float, p_student: float, p_distilled: float, kind: str) -> None:
     assert _kind(p_teacher, p_student, p_distilled) == kind
+
+
+def test_near_beta_the_select_stage_and_the_report_say_the_same() -> None:
+    steps = pl.int_range(-40, 40, eager=True).cast(pl.Float64) * 2.0**-28
+    rows = pl.DataFrame({"p_teacher": 0.3 + steps, "p_student": [0.2] * 80, "p_distilled": [1.0] * 80}).cast(
+        pl.Float32
+    )
+    found = rows.select(
+        two=kinds("p_teacher", "p_student", 0.1) == "teacher", three=kind_of(0.1, 0.1) == "teacher"
+    )
+    assert found["two"].to_list() == found["three"].to_list()
+    assert found["two"].n_unique() == 2
 
 
 def test_between_a_small_alpha_and_beta_lies_common() -> None:

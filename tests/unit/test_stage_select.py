@@ -10,6 +10,7 @@ import pytest
 from tests.stage_run import ListConsole, run_recipe
 
 from dasd.errors import RecipeError
+from dasd.report import series, steps
 from dasd.stages.selection import selection_summary, selection_warnings, selection_words
 
 
@@ -59,7 +60,13 @@ def test_unlike_logprobs_are_refused_where_they_would_be_compared(tmp_path: Path
     with pytest.raises(RecipeError, match="use one of longest, random, grape"):
         run_recipe(tmp_path, "select-low", teacher=teacher)
     run = run_recipe(tmp_path, "select-low", teacher=teacher, select={"selector": "longest"})
-    assert run.summary("select-low")["agreement_longest"] == 1
+    summary = run.summary("select-low")
+    assert summary["agreement_longest"] == 1
+    assert run.frame("sentences", "select-low").collect()["p_teacher"].is_nan().all()
+    assert [summary[f"{kind}_share"] for kind in ("teacher", "student", "common")] == [None] * 3
+    assert series.selected_sentences(run).collect().is_empty()
+    (shown,) = steps.selections(run)
+    assert shown.sentences > 0 and shown.common_share is None
 
 
 def test_per_question_and_naturalness(tmp_path: Path) -> None:

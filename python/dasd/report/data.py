@@ -120,7 +120,9 @@ class SelectionFigures(Part):
     questions: int
     selected: int
     sentences: int
-    teacher_share: float | None = Field(description="Teacher sentences over all sentences of the candidates.")
+    teacher_share: float | None = Field(
+        description="Teacher sentences over the candidates' sentences; null where the teacher has no raw log-probabilities."
+    )
     student_share: float | None
     common_share: float | None
     score_length_correlation: float | None = Field(

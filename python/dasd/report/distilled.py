@@ -2,7 +2,7 @@
 
 Order of the tests (arXiv 2512.20908): Shared if all three probabilities lie pairwise within alpha; Teacher,
 then Student, by beta; Boosted where teacher and student agree within beta and the distilled model lies more
-than alpha apart from one of them; else common.
+than alpha apart from one of them; else common, as is a sentence of which a probability isn't known.
 """
 
 from __future__ import annotations
@@ -25,21 +25,24 @@ RESPONSES = 64
 
 def kind_of(alpha: float, beta: float) -> pl.Expr:
     """Kind of a sentence from columns p_teacher, p_student and p_distilled (probabilities)."""
-    teacher, student, distilled = pl.col("p_teacher"), pl.col("p_student"), pl.col("p_distilled")
-    # 32-bit differences of values such as 0.5 and 0.4 miss the thresholds by a rounding error; 64 bits of the
-    # same 32-bit values don't help, so the tests allow for it.
+    # In double precision, as the select stage: near beta both then call a sentence the same.
+    teacher, student, distilled = (
+        pl.col(name).cast(pl.Float64) for name in ("p_teacher", "p_student", "p_distilled")
+    )
+    # Probabilities such as 0.5 and 0.4 are stored in 32 bits and miss alpha by a rounding error.
     slack = 1e-6
     delta = teacher - student
+    known = delta.is_finite()  # NaN is above every number to polars
     apart_teacher, apart_student = (distilled - teacher).abs(), (distilled - student).abs()
     near = alpha + slack
     return (
         pl.when((delta.abs() <= near) & (apart_teacher <= near) & (apart_student <= near))
         .then(pl.lit("shared"))
-        .when(delta > beta)
+        .when(known & (delta > beta))
         .then(pl.lit("teacher"))
-        .when(delta < -beta)
+        .when(known & (delta < -beta))
         .then(pl.lit("student"))
-        .when(distilled.is_finite() & (pl.max_horizontal(apart_teacher, apart_student) > near))
+        .when(known & distilled.is_finite() & (pl.max_horizontal(apart_teacher, apart_student) > near))
         .then(pl.lit("boosted"))
         .otherwise(pl.lit("common"))
     )

@@ -15,6 +15,7 @@ from dasd.store import Run
 
 __all__ = [
     "KINDS",
+    "compared",
     "losses",
     "positions",
     "response_probabilities",
@@ -72,8 +73,13 @@ def selected_ids(run: Run, stage: str) -> list[str]:
 
 def selected_sentences(run: Run) -> pl.LazyFrame:
     """SENTENCES rows of every select stage: all scored candidates, kinds by teacher and student alone."""
-    frames = [run.frame("sentences", stage) for stage in stage_names(run, "select")]
+    frames = [compared(run.frame("sentences", stage)) for stage in stage_names(run, "select")]
     return pl.concat(frames) if frames else SENTENCES.empty().lazy()
+
+
+def compared(sentences: pl.LazyFrame) -> pl.LazyFrame:
+    """The SENTENCES rows that have a probability under teacher and student, so that their kind says something."""
+    return sentences.filter(pl.col("p_teacher").is_not_nan() & pl.col("p_student").is_not_nan())
 
 
 def response_probabilities(run: Run, stages: Sequence[str], limit: int, seed: int) -> pl.DataFrame:

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from dasd.report.data import FlowRow, SelectionFigures
 from dasd.report.numbers import as_float, as_int
+from dasd.report.series import compared
 from dasd.settings import MixedPolicyStage, OffPolicyStage, RecipeSettings
 from dasd.store import Run
 
@@ -123,13 +124,14 @@ def selections(run: Run) -> tuple[SelectionFigures, ...]:
 def _selection(run: Run, settings: RecipeSettings, stage: OffPolicyStage) -> SelectionFigures:
     name = f"select-{stage.name}"
     summary = run.summary(name)
-    kinds = dict(run.frame("sentences", name).group_by("kind").len().collect(engine="streaming").iter_rows())
-    sentences = int(sum(kinds.values()))
+    rows = run.frame("sentences", name)
+    kinds = dict(compared(rows).group_by("kind").len().collect(engine="streaming").iter_rows())
+    known = sum(kinds.values())
     verdicts = run.frame("verdicts", name).select(pl.len(), pl.col("kept").sum()).collect()
     candidates, selected = verdicts.row(0)
 
     def share(kind: str) -> float | None:
-        return kinds.get(kind, 0) / sentences if sentences else None
+        return kinds.get(kind, 0) / known if known else None
 
     return SelectionFigures(
         stage=stage.name,
@@ -139,7 +141,7 @@ def _selection(run: Run, settings: RecipeSettings, stage: OffPolicyStage) -> Sel
         candidates=int(candidates),
         questions=as_int(summary.get("questions")) or 0,
         selected=int(selected),
-        sentences=sentences,
+        sentences=int(rows.select(pl.len()).collect().item()),
         teacher_share=share("teacher"),
         student_share=share("student"),
         common_share=share("common"),

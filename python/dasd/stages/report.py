@@ -17,7 +17,7 @@ from dasd.registry import Registry
 from dasd.report.build import Distilled, build
 from dasd.report.data import FORMAT
 from dasd.report.distilled import ALPHA, RESPONSES, distilled_sentences
-from dasd.report.series import rows_of, sampled_ids
+from dasd.report.series import compared, rows_of, sampled_ids
 from dasd.schemas import SCORES
 from dasd.settings import OffPolicyStage
 from dasd.stages import fingerprints
@@ -96,7 +96,7 @@ class ReportStage:
             verdicts = context.inputs.frame(f"select-{stage}", "verdicts").filter(pl.col("kept"))
             ids = sampled_ids(verdicts, RESPONSES, settings.seed, UNIT)
             sentences = rows_of(context.inputs.frame(f"select-{stage}", "sentences"), ids)
-            if sentences.height:
+            if compared(sentences.lazy()).collect().height:  # without the teacher's a third one tells nothing
                 rows = self._score(context, run, stage, checkpoint, ids, sentences)
                 context.writer.append("sentences", rows, key=UNIT)
             context.writer.finish_unit(UNIT)

@@ -150,7 +150,9 @@ class SelectStage:
         settings = self.recipe.settings
         if self._compares:
             refuse_unlike(samples, settings.select.selector)
-        samples = reading.shared(samples)
+        # Whatever the selector looks at: log-probabilities of other kinds are compared with none.
+        raw = pl.when(pl.col("logprobs_mode") == "raw").then("logprobs")
+        samples = reading.shared(samples.with_columns(logprobs=raw))
         found = compared(samples, scores, settings.select.beta)
         context.writer.append("sentences", sentences_frame(found, settings.select.beta), key=unit.key)
         seen = samples.with_columns(reading.texts(samples["text"]))

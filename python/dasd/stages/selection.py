@@ -16,6 +16,7 @@ __all__ = ["selection_summary", "selection_warnings", "selection_words"]
 MOST_TEACHER_SHARE = 0.7
 MOST_AGREEMENT = 0.8
 LEAST_DISCRIMINATION = 0.05
+_KINDS = ("teacher", "student", "common")
 
 
 def selection_summary(table: pl.DataFrame) -> dict[str, JsonValue]:
@@ -24,7 +25,8 @@ def selection_summary(table: pl.DataFrame) -> dict[str, JsonValue]:
     ``table``: CANDIDATES columns without text, and rank, selected (by the selector), drawn (of these, those that
     are trained on), correct (nullable), by_length and by_lot (what ``longest`` and one seeded ``random`` would
     pick). Agreements are over questions with several
-    candidates: the share of which that pick is among the selected. Correlations are over the candidates
+    candidates: the share of which that pick is among the selected. Shares of kinds are over the sentences that both
+    models gave a probability. Correlations are over the candidates
     of those questions: Spearman's of rank and tokens, and Pearson's.
     """
     several = table.filter(pl.len().over("question_id") > 1)
@@ -37,16 +39,15 @@ def selection_summary(table: pl.DataFrame) -> dict[str, JsonValue]:
         picked_all=pl.col("selected").all(),
     )
     selected = table.filter(pl.col("drawn"))
-    sentences = int(table.get_column("sentences").cast(pl.UInt64).sum())
+    kinds = {kind: int(table.get_column(kind).cast(pl.UInt64).sum()) for kind in _KINDS}
+    compared = sum(kinds.values())
     return {
         "questions": table.get_column("question_id").n_unique(),
         "candidates": table.height,
         "selected": selected.height,
         "over_total": table.filter(pl.col("selected") & ~pl.col("drawn")).height,
         "questions_with_choice": questions.height,
-        "teacher_share": share(int(table.get_column("teacher").cast(pl.UInt64).sum()), sentences),
-        "student_share": share(int(table.get_column("student").cast(pl.UInt64).sum()), sentences),
-        "common_share": share(int(table.get_column("common").cast(pl.UInt64).sum()), sentences),
+        **{f"{kind}_share": share(count, compared) for kind, count in kinds.items()},
         "score_length_correlation": _correlation(ranked, "spearman"),
         "score_length_pearson": _correlation(ranked, "pearson"),
         "agreement_longest": _mean(questions.get_column("longest")),
@@ -100,7 +101,7 @@ def selection_words(summary: dict[str, JsonValue]) -> list[str]:
         f"{counted}, {summary['questions']} questions, {summary['questions_with_choice']} of them with a choice"
     ]
     if summary["teacher_share"] is not None:
-        kinds = (_percent(summary, f"{kind}_share") for kind in ("teacher", "student", "common"))
+        kinds = (_percent(summary, f"{kind}_share") for kind in _KINDS)
         lines.append("sentences: {} Teacher, {} Student, {} Common".format(*kinds))
     if summary["agreement_longest"] is not None:
         lines.append(
