@@ -17,7 +17,7 @@ import pytest
 from tests.plugin_factory import install
 from tests.remote_plugin import CODE, environment
 
-from dasd.errors import BackendError, DasdError, InputError
+from dasd.errors import BackendError, ComponentError, DasdError, InputError
 from dasd.plugins import PluginHost
 from dasd.records import ContinueRequest, Message, SampleRequest, SamplingSpec, ScoreRequest, ScoringSpec
 from dasd.remote.process import WorkerProcess
@@ -154,8 +154,13 @@ def test_samples_equal_those_of_this_process_bit_for_bit(monkeypatch: pytest.Mon
     ("what", "kind", "words"),
     [
         ("refuse", InputError, r"^wanted a shorter prompt$"),
-        ("boom", BackendError, r"worker in .*python.* failed: KeyError: 'weights'"),
-        ("end of file", BackendError, r"failed: EOFError: a file of mine"),
+        (
+            "boom",
+            ComponentError,
+            r"worker in .*python.* failed: teacher 'speaker' \(plugin dasd-speaker.*\) failed: KeyError: 'weights'"
+            r"(?s:.*)update plugin dasd-speaker(?s:.*)Its last lines:",
+        ),
+        ("end of file", ComponentError, r"failed: EOFError: a file of mine"),
     ],
 )
 def test_errors_come_through_and_the_worker_lives(
@@ -182,7 +187,7 @@ def test_a_killed_worker_is_named_with_what_to_do(teacher: RemoteTeacher) -> Non
         next(frames)
     text = str(caught.value)
     assert "was killed by SIGKILL" in text
-    assert "Give the same command again: finished chunks are kept" in text
+    assert "Give the same command again: finished rows are kept" in text
     assert "printed while sampling" in text
     with pytest.raises(BackendError, match="is closed"):
         next(teacher.sample(asked("plain"), SPEC))

@@ -194,7 +194,7 @@ class WorkerProcess:
         hint = "; the system kills what takes more memory than there is" if code == -signal.SIGKILL else ""
         return BackendError(
             f"{self._key}: the worker in {self.path} {_ending(code)}{hint}. Give the same command again: "
-            f"finished chunks are kept. {self._log.last_lines()}"
+            f"finished rows are kept. {self._log.last_lines()}"
         )
 
     def _reap(self) -> int:

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import polars as pl
 
-from dasd.errors import BackendError
+from dasd.errors import BackendError, ComponentError
 from dasd.records import (
     ContinueRequest,
     ModelInfo,
@@ -113,6 +113,9 @@ class RemoteTeacher:
 
     def _failure(self, message: Message) -> Exception:
         failure = decode(Failure, message.body)
-        return failure.exception() or BackendError(
-            f"the worker in {self._worker.path} failed: {failure.text}. {self._worker.last_lines()}"
-        )
+        error = failure.exception()
+        if error is not None and not isinstance(error, ComponentError):
+            return error
+        # What nobody raised on purpose: which plugin, in which environment, and what was printed on the way.
+        kind = BackendError if error is None else ComponentError
+        return kind(f"the worker in {self._worker.path} failed: {failure.text}. {self._worker.last_lines()}")
