@@ -157,8 +157,10 @@ def test_samples_equal_those_of_this_process_bit_for_bit(monkeypatch: pytest.Mon
         (
             "boom",
             ComponentError,
-            r"worker in .*python.* failed: teacher 'speaker' \(plugin dasd-speaker.*\) failed: KeyError: 'weights'"
-            r"(?s:.*)update plugin dasd-speaker(?s:.*)Its last lines:",
+            (
+                r"worker in .*python.* failed: teacher 'speaker' \(plugin dasd-speaker.*\) failed: KeyError: 'weights'(?s:.*)"
+                r"update plugin dasd-speaker(?s:.*)Its last lines:"
+            ),
         ),
         ("end of file", ComponentError, r"failed: EOFError: a file of mine"),
     ],
