@@ -50,6 +50,9 @@ QUESTIONS = Schema(
 ASKED = Schema("asked", {"stage": pl.String, "question_id": pl.String})
 """Questions of an off-policy training, by its name; written where one has sources of its own."""
 
+PLACES = Schema("places", {"question_id": pl.String, "place": pl.String})
+"""Where a question is from, e.g. "mine.jsonl, row 41", of those whose source says it."""
+
 SET_ASIDE = Schema(
     "set_aside",
     {
@@ -210,6 +213,7 @@ ALL: Mapping[str, Schema] = {
     for schema in (
         QUESTIONS,
         ASKED,
+        PLACES,
         SET_ASIDE,
         SAMPLES,
         SCORES,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -211,3 +212,32 @@ def test_a_refusal_is_of_an_open_request(options: dict[str, str], words: str) ->
     spec = SamplingSpec("low", 1.0, 1.0, 400, lambda *_: None)
     with pytest.raises(SchemaError, match=f"teacher 'careless'.* refused a request {words}"):
         list(made.make_teacher(settings).sample([request], spec))
+
+
+def test_messages_name_file_and_row_and_not_only_a_hash(tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+    asked = [{"question": f"9 + {n} - 1 + 1 - 1 + 1 = ?", "answer": str(9 + n)} for n in range(4)]
+    file.write_text("".join(json.dumps({**row, "verifier": "miniature"}) + "\n" for row in asked))
+    questions = {"train": [{"source": "file", "options": {"path": str(file)}}]}
+    second = run(tmp_path / "run", "questions", questions=questions).frame("places").collect()
+    assert second["place"].to_list() == [f"mine.jsonl, row {row}" for row in range(1, 5)]
+    question = second["question_id"][1]
+
+    Picky.refuses = lambda _, request: getattr(request, "question_id", "") == question
+    console = ListConsole()
+    run(tmp_path / "run", "sample-low", console, questions=questions, **ALWAYS)
+    (told,) = [text for text in console.warned if "the engine refused" in text]
+    assert f"question {question} (mine.jsonl, row 2)" in told
+
+    class Dead(Picky):
+        def sample(self, requests: Sequence[SampleRequest], _: SamplingSpec) -> Iterator[pl.DataFrame]:
+            hit = next(each.sample_id for each in requests if each.question_id == question)
+            raise BackendError(f"sample {hit}: the engine is gone")
+            yield
+
+    made = make_registry()
+    made._components.pop(("teacher", "scripted"))
+    made.teacher("scripted", Dead)
+    pipeline = Pipeline(make_recipe(questions=questions), made, console=ListConsole())
+    with pytest.raises(BackendError, match=rf"engine is gone \(question {question} is mine\.jsonl, row 2\)$"):
+        pipeline.run(tmp_path / "other", until="sample-low")

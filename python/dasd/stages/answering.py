@@ -19,6 +19,7 @@ from dasd.schemas import EVAL
 from dasd.seeds import digest
 from dasd.settings import ModelSettings
 from dasd.stages.base import StageContext
+from dasd.stages.places import located
 from dasd.stages.refused import Refusals
 from dasd.stages.under_way import UnderWay
 from dasd.stages.work import Unit, units
@@ -106,7 +107,8 @@ def answer_questions(context: StageContext, model: ModelSettings, questions: pl.
             )
             if len(spec.done) < each.answers:
                 evaluator = evaluators[each.how.evaluator]
-                with refusals.saved():
+                questions_of = {each.sample_id(*key): key[0] for key in each.attempted()}
+                with located(context, questions_of), refusals.saved():
                     for rows in evaluator.evaluate(context.models.open(model), each.questions, spec):
                         if rows.height:
                             under_way.add(rows, failures)

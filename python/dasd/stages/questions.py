@@ -14,7 +14,7 @@ from dasd.errors import InputError
 from dasd.recipe import Recipe
 from dasd.records import RowsSetAside
 from dasd.registry import Registry
-from dasd.schemas import QUESTIONS
+from dasd.schemas import PLACES, QUESTIONS
 from dasd.settings import QuestionsSettings
 from dasd.settings_verifier import VerifierSettings
 from dasd.stages import asking, fingerprints
@@ -125,6 +125,7 @@ class QuestionsStage:
         train, evaluation = self._answerable(train, evaluation, sieve)
         _refuse_empty(section, train, evaluation, sieve)
         both, renamed = _unique_ids(pl.concat([train, evaluation]), sieve)
+        places = both.select(list(PLACES.columns)).drop_nulls()
         both = both.select(list(QUESTIONS.columns))
         train, evaluation = (both.filter(pl.col("split") == split) for split in ("train", "eval"))
         asked = asking.asked(settings, pools, train)
@@ -133,6 +134,8 @@ class QuestionsStage:
         context.writer.append("questions", both, key="all")
         if asking.has_own(settings):
             context.writer.append("asked", asked, key="all")
+        if places.height:
+            context.writer.append("places", places, key="all")
         if sieve.rows.height:
             context.writer.append(
                 "set_aside", with_system_prompt(sieve.rows, section.system_prompt), key="all"
@@ -209,8 +212,8 @@ def _tell(context: StageContext, sieve: Sieve) -> None:
     bad = sieve.rows.filter((pl.col("split") == "eval") & (pl.col("reason") != "exact_duplicate"))
     for (source,), rows in bad.group_by("source", maintain_order=True):
         context.console.warn(
-            f"benchmark {source} is NOT WHOLE: {rows.height} of its questions are set aside, the first is question "
-            f"{rows['question_id'][0]} ({rows['detail'][0]}); its figures compare with no one else's; all of them: "
+            f"benchmark {source} is NOT WHOLE: {rows.height} of its questions are set aside, the first is "
+            f"{rows['place'][0] or 'question ' + rows['question_id'][0]} ({rows['detail'][0]}); its figures compare with no one else's; all of them: "
             f"{SET_ASIDE_FILE} in the run directory"
         )
 

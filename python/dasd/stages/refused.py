@@ -11,6 +11,7 @@ import polars as pl
 from dasd.errors import BackendError
 from dasd.schemas import REFUSED
 from dasd.stages.base import StageContext
+from dasd.stages.places import named
 from dasd.stages.under_way import UnderWay
 
 __all__ = ["Refusals", "allowed"]
@@ -111,8 +112,10 @@ class Refusals:
         questions: dict[str, str] = {}
         for question, reason in rows:
             questions.setdefault(reason, question)
+        reasons = list(questions)[:SHOWN]
+        names = named(self._context, [questions[reason] for reason in reasons])
         lines = [
-            f"\n  question {question}{f' and {counted[reason] - 1} more' if counted[reason] > 1 else ''}: {reason}"
-            for reason, question in list(questions.items())[:SHOWN]
+            f"\n  {name}{f' and {counted[reason] - 1} more' if counted[reason] > 1 else ''}: {reason}"
+            for reason, name in zip(reasons, names, strict=True)
         ]
         return "".join(lines)

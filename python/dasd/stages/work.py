@@ -16,6 +16,7 @@ import polars as pl
 from dasd.records import Message, OnRefused
 from dasd.schemas import ALL
 from dasd.stages.base import StageContext
+from dasd.stages.places import located
 from dasd.stages.refused import Refusals
 from dasd.stages.under_way import UnderWay
 
@@ -131,7 +132,7 @@ def generate(
                 task.advance(1)
 
             left = frozenset(questions.keys() - before)
-            with under_way.saved(), refusals.saved():
+            with located(context, questions), under_way.saved(), refusals.saved():
                 for part in frames(Asked(unit, left, refused)) if left else ():
                     under_way.hold(part)
                     tokens += int(part.select(pl.col("token_ids").list.len().sum()).item() or 0)
