@@ -58,6 +58,22 @@ def test_the_nearest_question_is_named_beside_the_share_of_all() -> None:
     assert 0.5 < why.question_share < why.share
 
 
+@pytest.mark.parametrize("words", [1, 2, 13])
+def test_ngrams_are_the_same_where_all_their_words_are(words: int) -> None:
+    """Against the definition, with words in common up to one place and none behind it."""
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    held = [f"w{letter}" for letter in letters]
+    train = [[*held[:shared], *(f"x{letter}" for letter in letters[shared:])] for shared in range(20, 26)]
+    rows = [asked(f"{place}", " ".join(text), "mine", "train") for place, text in enumerate(train)]
+    found = found_in([*rows, asked("held", " ".join(held), "exam", "eval")], contamination_ngram=words)
+    for place, text in enumerate(train):
+        grams = len(text) - words + 1
+        same = sum(text[at : at + words] == held[at : at + words] for at in range(grams))
+        assert (str(place) in found) == (same / grams > 0.5)
+        if str(place) in found:
+            assert found[str(place)].share == pytest.approx(same / grams)
+
+
 @pytest.mark.parametrize(("questions", "dropped"), [(10, 0), (9, 9)])
 def test_a_template_that_a_set_repeats_is_no_overlap(questions: int, dropped: int) -> None:
     """The same instruction before every question of both sets; the questions themselves differ."""

@@ -43,7 +43,9 @@ def _ngrams(words: pl.Series, ngram: int) -> pl.DataFrame:
     for step in range(ngram):
         inside = row.shift(-step) == row
         word = pl.when(inside).then(pl.col("word").shift(-step)).otherwise(0).cast(pl.UInt64)
-        gram = gram * pl.lit(_MIX, pl.UInt64) + word
+        gram = (gram + word) * pl.lit(
+            _MIX, pl.UInt64
+        )  # behind the word, so that it too reaches the upper half
     left = pl.len().over("row") - pl.int_range(pl.len()).over("row")
     starts = (left >= ngram) | (left == pl.len().over("row"))  # a short row has one, whole
     return flat.select("row", gram=gram, starts=starts).filter("starts").drop("starts")
