@@ -1,7 +1,7 @@
 """Bounds of an off-policy stage: how many responses of which domain it trains on, and what it asks for them.
 
-Every draw depends on the seed and on the question or response alone, so a stage's questions and its selection
-are the same whatever other stages a recipe has; of the same rows a larger bound draws what a smaller one drew.
+Every draw depends on the seed and on the question or response alone, so of the same rows a stage draws the same
+whatever other stages a recipe has, and a larger bound draws what a smaller one drew.
 """
 
 from __future__ import annotations
