@@ -13,7 +13,15 @@ from transformers import AutoModelForCausalLM
 from benchmarks.gpu.clock import fresh, now, peak_bytes
 from benchmarks.gpu.results import OURS, Run
 from benchmarks.gpu.sizes import ScoreWork
-from dasd.api import ChatTokenizer, Message, ModelSettings, SampledTokens, ScoreRequest, ScoringSpec
+from dasd.api import (
+    CPU_TOKEN_BUDGET,
+    ChatTokenizer,
+    Message,
+    ModelSettings,
+    SampledTokens,
+    ScoreRequest,
+    ScoringSpec,
+)
 from dasd.plugins import PluginHost
 
 PEER = "transformers, all logits at once"
@@ -43,7 +51,7 @@ def measure(
     label = f"{work.shape.name}, {work.responses} responses of {work.length} tokens"
     found: Scored = {}
     contenders = (
-        (OURS, _ours, settings),
+        (OURS, _ours, settings.model_copy(update={"token_budget": CPU_TOKEN_BUDGET})),
         (WHOLE, _ours, settings.model_copy(update={"token_budget": _WHOLE_BUDGET})),
         (PEER, _at_once, settings),
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dasd.api import Teacher
+from dasd.records import ModelInfo
 from dasd.settings import ModelSettings
 
 if TYPE_CHECKING:
@@ -14,8 +16,10 @@ if TYPE_CHECKING:
 class ModelPool:
     """Keeps one engine open at a time: two models rarely fit in memory together."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, on_open: Callable[[ModelInfo], None] | None = None) -> None:
+        """``on_open`` is told of every engine that is opened."""
         self._registry = registry
+        self._on_open = on_open
         self._settings: ModelSettings | None = None
         self._teacher: Teacher | None = None
 
@@ -26,6 +30,8 @@ class ModelPool:
         self.close()
         self._teacher = self._registry.make_teacher(settings)
         self._settings = settings
+        if self._on_open is not None:
+            self._on_open(self._teacher.info)
         return self._teacher
 
     def close(self) -> None:

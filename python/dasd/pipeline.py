@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from pydantic import JsonValue
 
 from dasd.errors import ComponentError, DasdError, InputError
+from dasd.opened import Opened
 from dasd.progress import Console, human_seconds
 from dasd.recipe import Recipe
 from dasd.registry import ModelPool, Registry
@@ -149,7 +150,7 @@ class Pipeline:
                 self.console.info(
                     f"{name} no longer fits the recipe; its result is kept in {path / 'superseded'}"
                 )
-            with closing(ModelPool(self.registry)) as models:
+            with closing(ModelPool(self.registry, Opened(self.console, store.event))) as models:
                 self._visit(store, [n for n in nodes if n.name in visited], chosen, models)
             store.event("run_finished", None, {})
         return Run.open(path)

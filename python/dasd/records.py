@@ -103,9 +103,34 @@ class ScoringSpec:
     """How to score: at most ``token_budget`` tokens in one forward pass, long texts in chunks of it."""
 
     stage: str
-    token_budget: int
+    token_budget: int | None
+    """None: as many as the engine chooses for its device."""
     on_refused: Annotated[OnRefused, Field(exclude=True)] = raise_refused
     """Called for each request that can't be served, between frames; it then has no row."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSizes:
+    """How much an engine takes at a time. Changes its speed and memory, so it is in no fingerprint."""
+
+    device: str
+    """Where it runs, with what is free there, e.g. ``cuda:0 with 71 GiB free``."""
+    token_budget: int
+    batch_size: int
+    """Responses decoded together, at most."""
+    chosen: tuple[Literal["token_budget", "batch_size"], ...]
+    """Those that the engine chose, as the recipe says nothing."""
+    fitted: bool
+    """Whether batches are made smaller where the responses could need more memory than there is."""
+
+    def __str__(self) -> str:
+        """What was chosen, in words; "" for nothing."""
+        parts = []
+        if "token_budget" in self.chosen:
+            parts.append(f"token_budget {self.token_budget:,}")
+        if "batch_size" in self.chosen:
+            parts.append(f"batch_size {'what fits, at most ' * self.fitted}{self.batch_size}")
+        return f"on {self.device}: {', '.join(parts)}" if parts else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +145,8 @@ class ModelInfo:
     engine_version: str
     logprobs_mode: LogprobsMode
     context_length: int
+    sizes: EngineSizes | None = None
+    """Of an engine that says how much it takes at a time."""
 
 
 @dataclass(frozen=True, slots=True)

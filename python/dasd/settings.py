@@ -17,6 +17,11 @@ from pydantic import (
     model_validator,
 )
 
+CPU_BATCH_SIZE = 32
+"""``batch_size`` on a CPU where the recipe says nothing, and of whoever knows nothing better."""
+CPU_TOKEN_BUDGET = 16_384
+"""``token_budget`` likewise."""
+
 
 class Section(BaseModel):
     """Base of every section: unknown keys are refused, values never change after validation."""
@@ -40,11 +45,17 @@ class ModelSettings(Section):
     revision: str | None = Field(None, description="Revision of a named model; a directory has none.")
     precision: Literal["fp32", "bf16"] = Field("bf16", description="Data type that the weights run in.")
     device: str = Field("auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
-    batch_size: int = Field(32, ge=1, description="Responses decoded together.")
-    token_budget: int = Field(
-        16384,
+    batch_size: int | None = Field(
+        None,
+        ge=1,
+        description="Responses decoded together; null: what the engine chooses for its device (built-in: 32 on a CPU, on "
+        "a GPU as many as fit, at most 256).",
+    )
+    token_budget: int | None = Field(
+        None,
         ge=16,
-        description="Tokens in one forward pass while scoring; longer texts are scored in chunks.",
+        description="Tokens in one forward pass while scoring; longer texts are scored in chunks. null: what the engine "
+        "chooses for its device (built-in: 16384 on a CPU, on a GPU what fits, at most 131072).",
     )
     trust_remote_code: bool = Field(
         False, description="Run code that comes with the model. Off unless you trust it."

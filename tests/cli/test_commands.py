@@ -17,6 +17,7 @@ from tests.plugin_factory import REGISTER, install
 
 from dasd.cli import COMMANDS, cli
 from dasd.cli.guard import run
+from dasd.store import Run
 
 HELLO = (
     "import click\nfrom dasd.api import hookimpl\n@click.command()\ndef hello():\n"
@@ -153,24 +154,6 @@ def test_a_full_disk_is_a_failed_run() -> None:
     assert "the disk is full" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_an_interrupt_says_how_to_go_on(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dasd", "pipeline", "demo", "--run", str(tmp_path / "run")],
-        cwd=tmp_path,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    head = process.stderr.readline()  # the first stage has finished, the pipeline is under way
-    process.send_signal(signal.SIGINT)
-    stdout, rest = process.communicate(timeout=120)
-    assert process.returncode == 130, head + rest
-    assert "continue with the same command" in rest and "Traceback" not in rest
-    assert stdout == ""
-
-
 # -- recipes --------------------------------------------------------------------------------------------
 
 
@@ -257,6 +240,74 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr
     (directory / "stdout").write_text(done.stdout)
     return directory
+
+
+PAUSING = """
+import os, signal, sys
+from dasd.api import hookimpl
+from dasd.backends.transformers.engine import TransformersTeacher
+
+
+class Pausing(TransformersTeacher):
+    "The built-in engine; notes what it is asked for, and waits for a signal once PAUSE_AFTER batches are taken."
+
+    def sample(self, requests, spec):
+        with open(os.environ["ASKED"], "a") as asked:
+            asked.writelines(request.sample_id + "\\n" for request in requests)
+        for number, rows in enumerate(super().sample(requests, spec), 1):
+            yield rows
+            if str(number) == os.environ.get("PAUSE_AFTER"):
+                print("batches are taken", file=sys.stderr, flush=True)
+                signal.pause()
+
+
+@hookimpl
+def dasd_register(registry):
+    registry.teacher("pausing", Pausing)
+"""
+
+
+def test_ctrl_c_in_the_middle_of_sampling_loses_nothing(work: Path, tmp_path: Path) -> None:
+    site = tmp_path
+    install(site, "pausing", PAUSING)
+    asked = site / "asked"
+    command = [
+        "pipeline", "tiny.yaml", "--run", "runs/stopped", "--plugins", "pausing", "--until", "sample-low",
+        "-o", "teacher.batch_size=2",
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dasd", *command],
+        cwd=work,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]),
+            "HF_HUB_OFFLINE": "1",
+            "ASKED": str(asked),
+            "PAUSE_AFTER": "3",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    head = ""
+    while "batches are taken\n" not in head and (line := process.stderr.readline()):
+        head += line
+    process.send_signal(signal.SIGINT)
+    stdout, rest = process.communicate(timeout=120)
+    assert process.returncode == 130, head + rest
+    assert "continue with the same command" in rest and "Traceback" not in rest
+    assert stdout == ""
+
+    first = asked.read_text().split()
+    assert len(first) == 12, "one unit, of which six responses were finished"
+    asked.unlink()
+    done = dasd(*command, cwd=work, site=site, ASKED=str(asked))
+    assert done.returncode == 0, done.stderr
+    left = asked.read_text().split()
+    assert len(left) == 6 and set(left) < set(first), "the finished ones aren't asked for again"
+    samples = Run.open(work / "runs/stopped").frame("samples").collect()
+    assert sorted(samples["sample_id"]) == sorted(first)
 
 
 def test_a_pipeline_ends_with_a_table_and_the_report(work: Path) -> None:

@@ -33,6 +33,7 @@ from dasd.records import (
     BadRow,
     Checkpoint,
     ContinueRequest,
+    EngineSizes,
     EvalSpec,
     Grade,
     LoadedFile,
@@ -51,7 +52,15 @@ from dasd.records import (
 )
 from dasd.rows_file import RowsFile
 from dasd.schemas import EVAL, QUESTIONS, SAMPLES, SCORES, TRAIN, VERDICTS, Schema
-from dasd.settings import FilterSettings, ModelSettings, QuestionSource, SelectSettings, TrainerSettings
+from dasd.settings import (
+    CPU_BATCH_SIZE,
+    CPU_TOKEN_BUDGET,
+    FilterSettings,
+    ModelSettings,
+    QuestionSource,
+    SelectSettings,
+    TrainerSettings,
+)
 from dasd.settings_verifier import VerifierSettings
 
 hookimpl = pluggy.HookimplMarker("dasd")
@@ -227,6 +236,8 @@ class Exporter(Protocol):
 
 __all__ = [
     "CANDIDATES",
+    "CPU_BATCH_SIZE",
+    "CPU_TOKEN_BUDGET",
     "EVAL",
     "EXPORT",
     "QUESTIONS",
@@ -241,6 +252,7 @@ __all__ = [
     "ContinueRequest",
     "DasdError",
     "EngineRows",
+    "EngineSizes",
     "EvalSpec",
     "Evaluator",
     "ExportRun",

@@ -29,13 +29,14 @@ def inference_memory(
     lengths: Lengths,
     given: Given,
     answer_tokens: int,
+    responses: int,
 ) -> MemoryPlan:
-    """Memory of a model while it samples: weights, key-value cache, logits.
+    """Memory of a model while it samples ``responses`` together: weights, key-value cache, logits.
 
     Weights: parameters times 2 (bf16) or 4 bytes. Key-value cache: 2 x layers x KV heads x head size x bytes a
-    token (Kwon et al., arXiv 2309.06180), for ``batch_size`` responses as long as they can get; sliding windows
-    and what engines do about memory aren't counted. Logits: one float32 row of the vocabulary a response. While
-    scoring, ``token_budget`` tokens are in memory instead. ``answer_tokens``: the largest cap on the student's
+    token (Kwon et al., arXiv 2309.06180), for responses as long as they can get; sliding windows and what engines do
+    about memory aren't counted. Logits: one float32 row of the vocabulary a response. While scoring,
+    ``token_budget`` tokens are in memory instead. ``answer_tokens``: the largest cap on the student's
     answers in evaluation.
     """
     of: ModelSettings = getattr(settings, role)
@@ -57,8 +58,8 @@ def inference_memory(
     prompts = lengths.prompts[role]
     tokens = lengths.cap(role, wanted + (prompts.longest if prompts else round(lengths.prompt(role))))
     a_token = 2 * architecture.layers * architecture.kv_heads * architecture.head_dim * size
-    parts["key-value cache"] = round(of.batch_size * tokens * a_token / given.devices)
-    parts["logits"] = of.batch_size * architecture.vocabulary * 4
+    parts["key-value cache"] = round(responses * tokens * a_token / given.devices)
+    parts["logits"] = responses * architecture.vocabulary * 4
     return MemoryPlan(what, parts)
 
 

@@ -13,7 +13,7 @@ from dasd.plan.lengths import Lengths
 from dasd.plan.memory import inference_memory, training_memory
 from dasd.plan.models import Architecture
 from dasd.plan.records import Finding, Given, MemoryPlan, ModelPlan, ModelRole, StagePlan
-from dasd.settings import RecipeSettings, TrainerSettings
+from dasd.settings import CPU_BATCH_SIZE, ModelSettings, RecipeSettings, TrainerSettings
 from dasd.store.files import human_bytes
 
 __all__ = ["check_disk", "compare_memory", "disk_need", "plan_memory"]
@@ -77,7 +77,16 @@ def plan_memory(
     """
     roles: tuple[ModelRole, ...] = ("teacher", "student") if settings.asks_teacher else ("student",)
     found = [
-        inference_memory(role, settings, models[role], architectures[role], lengths, given, answer_tokens)
+        inference_memory(
+            role,
+            settings,
+            models[role],
+            architectures[role],
+            lengths,
+            given,
+            answer_tokens,
+            _together(getattr(settings, role), models[role].here, given),
+        )
         for role in roles
     ]
     trainers: dict[tuple[object, ...], tuple[list[str], TrainerSettings]] = {}
@@ -121,6 +130,14 @@ def compare_memory(
             text = f"{need.what} takes about {human_bytes(held)}, and the device has {human_bytes(available)}"
             findings.append(Finding("warning", key, text, advice))
     return tuple(compared), findings
+
+
+def _together(model: ModelSettings, here: bool, given: Given) -> int:
+    """Responses that are decoded together at least: on a GPU as many as fit where the recipe doesn't say."""
+    if model.batch_size is not None:
+        return model.batch_size
+    on_cpu = model.device == "auto" and here and given.device_memory is None and not nvidia_gpus()
+    return CPU_BATCH_SIZE if on_cpu or model.device == "cpu" else 1
 
 
 def _available(device: str, here: bool, given: Given) -> int | None:

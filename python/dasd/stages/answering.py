@@ -17,7 +17,7 @@ from dasd.errors import PluginError
 from dasd.records import EvalSpec
 from dasd.schemas import EVAL
 from dasd.seeds import digest
-from dasd.settings import ModelSettings
+from dasd.settings import CPU_BATCH_SIZE, ModelSettings
 from dasd.stages.base import StageContext
 from dasd.stages.places import located
 from dasd.stages.refused import Refusals
@@ -97,7 +97,7 @@ def answer_questions(context: StageContext, model: ModelSettings, questions: pl.
                 top_p=settings.evaluation.top_p,
                 max_tokens=each.how.max_tokens,
                 seed=settings.seed,
-                batch_size=settings.student.batch_size,
+                batch_size=settings.student.batch_size or CPU_BATCH_SIZE,
                 on_rows=task.advance,
                 on_failure=partial(_count, failures),
                 on_refused=partial(_refused, refusals, each),

@@ -35,7 +35,7 @@ class OpenAIOptions(BaseModel):
         None,
         ge=1,
         json_schema_extra=_SPEED,
-        description="Most requests at a time; null: the model's batch_size.",
+        description="Most requests at a time; null: the model's batch_size, and without one 32.",
     )
     timeout: float = Field(
         3600.0, gt=0, json_schema_extra=_SPEED, description="Seconds that one whole answer may take."

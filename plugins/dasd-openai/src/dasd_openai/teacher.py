@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import polars as pl
 
 from dasd.api import (
+    CPU_BATCH_SIZE,
+    CPU_TOKEN_BUDGET,
     BackendError,
     ChatTokenizer,
     ContinueRequest,
@@ -56,7 +58,7 @@ class OpenAITeacher:
         """
         self._options = options
         self._tokenizer = ChatTokenizer.load(settings)
-        self._bound = options.concurrency or settings.batch_size
+        self._bound = options.concurrency or settings.batch_size or CPU_BATCH_SIZE
         self._transport = Transport(options, self._bound)
         self._loop = Loop()
         try:
@@ -94,7 +96,7 @@ class OpenAITeacher:
         self._need_tokens("score a text")
         rows = EngineRows(self._tokenizer, self._info)
         texts = rows.texts(requests, spec.on_refused)
-        budget = Budget(spec.token_budget)
+        budget = Budget(spec.token_budget or CPU_TOKEN_BUDGET)
 
         async def ask(text: Text) -> tuple[float, ...]:
             what = f"sample {text.request.sample_id}"

@@ -6,11 +6,11 @@ import dataclasses
 import difflib
 from typing import Any
 
-from dasd.api import InputError, ModelSettings
+from dasd.api import CPU_BATCH_SIZE, CPU_TOKEN_BUDGET, InputError, ModelSettings
 from dasd_vllm.environment import on_cpu
 from dasd_vllm.options import VllmOptions
 
-__all__ = ["batched_tokens", "engine_args"]
+__all__ = ["batched_tokens", "engine_args", "under_way"]
 
 _PASS = 2048
 """Tokens in a forward pass: their log-probabilities over a vocabulary of 150,000 take 1.2 GB in float32, and as
@@ -18,11 +18,21 @@ much again while they are made; vLLM doesn't set that memory aside."""
 _CPU_CACHE_MIB = 512
 
 
+def under_way(token_budget: int | None) -> int:
+    """Tokens under way while scoring: vLLM divides them into its own passes, on every device."""
+    return token_budget or CPU_TOKEN_BUDGET
+
+
 def batched_tokens(settings: ModelSettings, options: VllmOptions) -> int:
     """Tokens in one forward pass, where nothing has run out of memory yet."""
     if options.max_num_batched_tokens is not None:
         return options.max_num_batched_tokens
-    return max(min(settings.token_budget, _PASS), options.max_num_seqs or settings.batch_size)
+    return max(min(under_way(settings.token_budget), _PASS), _together(settings, options) or 1)
+
+
+def _together(settings: ModelSettings, options: VllmOptions) -> int | None:
+    """Responses decoded together at most; None: what vLLM chooses for its GPU."""
+    return options.max_num_seqs or settings.batch_size or (CPU_BATCH_SIZE if on_cpu() else None)
 
 
 def engine_args(settings: ModelSettings, options: VllmOptions, path: str, batched: int) -> Any:
@@ -41,6 +51,7 @@ def engine_args(settings: ModelSettings, options: VllmOptions, path: str, batche
                 + (f"; did you mean {close[0]}?" if close else "")
             )
     cpu = on_cpu()
+    together = _together(settings, options)
     cache = options.kv_cache_memory_mib or (_CPU_CACHE_MIB if cpu else None)
     chosen: dict[str, Any] = {
         "model": path,
@@ -50,7 +61,7 @@ def engine_args(settings: ModelSettings, options: VllmOptions, path: str, batche
         "dtype": {"fp32": "float32", "bf16": "bfloat16"}[settings.precision],
         "tensor_parallel_size": options.tensor_parallel_size,
         "pipeline_parallel_size": options.pipeline_parallel_size,
-        "max_num_seqs": min(options.max_num_seqs or settings.batch_size, batched),
+        "max_num_seqs": together and min(together, batched),
         "max_num_batched_tokens": batched,
         "enforce_eager": cpu if options.enforce_eager is None else options.enforce_eager,
         "logprobs_mode": "raw_logprobs",

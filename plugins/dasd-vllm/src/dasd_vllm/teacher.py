@@ -25,6 +25,7 @@ from dasd.api import (
     model_fingerprint,
     resolve_model,
 )
+from dasd_vllm.arguments import under_way
 from dasd_vllm.engine import Engine, Question
 from dasd_vllm.environment import engine_version
 from dasd_vllm.failures import is_out_of_memory, summary
@@ -92,7 +93,9 @@ class VllmTeacher:
             spec.on_refused(prompted[index].request.sample_id, why)
 
         try:
-            for indices, logprobs in self._scorer.score(forced, self._settings.token_budget, refused):
+            for indices, logprobs in self._scorer.score(
+                forced, under_way(self._settings.token_budget), refused
+            ):
                 prefixes.update(zip(indices, logprobs, strict=True))
         except Exception as error:
             raise self._failed(spec.stage, "scoring prefixes", error) from error
@@ -111,7 +114,7 @@ class VllmTeacher:
             spec.on_refused(texts[index].request.sample_id, why)
 
         try:
-            for indices, logprobs in self._scorer.score(forced, spec.token_budget, refused):
+            for indices, logprobs in self._scorer.score(forced, under_way(spec.token_budget), refused):
                 yield self._rows.scores([texts[index] for index in indices], logprobs)
         except Exception as error:
             raise self._failed(spec.stage, "scoring", error) from error

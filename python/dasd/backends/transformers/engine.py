@@ -15,6 +15,7 @@ from dasd.backends.transformers.decoding import Row, decode
 from dasd.backends.transformers.forward import Forward
 from dasd.backends.transformers.loading import load_model
 from dasd.backends.transformers.scoring import Forced, Scorer
+from dasd.backends.transformers.sizes import Footprint, Sizes, free_bytes
 from dasd.chat import ChatTokenizer
 from dasd.engine_rows import EngineRows, Generated, Prompted
 from dasd.errors import BackendError
@@ -35,9 +36,9 @@ __all__ = ["TransformersTeacher"]
 class TransformersTeacher:
     """One causal language model with its tokenizer, in evaluation mode.
 
-    Requests are decoded ``batch_size`` at a time, longest prompts first; batches depend on the list of
-    requests alone, so the same list gives the same rows. A frame holds whole batches, and the rest of a list is
-    batched as it would have been behind them: what goes on after a kill gives the same bits.
+    Requests are decoded ``batch_size`` at a time, longest prompts first, or as many as fit (``sizes``); batches depend
+    on the list of requests alone, so the same list gives the same rows. A frame holds whole batches, and the rest of a
+    list is batched as it would have been behind them: what goes on after a kill gives the same bits.
     """
 
     def __init__(self, settings: ModelSettings) -> None:
@@ -46,6 +47,10 @@ class TransformersTeacher:
         self._tokenizer = ChatTokenizer.load(settings)
         self._model: Any = load_model(settings, TransformersOptions.model_validate(settings.options))
         self._forward = Forward(self._model)
+        device = self._forward.device
+        text = self._model.config.get_text_config(decoder=True)
+        footprint = Footprint.of(text, self._model.dtype.itemsize)
+        self._sizes = Sizes.choose(settings, str(device), free_bytes(device), footprint)
         self._scorer = Scorer(self._forward)
         self._end_ids = frozenset({*self._tokenizer.end_ids, *_declared_ends(self._model)})
         fingerprint = model_fingerprint(settings)
@@ -58,6 +63,7 @@ class TransformersTeacher:
             engine_version=transformers.__version__,
             logprobs_mode="raw",
             context_length=context_length(self._model.config),
+            sizes=self._sizes.info,
         )
         self._rows = EngineRows(self._tokenizer, self._info)
 
@@ -87,7 +93,8 @@ class TransformersTeacher:
         """
         texts = self._rows.texts(requests, spec.on_refused)
         forced = [Forced(f"sample {t.request.sample_id}", t.ids, len(t.token_ids)) for t in texts]
-        for indices, logprobs in self._scorer.score(forced, spec.token_budget):
+        budget = spec.token_budget or self._sizes.info.token_budget
+        for indices, logprobs in self._scorer.score(forced, budget):
             yield self._rows.scores([texts[index] for index in indices], logprobs)
 
     def close(self) -> None:
@@ -107,9 +114,7 @@ class TransformersTeacher:
         for index, row in enumerate(rows):
             first.setdefault(row.ids, index)
         order = sorted(range(len(rows)), key=lambda i: (-len(rows[i].ids), first[rows[i].ids], i))
-        size = self._settings.batch_size
-        for start in range(0, len(order), size):
-            batch = order[start : start + size]
+        for batch in self._sizes.batches(rows, order):
             try:
                 decoded = decode(
                     self._model,
@@ -118,12 +123,13 @@ class TransformersTeacher:
                     self._end_ids,
                     spec.temperature,
                     spec.top_p,
-                    self._settings.token_budget,
+                    self._sizes.info.token_budget,
                 )
             except torch.OutOfMemoryError as error:
                 raise BackendError(
                     f"stage {spec.stage}: memory runs out while {len(batch)} responses are decoded together; "
-                    f"lower batch_size of {self._settings.model} (now {size}) or the cap on tokens"
+                    f"lower batch_size of {self._settings.model} (now {self._settings.batch_size or 'not set'}) or the "
+                    "cap on tokens"
                 ) from error
             generated = [Generated(d.token_ids, d.logprobs, d.prefix_logprobs, d.stopped) for d in decoded]
             yield self._rows.samples([prompted[index] for index in batch], generated, spec)

@@ -9,10 +9,10 @@ import torch
 from dasd.backends.transformers.cache import new_cache
 from dasd.devices import any_length_attention
 
-__all__ = ["Forward"]
+__all__ = ["LOGIT_BLOCK", "Forward"]
 
-# Elements of a block of float32 logits: 256 MiB.
-_LOGIT_BLOCK = 1 << 26
+LOGIT_BLOCK = 1 << 26
+"""Elements of a block of float32 logits: 256 MiB."""
 # Query-key pairs of a chunk that needs an explicit attention mask.
 _MASK_PAIRS = 1 << 27
 _SMALLEST_CHUNK = 256
@@ -110,7 +110,7 @@ class Forward:
 
     def _target_logprobs(self, features_n_f: torch.Tensor, targets_n: torch.Tensor) -> torch.Tensor:
         """Log-probability [N] of each target token, by blocks of rows."""
-        rows = max(1, _LOGIT_BLOCK // int(self._model.config.get_text_config(decoder=True).vocab_size))
+        rows = max(1, LOGIT_BLOCK // int(self._model.config.get_text_config(decoder=True).vocab_size))
         parts = []
         for start in range(0, len(targets_n), rows):
             logits = self.logits(features_n_f[start : start + rows])
@@ -123,7 +123,7 @@ class Forward:
         tokens = token_budget
         if not self._split:
             vocabulary = int(self._model.config.get_text_config(decoder=True).vocab_size)
-            tokens = min(tokens, max(1, _LOGIT_BLOCK // vocabulary))
+            tokens = min(tokens, max(1, LOGIT_BLOCK // vocabulary))
         step = max(1, tokens // batch)
         if step < length:
             step = min(step, max(_SMALLEST_CHUNK, _MASK_PAIRS // (batch * length)))
