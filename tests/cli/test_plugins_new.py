@@ -77,7 +77,7 @@ CLASS = (
 
 def test_check_tells_what_passes_and_what_fails(tmp_path: Path) -> None:
     site = tmp_path / "site"
-    install(site, "good", CLASS.format("candidates['tokens']") + GOOD)
+    install(site, "good", CLASS.format("candidates['student_tokens']") + GOOD)
     # Imports torch for every command, and ranks by the place in the frame.
     bad = (
         "import torch\n"
@@ -88,7 +88,7 @@ def test_check_tells_what_passes_and_what_fails(tmp_path: Path) -> None:
 
     good = dasd("check", "good", cwd=tmp_path, site=site)
     assert good.returncode == 0, good.stdout + good.stderr
-    assert "selector 'last' (plugin dasd-good): 10 of 10 checks passed" in good.stdout
+    assert "selector 'last' (plugin dasd-good): 11 of 11 checks passed" in good.stdout
 
     found = dasd("check", "dasd-bad", "--json", cwd=tmp_path, site=site)
     assert found.returncode == 1
@@ -120,7 +120,7 @@ def test_one_cause_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
 def test_check_takes_attributes_of_the_suite(tmp_path: Path) -> None:
     done = dasd("check", "number", "-o", 'right=[["7", "7", ""]]', cwd=tmp_path)
     assert done.returncode == 1
-    assert "5 of 7 checks passed" in done.stdout and "failed: wrong responses are wrong" in done.stdout
+    assert "5 of 7 checks passed" in done.stdout and "of one cause: wrong responses are wrong" in done.stdout
     assert "-o 'wrong=" in done.stdout, "it says how to give examples"
 
 

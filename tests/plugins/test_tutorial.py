@@ -76,7 +76,7 @@ def test_the_tutorial_works_as_it_is_written(tmp_path: Path) -> None:
             done.append((line, finished.stdout))
     said = dict(done)
     assert "options.at_least" not in said["$ dasd plugins info shortest"], "the first version has no options"
-    assert "10 of 10 checks passed" in said["$ dasd plugins check shortest -o at_least=20"]
+    assert "11 of 11 checks passed" in said["$ dasd plugins check shortest -o at_least=20"]
     kept = (place / "runs/tiny/recipe.yaml").read_text()
     assert "selector: shortest" in kept and "at_least: 20" in kept
     assert (place / "dasd-my-oracle/src/dasd_my_oracle/__init__.py").is_file()

@@ -218,7 +218,7 @@ class MixStage:
         prompts = prompts_of(settings.teacher) if requests else None
         if prompts is None:
             return {}
-        room = least_room(settings.sampling.max_tokens)
+        room = least_room(settings.sampling.max_tokens, prompts.context)
         asked = prompts.count([each.messages for each in requests])
         given = ChatTokenizer.load(settings.teacher).encode_responses(
             [each.prefix for each in requests], [False] * len(requests)

@@ -29,7 +29,7 @@ from dasd.stages.question_checks import (
     with_system_prompt,
     without_repeats,
 )
-from dasd.stages.room import PromptsOf, least_room, prompts_of
+from dasd.stages.room import LEAST_ROOM, PromptsOf, prompts_of
 from dasd.stages.set_aside import SourceRead, load_source, report_set_aside
 from dasd.stages.source_run import SourceRun
 from dasd.store.origin import ORIGIN
@@ -80,7 +80,7 @@ class QuestionsStage:
             "against": [fingerprints.source_settings(source, self.registry) for source in dedup.against],
             "seed": settings.seed,
             **({"stages": own} if own else {}),
-            "room": least_room(settings.sampling.max_tokens),
+            "room": min(settings.sampling.max_tokens, LEAST_ROOM),
             # Neither the student nor its evaluation: another one doesn't want all to be sampled again. What it
             # can't read is set aside where it reads it.
             "teacher": fingerprints.model_settings(settings.teacher) if self._samples else None,

@@ -15,7 +15,7 @@ from dasd.records import Message
 from dasd.settings import ModelSettings
 from dasd.stages.work import messages_of
 
-__all__ = ["Prompts", "PromptsOf", "least_room", "no_room", "prompts_of", "unanswerable"]
+__all__ = ["LEAST_ROOM", "Prompts", "PromptsOf", "least_room", "no_room", "prompts_of", "unanswerable"]
 
 LEAST_ROOM = 256
 """Tokens that an answer needs at least, where the cap on answers isn't lower."""
@@ -46,9 +46,9 @@ def prompts_of(settings: ModelSettings) -> Prompts | None:
     return Prompts(context, lambda conversations: [len(ids) for ids in chat().prompts_ids(conversations)])
 
 
-def least_room(max_tokens: int) -> int:
-    """Tokens that have to be left for an answer with this cap."""
-    return min(max_tokens, LEAST_ROOM)
+def least_room(max_tokens: int, context: int) -> int:
+    """Tokens that have to be left for an answer with this cap: ``LEAST_ROOM``, or a quarter of a small context."""
+    return min(max_tokens, LEAST_ROOM, context // 4)
 
 
 def no_room(role: str, what: str, tokens: int, context: int, room: int) -> str:
@@ -66,7 +66,7 @@ def unanswerable(
     ``questions``: column messages, system prompt included. A text has no more tokens than bytes, so most
     questions are known to fit without being rendered.
     """
-    room = least_room(max_tokens)
+    room = least_room(max_tokens, prompts.context)
     turn = pl.element().struct
     looks = questions.select(
         size=pl.col("messages").list.eval(turn.field("content").str.len_bytes()).list.sum(),
