@@ -92,7 +92,7 @@ def test_no_bound_is_passed(trial: dict[str, Any]) -> None:
                 assert 0 < each["tokens"]["expected"] <= said_by_role[each["role"]], (name, part)
                 checked += 1
         if did["trains"]:
-            for what in ("rows", "tokens", "steps"):
+            for what in ("rows", "row_tokens", "tokens", "steps"):
                 assert did["trains"][what]["expected"] <= said["trains"][what]["most"], (name, what)
     assert checked >= 14
     assert after["train-low"]["trains"]["steps"]["expected"] > 0
@@ -101,7 +101,7 @@ def test_no_bound_is_passed(trial: dict[str, Any]) -> None:
 def test_steps_are_exact_once_responses_are_selected(trial: dict[str, Any]) -> None:
     midway, after = stages(trial["midway"]), stages(trial["after"])
     for name in ("train-low", "train-high"):
-        for what in ("rows", "tokens", "steps"):
+        for what in ("rows", "row_tokens", "tokens", "steps"):
             assert midway[name]["trains"][what]["exact"]
             assert midway[name]["trains"][what] == after[name]["trains"][what], (name, what)
     assert {midway[f"select-{stage}"]["state"] for stage in ("low", "high")} == {"done"}

@@ -49,16 +49,19 @@ def test_steps_and_tokens_stay_below_their_bounds(
     assert exact.tokens == Amount.exactly(int(rows[plan.rows_R].sum()))
     bound = expected_training(Amount.exactly(len(rows)), float(rows.mean()), max(lengths), settings)
     assert bound.steps.most is not None and bound.steps.most >= plan.steps
+    assert exact.row_tokens == Amount.exactly(int(rows.sum()))
+    assert bound.row_tokens.most is not None and bound.row_tokens.most >= rows.sum()
     if max_steps is None and epochs == int(epochs):
         assert bound.tokens.most is not None and exact.tokens.expected is not None
         assert bound.tokens.most >= exact.tokens.expected
         assert bound.tokens.expected == pytest.approx(exact.tokens.expected, abs=1)
 
 
-def test_expected_steps_are_near_those_of_short_rows() -> None:
-    rows = np.random.default_rng(0).integers(20, 120, 4000)
+@pytest.mark.parametrize("mean", [70, 280, 470])
+def test_expected_steps_are_near_those_of_rows_whose_lengths_spread(mean: int) -> None:
+    rows = np.random.default_rng(0).gamma(3.0, mean / 3.0, 4000).clip(1, 1024).astype(np.int64)
     settings = TrainerSettings(max_length=1024, epochs=3, batch_size=8)
-    said = expected_training(Amount.exactly(4000), float(rows.mean()), 120, settings).steps.expected
+    said = expected_training(Amount.exactly(4000), float(rows.mean()), 1024, settings).steps.expected
     did = plan_training(rows, settings, 0).steps
     assert said == pytest.approx(did, rel=0.05)
 

@@ -143,9 +143,10 @@ def _frame_bytes(
         if isinstance(part, Scoring)
         else part.rows
     )
+    written = part.row_tokens if isinstance(part, Training) else part.tokens
     sizes: Sequence[tuple[int | None, int | None, float]] = (
-        (rows.expected, part.tokens.expected, a_token),
-        (rows.most, part.tokens.most, BYTES[frame]),
+        (rows.expected, written.expected, a_token),
+        (rows.most, written.most, BYTES[frame]),
     )
     found = [
         None

@@ -67,6 +67,8 @@ class Training:
     """Work of a trainer. ``tokens``: over all epochs, prompts counted, padding not."""
 
     rows: Amount
+    row_tokens: Amount
+    """Of all rows once, as they are written."""
     tokens: Amount
     steps: Amount
 

@@ -26,7 +26,9 @@ def exact_training(
     rows = Amount.exactly(len(lengths))
     plan = plan_training(lengths, settings, seed_of(seed, name) % 2**32)
     tokens = int(lengths[plan.rows_R].sum())
-    return Training(rows, Amount.exactly(tokens), Amount.exactly(plan.steps))
+    return Training(
+        rows, Amount.exactly(int(lengths.sum())), Amount.exactly(tokens), Amount.exactly(plan.steps)
+    )
 
 
 def expected_training(
@@ -34,20 +36,20 @@ def expected_training(
 ) -> Training:
     """Work on rows of which only counts, mean and longest length (tokens, prompt included) are known.
 
-    Expected: packs are full when rows are short beside them (best fit of windows of 32 packs leaves a few
-    percent), else hold as many rows of the mean length as fit. Bound: the longest rows, one a pack where two
-    don't fit.
+    Expected: packs are full where two rows of the mean length fit (best fit of windows of 32 packs leaves a few
+    percent, as lengths spread), else hold one. Bound: the longest rows, one a pack where two don't fit.
     """
     longest = min(longest_row, settings.max_length)
     expected = min(row_tokens, float(longest))
     return Training(
         rows,
+        Amount(_whole(rows.expected, expected), _whole(rows.most, longest)),
         Amount(
             _tokens(rows.expected, expected, settings),
             _tokens(rows.most, longest, settings),
         ),
         Amount(
-            _steps(rows.expected, expected, settings, full=expected * 4 <= settings.max_length),
+            _steps(rows.expected, expected, settings, full=expected * 2 <= settings.max_length),
             _steps(rows.most, longest, settings, full=False),
         ),
     )
@@ -67,6 +69,10 @@ def _steps(rows: int | None, row_tokens: float, settings: TrainerSettings, full:
     whole, part = divmod(settings.epochs, 1)
     steps = ceil((packs * int(whole) + ceil(packs * part)) / settings.batch_size)
     return steps if settings.max_steps is None else min(steps, settings.max_steps)
+
+
+def _whole(rows: int | None, row_tokens: float) -> int | None:
+    return None if rows is None else ceil(rows * row_tokens)
 
 
 def _tokens(rows: int | None, row_tokens: float, settings: TrainerSettings) -> int | None:
