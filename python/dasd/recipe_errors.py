@@ -97,6 +97,8 @@ def _explain(
 
 def _unknown_key(key: str, section: type[BaseModel] | None, root: type[BaseModel] | None) -> str:
     known = list(section.model_fields) if section else []
+    if key in known:  # the first of several sections that may stand here
+        return "unknown key in a section of this `kind`; one of another kind has it"
     close = difflib.get_close_matches(key, known, n=1)
     if close:
         return f"unknown key; did you mean {close[0]!r}?"

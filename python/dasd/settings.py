@@ -394,7 +394,9 @@ class MixedPolicyStage(Section):
         0.5, ge=0, lt=1, description="Cut at a random place beyond this share of the answer."
     )
     balance: float = Field(
-        2.0, ge=0, description="Off-policy responses added for each mixed one (the report's ablation: 20K to 7.7K, 2.6)."
+        2.0,
+        ge=0,
+        description="Off-policy responses added for each mixed one (the report's ablation: 20K to 7.7K, 2.6).",
     )
     train_prefix: bool = Field(True, description="Loss on the student's part too; masking it hurts.")
     trainer: dict[str, JsonValue] = Field(

@@ -133,6 +133,16 @@ def test_a_recipe_says_what_its_plan_counts_with() -> None:
     assert plan_recipe("demo", [*SMALL, "plan.student_params=9e9"]).models[1].parameters != 9e9
 
 
+def test_a_benchmark_out_of_reach_is_a_warning_with_the_questions_here_too(tmp_path: Path) -> None:
+    (tmp_path / "math.jsonl").write_text('{"question": "1 + 2?", "answer": "3"}\n{"question": "2 + 2?"}\n')
+    train = "questions.train=[{source: file, domain: math, options: {path: math.jsonl}}]"
+    shares = [f"stages.{name}.shares={{math: 1}}" for name in ("low", "high")]
+    made = plan_recipe("dasd-4b", [train, *shares])
+    assert not made.problems
+    assert {f"questions.eval.{number}" for number in range(5)} <= keys(made, "warning")
+    assert stages(made)["sample-low"].work.generates[0].requests == Amount(8, 8)
+
+
 def test_the_page_holds_the_plan_of_the_reports_run_as_it_is() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert with_section(page) == page, "give python -m benchmarks.report_plan"

@@ -110,6 +110,7 @@ def test_overrides_by_key_index_and_name() -> None:
         ("sampling.candidats=1", "did you mean 'candidates'"),
         ("stages.high.temperature=9", "stages.1.temperature: wanted at most 5, got 9"),
         ("stages.high.trainer.epcohs=1", "stages.1.trainer.epcohs: unknown key; did you mean 'epochs'"),
+        ("stages.mixed.total=4", "stages.2.total: unknown key in a section of this `kind`"),
     ],
 )
 def test_wrong_overrides(override: str, words: str) -> None:

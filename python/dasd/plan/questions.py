@@ -125,8 +125,11 @@ def read_questions(
             rows, labels, askable, told = _run(recipe, registry)
         except DasdError as error:
             facts, findings = _by_source(recipe, registry, {})
-            known = [f for f in findings if f.level == "problem"]
-            return facts, findings if known else [*findings, Finding("problem", "questions", str(error))]
+            told_already = isinstance(error, NotHereError) or any(f.level == "problem" for f in findings)
+            return facts, findings if told_already else [
+                *findings,
+                Finding("problem", "questions", str(error)),
+            ]
         findings = [Finding("warning", "questions", text) for text in told]
         counts = [Amount.exactly(rows.filter(pl.col("split") == split).height) for split in SPLITS]
         asked = rows.filter(pl.col("split") == "eval")

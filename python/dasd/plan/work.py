@@ -340,7 +340,9 @@ def _did(stage: Stage, done: Done) -> StageWork:
         scores = (Scoring("student", *scored),)
     trains = None
     if isinstance(stage, TrainStage):
-        trains = Training(*(Amount.exactly(done.number(key)) for key in ("rows", "row_tokens", "tokens", "steps")))
+        trains = Training(
+            *(Amount.exactly(done.number(key)) for key in ("rows", "row_tokens", "tokens", "steps"))
+        )
     rows = done.rows.get(MAIN_FRAME[stage.kind], 0) if stage.kind in MAIN_FRAME else 0
     return StageWork(Amount.exactly(rows), tuple(generates), scores, trains)
 
