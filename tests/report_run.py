@@ -15,12 +15,13 @@ import polars as pl
 from pydantic import JsonValue
 
 from dasd import kernels
+from dasd.errors import BackendError
 from dasd.pipeline import Pipeline
 from dasd.progress import Console
 from dasd.recipe import Recipe
 from dasd.records import ModelInfo, ScoreRequest, ScoringSpec
 from dasd.registry import Registry
-from dasd.schemas import ALL, METRICS, QUESTIONS, SAMPLES, SCORES, SENTENCES, TRAIN, VERDICTS, Schema
+from dasd.schemas import ALL, EVAL, METRICS, QUESTIONS, SAMPLES, SCORES, SENTENCES, TRAIN, VERDICTS, Schema
 from dasd.stages.base import StageContext
 from dasd.stages.report import ReportStage
 from dasd.store import Run
@@ -52,7 +53,10 @@ def tokens_of(text: str) -> list[int]:
 
 
 class ScriptedModel:
-    """Scores any text: the same text gets the same log-probabilities, on the whole likely ones."""
+    """Scores what fits its context: the same text gets the same log-probabilities, on the whole likely ones."""
+
+    def __init__(self, name: str = "") -> None:
+        self._name = "checkpoint" if "checkpoints" in name else name
 
     info = ModelInfo("scripted", "1", "t0", "scripted", "1.0", "raw", 4096)
 
@@ -65,8 +69,11 @@ class ScriptedModel:
     def score(self, requests: Sequence[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
         rows = []
         for request in requests:
-            draw = random.Random(request.sample_id)
+            draw = random.Random(f"{self._name} {request.sample_id}")
             ends = tokens_of(request.text)
+            if len(ends) > self.info.context_length:
+                spec.on_refused(request.sample_id, f"{len(ends)} tokens exceed the context")
+                continue
             logprobs = [log(draw.uniform(0.4, 1.0)) for _ in ends]
             rows.append((request.sample_id, "scripted", list(range(len(ends))), ends, logprobs))
         yield pl.DataFrame(rows, schema=dict(SCORES.columns), orient="row")
@@ -75,9 +82,18 @@ class ScriptedModel:
         pass
 
 
+class ChatOnlyModel(ScriptedModel):
+    """A server that takes no tokens, so that it can't score."""
+
+    def score(self, requests: Sequence[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
+        raise BackendError("the chat endpoint can't score a text")
+
+
 def registry() -> Registry:
     made = Registry()
-    made.teacher("scripted", lambda _: ScriptedModel())
+    made.teacher("scripted", lambda settings: ScriptedModel(settings.model))
+    made.teacher("chat-only", lambda settings: ChatOnlyModel(settings.model))
+    made.teacher("recorded", lambda settings: ScriptedModel(settings.model), gives_logprobs=False)
     made.verifier("number", NumberVerifier)
     made.verifier("of-a-plugin", NumberVerifier)
     return made
@@ -199,6 +215,20 @@ def metrics(checkpoint: str, rank: int) -> pl.DataFrame:
     return frame(METRICS, rows)
 
 
+def own_answers(asked: pl.DataFrame) -> pl.DataFrame:
+    """EVAL rows: eight answers a question, five of them right; the last wrong one is over every context."""
+    rows = []
+    for question in asked["question_id"]:
+        for attempt in range(8):
+            draw = random.Random(f"answer {question} {attempt}")
+            text = response(draw, int(question[1:]))
+            rows.append(
+                ("eval", question, attempt, text, None, attempt < 5, "stop", len(tokens_of(text)), 0.1)
+            )
+    *rest, last = rows
+    return frame(EVAL, [*rest, (*last[:3], "Again. " * 5000, *last[4:])])
+
+
 def losses(stage: str, start: float) -> pl.DataFrame:
     draw = random.Random(stage)
     steps = 900 if stage == "low" else 60
@@ -262,7 +292,7 @@ def score_requests(rows: pl.DataFrame) -> list[ScoreRequest]:
     return [ScoreRequest(s, (), text, ended=True) for s, text in rows.select("sample_id", "text").iter_rows()]
 
 
-def trained(name: str, number: int, rows: int) -> list[WrittenStage]:
+def trained(name: str, number: int, rows: int, answers: pl.DataFrame | None) -> list[WrittenStage]:
     train = frame(TRAIN, [(f"{name}-{row}", [1] * 30, [10, 20], 1.0, name) for row in range(rows)])
     return [
         WrittenStage(
@@ -272,14 +302,22 @@ def trained(name: str, number: int, rows: int) -> list[WrittenStage]:
             {"train": train, "losses": losses(name, 4.0 / number)},
             checkpoint=f"checkpoints/stage{number}",
         ),
-        WrittenStage(f"evaluate-{name}", "evaluate", (f"train-{name}",), {"metrics": metrics(name, number)}),
+        WrittenStage(
+            f"evaluate-{name}",
+            "evaluate",
+            (f"train-{name}",),
+            {"metrics": metrics(name, number), **({} if answers is None else {"eval": answers})},
+        ),
     ]
 
 
-def graph(until: str = "", mark_all: bool = False, verifier: str = "number") -> list[WrittenStage]:
+def graph(
+    until: str = "", mark_all: bool = False, verifier: str = "number", answered: bool = False
+) -> list[WrittenStage]:
     """The stages of the recipe in order, up to the one named ``until``."""
     every = questions(mark_all, verifier)
     asked, held = every.filter(pl.col("split") == "train"), every.filter(pl.col("split") == "eval")
+    told = own_answers(held) if answered else None
     answers = samples(asked, "mix-mixed-student", 1.0, 1)
     drift = random.Random("drift")
     answers = answers.with_columns(
@@ -302,25 +340,33 @@ def graph(until: str = "", mark_all: bool = False, verifier: str = "number") -> 
             "sample-heldout", "sample", ("questions",), {"samples": samples(held, "sample-heldout", 1.0, 1)}
         ),
         WrittenStage("evaluate-before", "evaluate", ("questions",), {"metrics": metrics("before", 0)}),
-        *trained("low", 1, 25),
-        *trained("high", 2, 24),
+        *trained("low", 1, 25, told),
+        *trained("high", 2, 24, told),
         WrittenStage(
             "mix-mixed",
             "mix",
             ("train-high",),
             {"samples": pl.concat([answers, continued]), "verdicts": mixed},
         ),
-        *trained("mixed", 3, 30),
+        *trained("mixed", 3, 30, told),
     ]
     names = [stage.name for stage in stages]
     return stages[: names.index(until) + 1] if until else stages
 
 
-def make_run(directory: Path, until: str = "", mark_all: bool = False, verifier: str = "number") -> Run:
+def make_run(
+    directory: Path,
+    until: str = "",
+    mark_all: bool = False,
+    verifier: str = "number",
+    teacher: str = "scripted",
+    answers: bool = False,
+) -> Run:
     """A finished run. ``until``: the stage after which the report comes at once; ``mark_all``: every question
-    holds a script element; ``verifier``: of every question."""
-    recipe = Recipe.load(RECIPE)
-    stages = graph(until, mark_all, verifier)
+    holds a script element; ``verifier``: of every question; ``teacher``: its backend; ``answers``: evaluations hold
+    the student's answers, not figures alone."""
+    recipe = Recipe.load({**RECIPE, "teacher": {"model": "big-teacher", "backend": teacher}})
+    stages = graph(until, mark_all, verifier, answers)
     known = registry()
     report = ReportStage(recipe, known, tuple(stage.name for stage in stages))
     return Pipeline(recipe, known, [*stages, report], Console(quiet=True)).run(directory)

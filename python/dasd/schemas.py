@@ -132,6 +132,16 @@ SENTENCES = Schema(
     frozenset({"p_distilled"}),
 )
 
+ANSWER_SENTENCES = Schema(
+    "answer_sentences",
+    {
+        "sample_id": pl.String,  # of the answer: BENCHMARK/QUESTION_ID/ATTEMPT
+        "correct": pl.Boolean,
+        **{name: kind for name, kind in SENTENCES.columns.items() if name != "sample_id"},
+    },
+)
+"""Sentences of a few of the distilled student's own answers, for the report; kinds by three models."""
+
 VERDICTS = Schema(
     "verdicts",
     {
@@ -218,6 +228,7 @@ ALL: Mapping[str, Schema] = {
         SAMPLES,
         SCORES,
         SENTENCES,
+        ANSWER_SENTENCES,
         VERDICTS,
         TRAIN,
         EVAL,

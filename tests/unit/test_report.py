@@ -9,17 +9,20 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from markupsafe import escape
 from tests import report_run as made
 
 from dasd.report import series
+from dasd.report.answers import answer_id
 from dasd.report.data import ReportData
+from dasd.report.distilled import kind_of
 from dasd.report.terminal import as_report, show_summary, summary_table, summary_text
 from dasd.store import Run
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return made.make_run(tmp_path_factory.mktemp("report") / "run")
+    return made.make_run(tmp_path_factory.mktemp("report") / "run", answers=True)
 
 
 @pytest.fixture(scope="module")
@@ -84,11 +87,13 @@ def test_figures_are_read_out_and_state_their_n(page: str, data: ReportData) -> 
         "positions",
         "response",
         "positions-distilled",
+        "answers",
+        "positions-answers",
         "cut-off",
         "losses",
     ]
     figures = re.findall(r"<figure.*?</figure>", page, flags=re.DOTALL)
-    assert len(figures) == 8
+    assert len(figures) == 10
     for figure in figures:
         assert re.search(r'<svg role="img" aria-label="[^"]{20,}" viewBox=', figure)
         assert re.search(r"<figcaption>.*n = \d", figure, flags=re.DOTALL)
@@ -179,6 +184,63 @@ def test_the_third_probability_is_appended(run: Run, data: ReportData) -> None:
     assert {"shared", "teacher", "student", "boosted"} <= set(data.distilled.sentences)
 
 
+def test_the_students_own_answers_are_scored_by_three_models(run: Run, data: ReportData, page: str) -> None:
+    rows = run.frame("answer_sentences").collect()
+    eval_rows = run.frame("eval", "evaluate-mixed").collect()
+    known = dict(eval_rows.select(answer_id(), "correct").iter_rows())
+    assert {name: known[name] for name in rows["sample_id"]} == dict(
+        rows.select("sample_id", "correct").iter_rows()
+    )
+    probabilities = ("p_teacher", "p_student", "p_distilled")
+    assert rows.select(pl.col(probabilities).is_finite().all()).row(0) == (True, True, True)
+    assert rows["kind"].equals(rows.select(kind=kind_of(0.1, 0.1))["kind"])
+    assert {"shared", "teacher", "student", "boosted"} <= set(rows["kind"])
+    assert not set(run.frame("sentences").collect()["sample_id"]) & set(known)
+    own = data.own_answers
+    assert own is not None and own.checkpoint == "mixed"
+    right, wrong = own.answers
+    # 50 right ones, of which 32 are drawn; 30 wrong ones, of which one is over the models' context.
+    assert [(each.correct, each.responses, each.available) for each in own.answers] == [
+        (True, 32, 50),
+        (False, 29, 30),
+    ]
+    assert own.refused == 1
+    refused = run.frame("refused", "report").collect()
+    assert refused["reason"].to_list() == ["teacher: 5002 tokens exceed the context"]
+    assert run.summary("report")["refused"] == 1
+    for each in (right, wrong):
+        of = rows.filter(pl.col("correct") == each.correct)
+        assert sum(each.sentences.values()) == sum(part.sentences for part in each.parts) == of.height
+        for part in each.parts:
+            assert sum(part.shares.values()) == pytest.approx(1)
+        weighted = sum(part.sentences * (part.mean_p_distilled or 0) for part in each.parts) / of.height
+        assert weighted == pytest.approx(of["p_distilled"].cast(pl.Float64).mean())
+    assert "32 of 50 right answers and 29 of 30 wrong answers" in page
+    assert "Up to 32 right and 32 wrong answers of the student after mixed" in page
+
+
+@pytest.mark.parametrize(
+    ("teacher", "until", "why"),
+    [
+        ("recorded", "", "teacher 'recorded' (plugin dasd) gives no log-probabilities."),
+        ("chat-only", "", "the teacher can't score them: the chat endpoint can't score a text."),
+        ("scripted", "train-low", "there are no evaluation questions, so the student answered none."),
+        ("scripted", "select-high", "no model was distilled."),
+        ("scripted", "", "the student's evaluation holds no answer that was graded."),
+    ],
+)
+def test_own_answers_that_cannot_be_scored_are_left_out_with_the_reason(
+    tmp_path: Path, teacher: str, until: str, why: str
+) -> None:
+    run = made.make_run(tmp_path / "run", until=until, teacher=teacher, answers=teacher == "chat-only")
+    data = ReportData.model_validate(run.report())
+    assert data.own_answers is None
+    notes = {note.figure: note for note in data.figures}
+    assert notes["answers"].why_not == notes["positions-answers"].why_not == why
+    assert not run.frame("answer_sentences").collect().height
+    assert notes["positions"].shown
+
+
 def test_what_has_no_data_is_left_out_and_says_so(tmp_path: Path) -> None:
     run = made.make_run(tmp_path / "run", until="dedup-low")
     data = ReportData.model_validate(run.report())
@@ -187,7 +249,7 @@ def test_what_has_no_data_is_left_out_and_says_so(tmp_path: Path) -> None:
     for note in data.figures:
         if not note.shown:
             assert note.why_not.endswith(".")
-            assert f"<strong>{note.title}</strong> is left out: " in page
+            assert f"<strong>{escape(note.title)}</strong> is left out: " in page
     assert data.distilled is None and data.checkpoints == () and data.selections == ()
     assert data.flow[0].after_dedup is not None and data.flow[0].selected is None
     assert data.flow[2].sampled is None
@@ -196,7 +258,7 @@ def test_what_has_no_data_is_left_out_and_says_so(tmp_path: Path) -> None:
 
 
 def test_the_same_run_gives_the_same_figures(run: Run, page: str, tmp_path: Path) -> None:
-    again = made.make_run(tmp_path / "run").report_path.read_text(encoding="utf-8")
+    again = made.make_run(tmp_path / "run", answers=True).report_path.read_text(encoding="utf-8")
     figures = re.compile(r"<figure.*?</figure>", flags=re.DOTALL)
     assert figures.findall(again) == figures.findall(page)
 

@@ -10,14 +10,19 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import JsonValue
+from tests import report_run
 
+from dasd.recipe import Recipe
 from dasd.report import gather, numbers, series
+from dasd.report.answers import MOST, along_answers, drawn_answers
 from dasd.report.cutoffs import cut_off_bins
 from dasd.report.data import CheckpointFigures, FlowRow, Metric, ReportData
 from dasd.report.distilled import distilled_sentences, kind_of
 from dasd.report.response import illustrative, sentence_views
-from dasd.schemas import SCORES, SENTENCES, check
+from dasd.schemas import ANSWER_SENTENCES, SCORES, SENTENCES, check
 from dasd.stages.candidates import kinds
+from dasd.stages.own_answers import samples_teacher
 
 probabilities = st.floats(0, 1, width=32)
 
@@ -157,6 +162,60 @@ def test_sampling_is_seeded_and_bounded() -> None:
     assert series.sampled_ids(rows, 20, 1, "test") == first
     assert series.sampled_ids(rows, 20, 2, "test") != first
     assert len(series.sampled_ids(rows, 1000, 1, "test")) == 200
+
+
+def test_own_answers_are_drawn_by_the_seed_right_and_wrong_apart() -> None:
+    rows = pl.DataFrame(
+        {"sample_id": [f"{n:03d}" for n in range(100)], "correct": [n % 10 == 0 for n in range(100)]}
+    )
+    first = drawn_answers(rows, 1)
+    assert dict(first.group_by("correct").len().iter_rows()) == {True: 10, False: MOST}
+    assert drawn_answers(rows.reverse(), 1).equals(first)
+    assert not drawn_answers(rows, 2).equals(first)
+    assert drawn_answers(rows.clear(), 1).height == 0
+
+
+def test_means_along_answers_leave_out_what_is_not_known() -> None:
+    sentences = pl.DataFrame(
+        [
+            ("x", True, 0, 0, 1, 0.5, math.nan, 0.9, "common"),
+            ("x", True, 1, 1, 2, 0.4, 0.2, 0.8, "teacher"),
+            ("y", True, 0, 0, 1, 0.3, 0.6, 0.7, "student"),
+        ],
+        schema=dict(ANSWER_SENTENCES.columns),
+        orient="row",
+    )
+    found = along_answers(sentences)
+    # Two sentences lie in the 3rd and the 8th tenth, a single one in the 6th.
+    assert found.select("correct", "part", "sentences").rows() == [(True, 2, 1), (True, 5, 1), (True, 7, 1)]
+    assert found["p_student"].to_list() == [None, pytest.approx(0.6), pytest.approx(0.2)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "asks"),
+    [
+        ({}, True),
+        (
+            {
+                "data": "runs/another",
+                "questions": {"eval": [{"source": "file"}]},
+                "stages": [{"name": "low", "kind": "off-policy", "temperature": 1.0}],
+            },
+            False,
+        ),
+        (
+            {
+                "stages": [
+                    {"name": "low", "kind": "off-policy", "temperature": 1.0, "samples": "given.parquet"}
+                ],
+                "evaluation": {"heldout": 0},
+            },
+            False,
+        ),
+    ],
+)
+def test_no_teacher_is_loaded_for_a_figure_alone(changes: dict[str, JsonValue], asks: bool) -> None:
+    assert samples_teacher(Recipe.load({**report_run.RECIPE, **changes}).settings) is asks
 
 
 def test_sentences_are_cut_by_bytes() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from dasd.report import cutoffs, gather, series, steps
+from dasd.report.answers import MOST, PARTS, OwnAnswers, along_answers, own_answers_figures
 from dasd.report.data import CheckpointFigures, FigureNote, ReportData
 from dasd.report.distilled import distilled_figures
 from dasd.report.page import Example, render
@@ -82,7 +83,7 @@ class _Gallery:
         self.notes.append(FigureNote(figure=figure, title=drawing.title, shown=True, n=drawing.n))
 
 
-def build(run: Run, grade: Grade, distilled: Distilled | None) -> Report:
+def build(run: Run, grade: Grade, distilled: Distilled | None, answers: OwnAnswers) -> Report:
     """Everything the finished stages of ``run`` allow. What has no data is left out and says so."""
     checkpoints = gather.checkpoints(run)
     selections = steps.selections(run)
@@ -90,6 +91,7 @@ def build(run: Run, grade: Grade, distilled: Distilled | None) -> Report:
     gallery = _Gallery()
     _draw_checkpoints(gallery, checkpoints)
     _draw_sentences(gallery, run, grade, distilled, example)
+    _draw_answers(gallery, answers)
     _draw_training(gallery, run)
     warnings = [*gather.warnings_of(run, checkpoints)]
     warnings += [f"Selection, {item.stage}: {warning}" for item in selections for warning in item.warnings]
@@ -106,6 +108,7 @@ def build(run: Run, grade: Grade, distilled: Distilled | None) -> Report:
         else distilled_figures(
             distilled.sentences, distilled.stage, distilled.checkpoint, distilled.alpha, distilled.beta
         ),
+        own_answers=own_answers_figures(answers),
         figures=tuple(gallery.notes),
         stages=gather.stage_times(run),
         warnings=tuple(warnings),
@@ -200,6 +203,34 @@ def _draw_sentences(
         "probabilities lie within α of one another; then Teacher and Student by β; Boosted where teacher and "
         "student agree within β and the distilled model lies apart.",
         "no distilled model has scored the responses.",
+    )
+
+
+def _draw_answers(gallery: _Gallery, answers: OwnAnswers) -> None:
+    """The student's own answers: probabilities and kinds along them."""
+    drawn = (
+        f"Up to {MOST} right and {MOST} wrong answers of the student after {answers.checkpoint}, drawn from its "
+        "evaluation by the run's seed"
+        + (f"; {answers.refused} that a model couldn't score are left out" if answers.refused else "")
+        + "."
+    )
+    along = along_answers(answers.sentences)
+
+    def probabilities() -> Drawing:
+        from dasd.report.figures import answer_probabilities_figure
+
+        return answer_probabilities_figure(along, answers.sentences, PARTS, drawn)
+
+    title = "Probability of sentences in the student's own answers"
+    gallery.add("answers", title, answers.why_not, probabilities)
+    _draw_positions(
+        gallery,
+        "positions-answers",
+        "Kinds of sentences in the student's own answers",
+        answers.sentences.drop("correct"),
+        lambda: answers.sentences.select("sample_id", "correct").unique(maintain_order=True),
+        f"The same answers. Kinds by three models, with α = {answers.alpha:g} and β = {answers.beta:g}.",
+        answers.why_not,
     )
 
 

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
     "FORMAT",
+    "AnswerFigures",
+    "AnswerPart",
     "CheckpointFigures",
     "DistilledFigures",
     "FigureNote",
@@ -19,6 +21,7 @@ __all__ = [
     "Metric",
     "ModelFacts",
     "OriginFacts",
+    "OwnAnswersFigures",
     "ReportData",
     "RunFacts",
     "SelectionFigures",
@@ -189,6 +192,38 @@ class DistilledFigures(Part):
     mean_p_distilled: float | None
 
 
+class AnswerPart(Part):
+    """One of the equal parts that answers are cut into along their sentences."""
+
+    part: int = Field(description="From 0, where an answer begins.")
+    sentences: int
+    shares: dict[str, float] = Field(description="Share of each kind that occurs among them.")
+    mean_p_teacher: float | None
+    mean_p_student: float | None = Field(description="Of the student before distillation.")
+    mean_p_distilled: float | None
+
+
+class AnswerFigures(Part):
+    """The student's right answers, or its wrong ones."""
+
+    correct: bool
+    responses: int = Field(description="Answers that all three models have scored.")
+    available: int = Field(description="Graded answers that they were drawn from.")
+    sentences: dict[str, int] = Field(description="Sentences by kind.")
+    parts: tuple[AnswerPart, ...]
+
+
+class OwnAnswersFigures(Part):
+    """Kinds of sentences in what the distilled student answered in its evaluation."""
+
+    checkpoint: str = Field(description="Training stage whose model answered.")
+    most: int = Field(description="Right and wrong answers that are drawn, of each at most.")
+    refused: int = Field(description="Drawn answers that a model couldn't score, e.g. over its context.")
+    alpha: float
+    beta: float
+    answers: tuple[AnswerFigures, ...] = Field(description="Right ones, then wrong ones; only what there is.")
+
+
 class FigureNote(Part):
     """A figure of the page, or why it is left out."""
 
@@ -217,6 +252,7 @@ class ReportData(Part):
     flow: tuple[FlowRow, ...]
     trainings: tuple[TrainingFigures, ...]
     distilled: DistilledFigures | None
+    own_answers: OwnAnswersFigures | None = None
     figures: tuple[FigureNote, ...]
     stages: tuple[StageTime, ...]
     warnings: tuple[str, ...]

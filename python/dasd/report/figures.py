@@ -17,6 +17,7 @@ from dasd.report.numbers import count
 
 __all__ = [
     "KIND_WORDS",
+    "answer_probabilities_figure",
     "cut_off_figure",
     "density_figure",
     "positions_figure",
@@ -33,6 +34,17 @@ KIND_WORDS = {
 }
 _ANSWERS = {True: "right answers", False: "wrong answers", None: "answers not graded"}
 _STYLES = ("-", "--", "-.", ":")
+_MODELS = (
+    ("p_teacher", "teacher", "-", "o"),
+    ("p_student", "student", "--", "s"),
+    ("p_distilled", "distilled", ":", "D"),
+)
+"""Column of SENTENCES, colour, line and marker of each model's curve."""
+_MODEL_WORDS = {
+    "p_teacher": "teacher",
+    "p_student": "student before distillation",
+    "p_distilled": "distilled student",
+}
 
 
 @styled
@@ -123,9 +135,7 @@ def positions_figure(name: str, title: str, shares: pl.DataFrame, caption: str) 
     figure, all_axes = axes_row([1.0] * len(groups), height=2.9, share_y=True)
     parts = []
     for axes, group in zip(all_axes, groups, strict=True):
-        words = {True: "right answers", False: "wrong answers", None: "answers not graded"}[
-            group["correct"][0]
-        ]
+        words = _ANSWERS[group["correct"][0]]
         sentences = int(group.unique("bin")["sentences"].sum())
         responses = int(group["responses"][0])
         parts.append(f"{count(sentences)} sentences of {count(responses)} responses with {words}")
@@ -148,11 +158,8 @@ def positions_figure(name: str, title: str, shares: pl.DataFrame, caption: str) 
                 )
             bottom += heights
         axes.set_title(words.capitalize())
-        axes.set_xlim(0, 1)
         axes.set_ylim(0, 1)
-        axes.set_xticks([0, 0.5, 1], ["start", "middle", "end"])
-        axes.get_xticklabels()[0].set_horizontalalignment("left")
-        axes.get_xticklabels()[-1].set_horizontalalignment("right")
+        _from_start_to_end(axes)
         axes.grid(visible=False)
     all_axes[0].set_ylabel("share of sentences")
     for axes in all_axes[1:]:
@@ -175,16 +182,9 @@ def probabilities_figure(sentences: pl.DataFrame) -> Drawing:
         rows = number[(sentences["kind"] == kind).to_numpy()]
         if kind in ("teacher", "student", "boosted") and len(rows):
             axes.bar(rows, np.ones(len(rows)), width=1.0, color=colour, alpha=0.14, linewidth=0)
-    curves = [("p_teacher", "teacher", "-", "o"), ("p_student", "student", "--", "s")]
-    if sentences["p_distilled"].null_count() < sentences.height:
-        curves.append(("p_distilled", "distilled", ":", "D"))
-    words = {
-        "p_teacher": "teacher",
-        "p_student": "student before distillation",
-        "p_distilled": "distilled student",
-    }
+    third = sentences["p_distilled"].null_count() < sentences.height
     marked = sentences.height <= 60
-    for column, colour, style, marker in curves:
+    for column, colour, style, marker in _MODELS[: 3 if third else 2]:
         axes.plot(
             number,
             sentences[column].cast(pl.Float64).to_numpy(),
@@ -192,7 +192,7 @@ def probabilities_figure(sentences: pl.DataFrame) -> Drawing:
             marker=marker if marked else "",
             markersize=3.5,
             color=KIND_COLOURS[colour],
-            label=words[column],
+            label=_MODEL_WORDS[column],
         )
     axes.set_xlim(0.5, sentences.height + 0.5)
     axes.set_ylim(0, 1.02)
@@ -211,6 +211,60 @@ def probabilities_figure(sentences: pl.DataFrame) -> Drawing:
         "Shaded behind: Teacher, Student and Boosted sentences, in the colours of the text below.",
         n,
     )
+
+
+@styled
+def answer_probabilities_figure(
+    along: pl.DataFrame, sentences: pl.DataFrame, parts: int, drawn: str
+) -> Drawing:
+    """Mean probability of a sentence under each model along the student's own answers; a panel for right and wrong.
+
+    ``along``: from ``answers.along_answers``, of ``sentences``; ``drawn``: which answers these are, in a sentence.
+    """
+    groups = along.partition_by("correct", maintain_order=True)
+    figure, all_axes = axes_row([1.0] * len(groups), height=2.9, share_y=True)
+    words = []
+    for axes, group in zip(all_axes, groups, strict=True):
+        own = sentences.filter(pl.col("correct") == group["correct"][0])
+        name = _ANSWERS[group["correct"][0]]
+        words.append(f"{count(own.height)} sentences of {count(own['sample_id'].n_unique())} {name}")
+        centres = (group["part"].to_numpy() + 0.5) / parts
+        for column, colour, style, marker in _MODELS:
+            axes.plot(
+                centres,
+                group[column].to_numpy(),
+                style,
+                marker=marker,
+                markersize=3.5,
+                color=KIND_COLOURS[colour],
+                label=_MODEL_WORDS[column],
+            )
+        axes.set_title(name.capitalize())
+        axes.set_ylim(0, 1.02)
+        _from_start_to_end(axes)
+    all_axes[0].set_ylabel("probability")
+    for axes in all_axes[1:]:
+        axes.tick_params(labelleft=False)
+    handles, labels = all_axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=3)
+    n = f"n = {'; '.join(words)}"
+    title = "Probability of sentences in the student's own answers"
+    return Drawing(
+        "answers",
+        title,
+        to_svg(figure, "answers", f"{title}: mean under three models by position; {n}"),
+        f"{drawn} Means over the sentences in each tenth of an answer; a sentence's probability is the geometric mean "
+        "of its tokens' under each model.",
+        n,
+    )
+
+
+def _from_start_to_end(axes: Axes) -> None:
+    """An x axis of relative positions in a response."""
+    axes.set_xlim(0, 1)
+    axes.set_xticks([0, 0.5, 1], ["start", "middle", "end"])
+    axes.get_xticklabels()[0].set_horizontalalignment("left")
+    axes.get_xticklabels()[-1].set_horizontalalignment("right")
 
 
 @styled

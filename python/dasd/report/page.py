@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from dasd.report import tables
+from dasd.report import tables, tables_sentences
 from dasd.report.data import Metric, ReportData
 from dasd.report.numbers import MISSING, decimal, plus_minus
 from dasd.report.response import SentenceView
@@ -121,7 +121,8 @@ def render(data: ReportData, drawings: Mapping[str, Drawing], example: Example |
             headlines=tables.headline_tables(data),
             domains=tables.domain_tables(data),
             selection=tables.selection_table(data),
-            distilled=tables.distilled_table(data),
+            distilled=tables_sentences.distilled_table(data),
+            own_answers=tables_sentences.own_answers_table(data),
             flows=tables.flow_tables(data),
             dropped=tables.dropped_table(data),
             training=tables.training_table(data),

@@ -18,6 +18,7 @@ __all__ = [
     "compared",
     "losses",
     "positions",
+    "relative_position",
     "response_probabilities",
     "rows_of",
     "sampled_ids",
@@ -142,6 +143,12 @@ def selected_and_random(run: Run, stages: Sequence[str], limit: int, seed: int) 
     return pl.concat(frames)
 
 
+def relative_position(bins: int) -> pl.Expr:
+    """In which of ``bins`` equal parts of its response a sentence lies, 0 at the start; of all rows of a response."""
+    place = (pl.col("sentence") + 0.5) / pl.len().over("sample_id")
+    return (place * bins).floor().cast(pl.Int64)
+
+
 def positions(
     sentences: pl.DataFrame, correct: pl.DataFrame, bins: int, kinds: Sequence[str] = KINDS
 ) -> pl.DataFrame:
@@ -150,9 +157,7 @@ def positions(
     ``sentences``: SENTENCES rows; ``correct``: sample_id and a nullable Boolean. Columns correct (bool?),
     bin (0 is the response's start), kind, share, sentences (of the bin) and responses (of the group).
     """
-    placed = sentences.join(correct, on="sample_id", how="left").with_columns(
-        bin=((pl.col("sentence") + 0.5) / pl.len().over("sample_id") * bins).floor().cast(pl.Int64)
-    )
+    placed = sentences.join(correct, on="sample_id", how="left").with_columns(bin=relative_position(bins))
     responses = placed.group_by("correct").agg(responses=pl.col("sample_id").n_unique())
     return (
         placed.group_by("correct", "bin")

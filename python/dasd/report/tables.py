@@ -12,7 +12,6 @@ from dasd.report.numbers import MISSING, count, decimal, number, percent, plus_m
 __all__ = [
     "TextTable",
     "benchmarks",
-    "distilled_table",
     "domain_tables",
     "dropped_table",
     "flow_tables",
@@ -290,28 +289,6 @@ def time_table(data: ReportData) -> TextTable:
         rows.append((f"{len(rest)} others", human_seconds(sum(rest)), percent(sum(rest) / total, 0)))
     rows.append(("all", human_seconds(total), ""))
     return TextTable("Time by stage", ("stage", "time", "share"), tuple(rows))
-
-
-def distilled_table(data: ReportData) -> TextTable | None:
-    """Kinds of sentences by three models."""
-    found = data.distilled
-    if found is None:
-        return None
-    total = sum(found.sentences.values())
-    kinds = ("shared", "teacher", "student", "boosted", "common")
-    return TextTable(
-        caption=f"Kinds of sentences after {found.checkpoint}",
-        head=("kind", "sentences", "share"),
-        rows=tuple(
-            (kind, count(found.sentences.get(kind, 0)), percent(found.sentences.get(kind, 0) / total))
-            for kind in kinds
-            if kind in found.sentences
-        ),
-        note=f"n = {count(found.responses)} selected responses of {found.stage}; α = {found.alpha:g}, "
-        f"β = {found.beta:g}. Mean probability of a sentence: teacher {decimal(found.mean_p_teacher)}, "
-        f"student before distillation {decimal(found.mean_p_student)}, "
-        f"distilled {decimal(found.mean_p_distilled)}.",
-    )
 
 
 def _find(

@@ -14,6 +14,7 @@ from dasd.reading import Reading
 from dasd.recipe import Recipe
 from dasd.records import ScoringSpec
 from dasd.registry import Registry
+from dasd.report.answers import MOST
 from dasd.report.build import Distilled, build
 from dasd.report.data import FORMAT
 from dasd.report.distilled import ALPHA, RESPONSES, distilled_sentences
@@ -23,6 +24,7 @@ from dasd.settings import OffPolicyStage
 from dasd.stages import fingerprints
 from dasd.stages.base import StageContext
 from dasd.stages.grading import Grader, answers_by_question
+from dasd.stages.own_answers import own_answers, samples_teacher
 from dasd.stages.work import messages_by_question
 from dasd.store import Run, Summaries
 from dasd.store.files import write_whole
@@ -35,7 +37,10 @@ UNIT = "distilled"
 
 @dataclass(frozen=True, slots=True)
 class ReportStage:
-    """Writes report.html, report.json, and SENTENCES of a few responses with the distilled model's view."""
+    """Writes report.html, report.json, and sentences with the distilled model's view.
+
+    SENTENCES of a few selected responses, ANSWER_SENTENCES of a few of the student's own answers.
+    """
 
     recipe: Recipe
     registry: Registry
@@ -53,7 +58,13 @@ class ReportStage:
             "dasd": __version__,
             "alpha": ALPHA,
             "responses": RESPONSES,
+            "answers": MOST,
             "student": fingerprints.backend_settings(settings.student, self.registry),
+            **(
+                {"teacher": fingerprints.backend_settings(settings.teacher, self.registry)}
+                if samples_teacher(settings)
+                else {}
+            ),
         }
 
     def settings_by_needs(self, summaries: Summaries) -> Mapping[str, JsonValue]:
@@ -61,16 +72,19 @@ class ReportStage:
         return {"verifiers": fingerprints.verifier_versions(self.registry, summaries, "train", "eval")}
 
     def run(self, context: StageContext) -> None:
-        """Score a few selected responses under the final checkpoint, then write page and numbers."""
+        """Score the student's answers and a few selected responses, then write page and numbers."""
         run = Run.open(context.writer.directory.parent.parent)
-        distilled = self._distilled(context, run)
+        checkpoint = self._checkpoint()
+        # Before the selected responses: the distilled student is then open for both.
+        own = own_answers(context, checkpoint, f"evaluate-{checkpoint}" in self.needs)
+        distilled = self._distilled(context, run, checkpoint)
         grader = Grader(self.registry)
         answers = answers_by_question(run.frame("questions"))
 
         def grade(rows: pl.DataFrame) -> pl.Series:
             return grader.correct_rows(rows.select("question_id", "text").iter_rows(), answers)
 
-        report = build(run, grade, distilled)
+        report = build(run, grade, distilled, own)
         page, numbers = context.writer.artifact(REPORT_PAGE), context.writer.artifact(REPORT)
         write_whole(page, report.html.encode())
         write_whole(numbers, report.data.model_dump_json(indent=2).encode() + b"\n")
@@ -84,14 +98,20 @@ class ReportStage:
         )
         context.console.info(f"report: {page}")
 
-    def _distilled(self, context: StageContext, run: Run) -> Distilled | None:
+    def _checkpoint(self) -> str | None:
+        """The last training stage that this run trains."""
+        trained = [
+            name for name in (s.name for s in self.recipe.settings.stages) if f"train-{name}" in self.needs
+        ]
+        return trained[-1] if trained else None
+
+    def _distilled(self, context: StageContext, run: Run, checkpoint: str | None) -> Distilled | None:
         """The third probability of a few responses of the last off-policy stage, if one was trained."""
         settings = self.recipe.settings
         stages = [stage.name for stage in settings.stages if isinstance(stage, OffPolicyStage)]
-        trained = [stage.name for stage in settings.stages if f"train-{stage.name}" in self.needs]
-        if not stages or not trained or f"select-{stages[-1]}" not in self.needs:
+        if not stages or checkpoint is None or f"select-{stages[-1]}" not in self.needs:
             return None
-        stage, checkpoint = stages[-1], trained[-1]
+        stage = stages[-1]
         if UNIT not in context.writer.done():
             verdicts = context.inputs.frame(f"select-{stage}", "verdicts").filter(pl.col("kept"))
             ids = sampled_ids(verdicts, RESPONSES, settings.seed, UNIT)
