@@ -175,7 +175,7 @@ def test_questions_without_room_for_an_answer_are_set_aside(tmp_path: Path) -> N
     assert [cell[-1]["content"] for cell in rows["messages"]][:2] == ["1 + 2 = ?", "1 + 3 = ?"]
     assert summary["dropped"] == {"no_room": 2}
     aside = Run.open(tmp_path / "run").frame("set_aside").collect()
-    assert "of the teacher's context of 512: no room for an answer of 256" in aside["detail"][0]
+    assert "of the teacher's context of 512: no room for an answer of 128" in aside["detail"][0]
     assert "of the student's context of 512" in aside["detail"][1]
     assert any("h is NOT WHOLE: 1 of its questions" in text for text in console.warned)
     facts, findings = read_questions(make_recipe(questions=section), make_registry())

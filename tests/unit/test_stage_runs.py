@@ -163,19 +163,19 @@ def test_the_students_part_is_masked_on_demand(run: Run, tmp_path: Path) -> None
 
 
 def test_an_answer_that_leaves_the_teacher_no_room_is_set_aside(tmp_path: Path) -> None:
-    """Of the teacher's context 256 tokens are an answer's."""
+    """Of a small context a quarter is an answer's."""
     stages = [RECIPE["stages"][0], {**RECIPE["stages"][2], "cap": 1.5}]
     found = run_recipe(
         tmp_path,
         "mix-mixed",
         stages=stages,
-        teacher={"options": {"max_model_len": 320}},
+        teacher={"options": {"max_model_len": 84}},
         evaluation={"heldout": 0},
     )
     verdicts = found.frame("verdicts", "mix-mixed").collect()
     full = verdicts.filter(pl.col("reason") == "no_room")
     assert dict(found.summary("mix-mixed")["dropped"])["no_room"] == full.height > 0  # type: ignore[arg-type,call-overload]
-    assert "of the teacher's context of 320: no room for an answer of 256" in full["detail"][0]
+    assert "of the teacher's context of 84: no room for an answer of 21" in full["detail"][0]
     samples = found.frame("samples", "mix-mixed").collect()
     drifted = samples.filter((pl.col("prefix_end") == 0) & (pl.col("finish_reason") == "length"))
     assert set(full["sample_id"]) <= set(drifted["sample_id"])
