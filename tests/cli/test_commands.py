@@ -332,8 +332,9 @@ def test_one_stage_alone(work: Path) -> None:
 
 
 def test_runs_list_show_diff(work: Path) -> None:
-    (row,) = json.loads(dasd("runs", "list", "--json", cwd=work).stdout)
-    assert (row["run"], row["finished"], row["last_stage"]) == ("runs/tiny", True, "report")
+    rows = {row["run"]: row for row in json.loads(dasd("runs", "list", "--json", cwd=work).stdout)}
+    row = rows["runs/tiny"]
+    assert (row["finished"], row["last_stage"]) == (True, "report")
     shown = json.loads(dasd("runs", "show", "runs/tiny", "--json", cwd=work).stdout)
     assert [stage["name"] for stage in shown["stages"]][:2] == ["questions", "sample-low"]
     assert "accuracy" in {figure["metric"] for figure in shown["metrics"]}

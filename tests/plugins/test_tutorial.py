@@ -9,7 +9,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import pytest
 
@@ -143,7 +143,9 @@ def test_every_public_name_is_documented(module: Any) -> None:
     text = section("Names in dasd.api")
     missing = [name for name in module.__all__ if f"`{name}`" not in text]
     assert not missing, f"docs/plugins.md doesn't tell what these names of {module.__name__} are: {missing}"
-    bare = [name for name in module.__all__ if not inspect.getdoc(getattr(module, name))]
+    # The type of a function has no docstring of its own; the page tells of it.
+    written = [name for name in module.__all__ if get_origin(getattr(module, name)) is None]
+    bare = [name for name in written if not inspect.getdoc(getattr(module, name))]
     assert not bare, f"without a docstring: {bare}"
     told = {
         name
