@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dasd.errors import DasdError
 from dasd.stages.base import StageContext
 
-__all__ = ["located", "named", "places_of"]
+__all__ = ["located", "named", "places_of", "with_place"]
 
 _WORD = re.compile(r"[^\s,;:()'\"]+")
 SHOWN = 3
@@ -23,9 +23,14 @@ def places_of(context: StageContext) -> dict[str, str]:
 
 
 def named(context: StageContext, question_ids: list[str]) -> list[str]:
-    """``question ID (mine.jsonl, row 41)`` of each."""
+    """``with_place`` of each."""
     places = places_of(context)
-    return [f"question {each}" + (f" ({places[each]})" if each in places else "") for each in question_ids]
+    return [with_place(each, places.get(each)) for each in question_ids]
+
+
+def with_place(question_id: str, place: str | None) -> str:
+    """``question ID (mine.jsonl, row 41)``, or without the place where nobody knows it."""
+    return f"question {question_id} ({place})" if place else f"question {question_id}"
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from dasd.schemas import SET_ASIDE
 from dasd.settings import DedupSettings
 from dasd.settings_verifier import VerifierSettings
 from dasd.stages.decontamination import contamination
+from dasd.stages.places import with_place
 from dasd.stages.repeats import near_repeats
 from dasd.stages.room import Prompts, unanswerable
 
@@ -203,5 +204,4 @@ def contents(questions: pl.DataFrame) -> list[str]:
 
 
 def _named(rows: pl.DataFrame, row: int) -> str:
-    identifier, place = rows["question_id"][row], rows["place"][row]
-    return f"question {identifier} ({place})" if place else f"question {identifier}"
+    return with_place(rows["question_id"][row], rows["place"][row])
