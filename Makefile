@@ -74,6 +74,12 @@ test: $(VENV)/.test-data ## Run the Rust and Python tests (slow ones excluded)
 test-slow: $(VENV)/.test-data ## Run the slow tests alone
 	$(BIN)/pytest -m slow
 
+SECONDS ?= 600
+
+.PHONY: fuzz
+fuzz: $(VENV)/.test-data ## Give every fuzz test SECONDS (600) of fresh inputs
+	DASD_FUZZ_SECONDS=$(SECONDS) $(BIN)/pytest -m fuzz -n auto --maxprocesses 4
+
 .PHONY: test-evidence
 test-evidence: setup ## Run the quick evidence suite (minutes): do the large effects have their direction?
 	$(BIN)/pytest -m slow tests/e2e/test_evidence_quick.py

@@ -1,9 +1,4 @@
-"""Every kernel on hostile shapes: the reference's result, or a ValueError or TypeError with words.
-
-For long, one kernel after the other (an hour each with ``HOSTILE_SECONDS=3600``)::
-
-    HOSTILE_SECONDS=60 RAYON_NUM_THREADS=1 pytest tests/property/test_kernels_hostile.py -k long
-"""
+"""Every kernel on hostile shapes: the reference's result, or a ValueError or TypeError with words."""
 
 from __future__ import annotations
 
@@ -11,18 +6,17 @@ import math
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.fuzzing import fuzz
 from tests.property.hostile_forms import bad_forms, good_forms
 from tests.property.test_kernels_duplicates import alike_rows, reference_exact, reference_near
 from tests.property.test_kernels_probabilities import (
@@ -201,35 +195,10 @@ def attack(kernel: Kernel, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("name", KERNELS)
+@fuzz(examples=60)
 @given(data=st.data())
 def test_the_reference_or_words(name: str, data: st.DataObject) -> None:
     attack(KERNELS[name], data)
-
-
-@pytest.mark.parametrize("name", KERNELS)
-@pytest.mark.skipif("HOSTILE_SECONDS" not in os.environ, reason="wants HOSTILE_SECONDS")
-def test_the_reference_or_words_for_long(name: str) -> None:
-    until = time.monotonic() + float(os.environ["HOSTILE_SECONDS"])
-    before = time.process_time()
-    for round_ in count():
-        if time.monotonic() > until:
-            spent = time.process_time() - before
-            print(f"{name}: {round_} rounds of 500 inputs in {spent:.0f} s of processor time")
-            break
-
-        @seed(round_)
-        @settings(
-            max_examples=500,
-            database=None,
-            deadline=None,
-            phases=[Phase.generate, Phase.shrink],
-            suppress_health_check=list(HealthCheck),
-        )
-        @given(data=st.data())
-        def attacked(data: st.DataObject) -> None:
-            attack(KERNELS[name], data)
-
-        attacked()
 
 
 @pytest.mark.parametrize("name", KERNELS)
