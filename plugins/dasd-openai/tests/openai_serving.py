@@ -1,4 +1,4 @@
-"""A real vLLM server in a process of its own."""
+"""Real servers in processes of their own."""
 
 from __future__ import annotations
 
@@ -33,13 +33,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class VllmServer:
-    """Serves a miniature model under the name ``mini``, to those who know ``KEY``."""
+class _Server:
+    """Serves a model to those who know ``KEY``."""
 
-    def __init__(self, log: Path, model: str = "dasd:mini-teacher") -> None:
+    def __init__(self, log: Path) -> None:
         self.port = free_port()
         self.log = log
-        self._model = resolve_model(model)
         self._process: subprocess.Popen[bytes] | None = None
         self._output: IO[bytes] | None = None
 
@@ -47,16 +46,14 @@ class VllmServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
 
+    def _command(self) -> list[str]:
+        raise NotImplementedError
+
     def start(self) -> None:
         """Start it without waiting for it."""
         self._output = self.log.open("ab")
         self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
-                *("--model", self._model, "--served-model-name", "mini", "--dtype", "float32"),
-                *("--host", "127.0.0.1", "--port", str(self.port), "--max-num-seqs", "16"),
-                *("--kv-cache-memory-bytes", str(128 * 2**20), "--enforce-eager"),
-            ],
+            self._command(),
             env={**os.environ, **_ENVIRONMENT},
             stdout=self._output,
             stderr=subprocess.STDOUT,
@@ -89,3 +86,43 @@ class VllmServer:
         if self._output is not None:
             self._output.close()
             self._output = None
+
+
+class VllmServer(_Server):
+    """vLLM with a miniature model under the name ``mini``."""
+
+    def __init__(self, log: Path, model: str = "dasd:mini-teacher") -> None:
+        super().__init__(log)
+        self._model = resolve_model(model)
+
+    def _command(self) -> list[str]:
+        return [
+            *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
+            *("--model", self._model, "--served-model-name", "mini", "--dtype", "float32"),
+            *("--host", "127.0.0.1", "--port", str(self.port), "--max-num-seqs", "16"),
+            *("--kv-cache-memory-bytes", str(128 * 2**20), "--enforce-eager"),
+        ]
+
+
+_LLAMA = """
+import sys, signal, xllamacpp as llama
+p = llama.CommonParams()
+p.model.path, p.port, p.api_keys, p.model_alias = sys.argv[1], int(sys.argv[2]), [sys.argv[3]], {"mini"}
+p.n_parallel, p.n_ctx, p.cpuparams.n_threads, p.n_threads_http = 4, 4 * 512, 1, 16
+p.cache_type_k = p.cache_type_v = llama.ggml_type.GGML_TYPE_F32
+# What a server may have been started with: none of it may reach a draw.
+p.sampling.penalty_repeat, p.sampling.dynatemp_range, p.sampling.mirostat = 1.5, 0.5, 2
+server = llama.Server(p)
+signal.pause()
+"""
+
+
+class LlamaServer(_Server):
+    """llama.cpp, from the package xllamacpp, with the model of a GGUF file under the name ``mini``."""
+
+    def __init__(self, log: Path, gguf: Path) -> None:
+        super().__init__(log)
+        self._gguf = gguf
+
+    def _command(self) -> list[str]:
+        return [sys.executable, "-c", _LLAMA, str(self._gguf), str(self.port), KEY]

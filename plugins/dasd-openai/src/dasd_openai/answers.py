@@ -23,9 +23,15 @@ class Reply:
     token_ids: tuple[int, ...] | None
     """Of the new tokens, the end token included; None where the server gives no ids."""
     pieces: tuple[bytes, ...] | None
-    """Bytes of each token that has a log-probability."""
+    """Bytes of each token that has a log-probability. Several tokens' where llama.cpp makes one entry of a character;
+    none of an end token."""
     logprobs: tuple[float, ...] | None
     """One a token of ``token_ids``, or of ``pieces``."""
+
+    @property
+    def whole_text(self) -> str:
+        """Without the part of a character that the cap left."""
+        return self.text if self.stopped else self.text.rstrip("\ufffd")
 
 
 def only_choice(answer: dict[str, Any]) -> dict[str, Any]:
@@ -39,7 +45,7 @@ def only_choice(answer: dict[str, Any]) -> dict[str, Any]:
 def read_completion(answer: dict[str, Any]) -> Reply:
     """An answer of the completions endpoint. Raises MalformedError."""
     choice = only_choice(answer)
-    return _reply(choice, choice.get("text"))
+    return _reply(answer, choice, choice.get("text"))
 
 
 def read_chat(answer: dict[str, Any]) -> Reply:
@@ -63,10 +69,10 @@ def read_chat(answer: dict[str, Any]) -> Reply:
             "the server takes tool calls out of responses; start it without a tool-call parser (vLLM: without "
             "--enable-auto-tool-choice)"
         )
-    return _reply(choice, message.get("content"))
+    return _reply(answer, choice, message.get("content"))
 
 
-def _reply(choice: dict[str, Any], text: object) -> Reply:
+def _reply(answer: dict[str, Any], choice: dict[str, Any], text: object) -> Reply:
     reason = choice.get("finish_reason")
     if not isinstance(text, str):
         raise MalformedError(f"wanted a text, got {text!r}, finish_reason {reason!r}")
@@ -77,13 +83,23 @@ def _reply(choice: dict[str, Any], text: object) -> Reply:
             f"the server ends responses at the text {choice['stop_reason']!r}, which isn't the end of the model's "
             "turn; take the stop string out of the server's defaults"
         )
-    ids = choice.get("token_ids")
+    ids = choice.get("token_ids", entry_ids(answer))
     if ids is not None and not (isinstance(ids, list) and all(type(token) is int for token in ids)):
         raise MalformedError("token_ids are no list of integers")
     pieces, logprobs = token_logprobs(choice.get("logprobs"))
     if ids is not None and logprobs is not None and len(ids) != len(logprobs):
         raise MalformedError(f"{len(ids)} token_ids and {len(logprobs)} log-probabilities")
     return Reply(text, _STOPPED[reason], None if ids is None else tuple(ids), pieces, logprobs)
+
+
+def entry_ids(answer: dict[str, Any]) -> list[object] | None:
+    """Ids beside the log-probabilities, as llama.cpp gives them; None where they aren't those of all sampled tokens."""
+    found, usage = only_choice(answer).get("logprobs"), answer.get("usage")
+    content = found.get("content") if isinstance(found, dict) else None
+    if not isinstance(content, list) or not isinstance(usage, dict):
+        return None
+    ids = [entry.get("id") if isinstance(entry, dict) else None for entry in content]
+    return ids if len(ids) == usage.get("completion_tokens") and None not in ids else None
 
 
 def token_logprobs(found: object) -> tuple[tuple[bytes, ...] | None, tuple[float, ...] | None]:

@@ -52,7 +52,7 @@ def sampling_body(model: str, dialect: Dialect, mode: Mode, draw: Draw, tops: in
     body["messages"] = [{"role": m.role, "content": m.content} for m in draw.messages]
     if tops is not None:
         body["logprobs"] = True
-        body["top_logprobs"] = tops
+        body["top_logprobs"] = max(tops, dialect.fewest_top_logprobs)
     return body
 
 

@@ -92,7 +92,8 @@ async def _listed(transport: Transport, options: OpenAIOptions) -> _Listed:
             f"teacher.options.served_model: {options.base_url} serves no {wanted!r}; it has {names}"
         )
     card: dict[str, Any] = cards[wanted or next(iter(cards))]
-    length = card.get("max_model_len")
+    meta = card.get("meta")  # llama.cpp's
+    length = card.get("max_model_len") or (meta.get("n_ctx") if isinstance(meta, dict) else None)
     return _Listed(
         card["id"], str(card.get("owned_by")), length if isinstance(length, int) and length > 0 else None
     )

@@ -7,6 +7,7 @@ from itertools import accumulate
 
 from dasd.api import BackendError, ChatTokenizer, Generated
 from dasd_openai.answers import Reply
+from dasd_openai.transport import RefusedError
 
 _INSTEAD = (
     "; take a server that gives token ids (vLLM), or set teacher.options.logprobs: none and a selector that "
@@ -20,19 +21,20 @@ def generated(
     """What ``EngineRows`` takes. Without ids of the server's, the text's tokens with the server's log-probabilities.
 
     Raises BackendError naming ``what`` where the tokens aren't those that the server sampled: a log-probability
-    on the wrong token is worse than none.
+    on the wrong token is worse than none. A RefusedError where that is so of this response alone.
     """
     if reply.token_ids is not None:
         return Generated(reply.token_ids, reply.logprobs, prefix_logprobs, reply.stopped)
-    ids, ends = tokenizer.encode_response(reply.text, ended=False)
+    text = reply.whole_text
+    ids, ends = tokenizer.encode_response(text, ended=False)
     logprobs = reply.logprobs
     if logprobs is not None and reply.pieces is not None:
-        tiles = _tiles(reply.text.encode(), reply.pieces, reply.stopped, what)
+        tiles = _tiles(text.encode(), reply.pieces, reply.stopped, what)
         if tiles != ends:
-            ids = _aligned(reply.text.encode(), tiles, ids, ends, tokenizer, what)
-    if tokenizer.decode(ids) != reply.text:
+            ids = _aligned(text.encode(), tiles, ids, ends, tokenizer, what)
+    if tokenizer.decode(ids) != text:
         raise BackendError(
-            f"{what}: the model's tokenizer doesn't reproduce its text ({reply.text[:60]!r}); wanted the tokenizer "
+            f"{what}: the model's tokenizer doesn't reproduce its text ({text[:60]!r}); wanted the tokenizer "
             "of the served model in teacher.model"
         )
     return Generated(
@@ -45,7 +47,7 @@ def _tiles(raw: bytes, pieces: Sequence[bytes], stopped: bool, what: str) -> lis
     ends = list(accumulate(map(len, pieces)))
     count = len(pieces) - stopped
     covered = ends[count - 1] if count > 0 else 0
-    if stopped and b"".join(pieces) == raw:
+    if stopped and b"".join(pieces) == raw and not (pieces and pieces[-1] == b""):
         raise BackendError(
             f"{what}: the server gives the log-probabilities of the text's {len(pieces)} tokens but not of the end "
             "that the model came to" + _INSTEAD
@@ -77,9 +79,10 @@ def _aligned(
         if token is None:
             alone = _encoded(raw[start:end], tokenizer)
             if len(alone) != 1:
-                raise BackendError(
-                    f"{what}: the server sampled {raw[start:end]!r} at byte {start} as one token, and the tokenizer "
-                    f"of teacher.model writes it as {len(alone)}" + _INSTEAD
+                raise RefusedError(
+                    f"{what}: the server gives one log-probability for {raw[start:end]!r} at byte {start}, and the "
+                    f"tokenizer of teacher.model writes it as {len(alone)} tokens" + _INSTEAD,
+                    alone=True,
                 )
             token = alone[0]
         found.append(token)

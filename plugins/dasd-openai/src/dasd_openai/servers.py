@@ -21,8 +21,13 @@ class Dialect:
     """Asks for the ids of sampled tokens."""
     prompt_logprobs: bool = False
     """Whether the completions endpoint has ``prompt_logprobs``; others are asked to echo the prompt."""
+    forces: bool = False
+    """Neither: a grammar makes it generate the tokens that are to be scored. Its log-probabilities are raw all the
+    same, and an end token follows where the grammar ends."""
     fewest_logprobs: int = 1
     """Value of the completions endpoint's ``logprobs`` that asks for the sampled token's alone, or for least."""
+    fewest_top_logprobs: int = 0
+    """The same of the chat endpoint's ``top_logprobs``."""
     seed_bits: int = 31
 
 
@@ -50,7 +55,10 @@ _LLAMA_CPP = Dialect(
     "llamacpp",
     version_path="/props",
     version_key="build_info",
-    plain={"top_k": 0, "min_p": 0.0, "typical_p": 1.0, "repeat_penalty": 1.0},
+    # In this order: its own takes the nucleus first, of the distribution at temperature 1. What isn't named is off.
+    plain={"samplers": ["temperature", "top_p"], "dynatemp_range": 0.0, "mirostat": 0},
+    forces=True,
+    fewest_top_logprobs=1,
 )
 _DIALECTS = {dialect.name: dialect for dialect in (_VLLM, _SGLANG, _LLAMA_CPP)}
 

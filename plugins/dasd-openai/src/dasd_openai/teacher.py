@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any, TypeVar
 
 import polars as pl
@@ -38,6 +39,7 @@ from dasd_openai.answers import (
 )
 from dasd_openai.bodies import draw_of, endpoint, sampling_body, scoring_body
 from dasd_openai.budget import Budget
+from dasd_openai.forcing import forcing
 from dasd_openai.loop import Loop
 from dasd_openai.options import OpenAIOptions
 from dasd_openai.probe import Served, probe
@@ -172,25 +174,33 @@ class OpenAITeacher:
         reply, before = await self._transport.ask(what, endpoint(served.mode), body, read)
         if prefixed and not kind.prompt_logprobs:
             before = await self._forced(what, each.ids, len(each.prompt_ids))
+        if gives and kind.forces and served.mode == "tokens" and reply.token_ids is None:
+            # It tells of a character's last token only: the text's tokens are scored.
+            ids = self._tokenizer.encode_response(reply.whole_text, reply.stopped)[0]
+            logprobs = await self._forced(what, (*each.ids, *ids), len(each.ids))
+            reply = replace(reply, token_ids=tuple(ids), logprobs=logprobs)
         return generated(reply, self._tokenizer, before, what)
 
     async def _forced(self, what: str, ids: Sequence[int], start: int) -> tuple[float, ...]:
         """Log-probabilities of ``ids`` from ``start`` on."""
         kind = self._served.dialect
+        if start == len(ids):
+            return ()
         if len(ids) >= self._info.context_length:
             raise RefusedError(
                 f"{what}: its {len(ids)} tokens leave no room for the one that a server generates behind them, in a "
                 f"context of {self._info.context_length}; leave it out, or serve the model with a longer context",
                 alone=True,
             )
-        find = prompt_logprobs if kind.prompt_logprobs else echoed_logprobs
+        model, find = self._served.model, prompt_logprobs if kind.prompt_logprobs else echoed_logprobs
+        asked: Iterable[tuple[dict[str, Any], Callable[[dict[str, Any]], tuple[float, ...]]]] = [
+            (scoring_body(model, kind, ids), lambda answer: find(only_choice(answer), ids, start))
+        ]
+        if kind.forces:
+            asked = forcing(model, kind, ids, start, self._tokenizer)
         try:
-            return await self._transport.ask(
-                what,
-                endpoint("tokens"),
-                scoring_body(self._served.model, kind, ids),
-                lambda answer: find(only_choice(answer), ids, start),
-            )
+            found = [await self._transport.ask(what, endpoint("tokens"), *each) for each in asked]
+            return tuple(chain.from_iterable(found))
         except RefusedError as error:
             raise RefusedError(
                 f"{error}. This server may not give log-probabilities of prompts (`prompt_logprobs`, or `echo` with "

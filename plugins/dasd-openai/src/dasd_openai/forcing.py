@@ -1,0 +1,68 @@
+"""Log-probabilities of a given text from llama.cpp, which has none for prompts: it is made to generate the text.
+
+A grammar leaves it one token at each place. What it says of that token is of the model's own distribution all the
+same. Where a character takes several tokens it tells of the last one only, so those tokens are looked up one by one
+among the log-probabilities of the whole vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from dasd.api import ChatTokenizer
+from dasd_openai.answers import entry_ids, numbers, only_choice, token_logprobs
+from dasd_openai.bodies import Draw, sampling_body
+from dasd_openai.failures import MalformedError
+from dasd_openai.servers import Dialect
+
+Read = Callable[[dict[str, Any]], tuple[float, ...]]
+_WHOLE_VOCABULARY = 2**20
+"""More tokens than any vocabulary has."""
+
+
+def forcing(
+    model: str, dialect: Dialect, ids: Sequence[int], start: int, tokenizer: ChatTokenizer
+) -> Iterator[tuple[dict[str, Any], Read]]:
+    """Bodies of requests for the completions endpoint, and what reads log-probabilities of ``ids[start:]`` from their
+    answers, one after another."""
+    eos_id = tokenizer.eos_id
+
+    def body(place: int, tokens: int, tops: int) -> dict[str, Any]:
+        draw = Draw(ids[:place], (), 1.0, 1.0, tokens, 0)
+        # Where a grammar ends only end tokens may follow, of which a model may have several.
+        return {**sampling_body(model, dialect, "tokens", draw, tops), "logit_bias": [[eos_id, 1000]]}
+
+    for part, places in groupby(range(start, len(ids)), lambda at: "\ufffd" in tokenizer.decode([ids[at]])):
+        found = list(places)
+        if part:
+            for at in found:
+                yield body(at, 1, _WHOLE_VOCABULARY), _looked_up(ids[at])
+            continue
+        tokens = ids[found[0] : found[-1] + 1]
+        grammar = " ".join(f"<[{token}]>" for token in tokens if token != eos_id) or '""'
+        yield {**body(found[0], len(found), 0), "grammar": f"root ::= {grammar}"}, _generated(tokens)
+
+
+def _generated(tokens: Sequence[int]) -> Read:
+    def read(answer: dict[str, Any]) -> tuple[float, ...]:
+        logprobs, made = token_logprobs(only_choice(answer).get("logprobs"))[1], entry_ids(answer)
+        if logprobs is None or made != list(tokens):
+            raise MalformedError(f"wanted the tokens {list(tokens)}, got {made}")
+        return logprobs
+
+    return read
+
+
+def _looked_up(token: int) -> Read:
+    def read(answer: dict[str, Any]) -> tuple[float, ...]:
+        found = only_choice(answer).get("logprobs")
+        content = found.get("content") if isinstance(found, dict) else None
+        tops = content[0].get("top_logprobs") if content and isinstance(content[0], dict) else None
+        of = [top.get("logprob") for top in tops or () if isinstance(top, dict) and top.get("id") == token]
+        if len(of) != 1:
+            raise MalformedError(f"no log-probability of token {token} among {len(tops or ())}")
+        return numbers(of)
+
+    return read
