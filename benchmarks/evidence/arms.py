@@ -43,8 +43,6 @@ class Arm:
     mixed_share: float = 0.1
     named: bool = False
     """Whether only the scales that name it run it."""
-    probed: bool = False
-    """Whether its responses are sampled afresh, at the temperatures that the package's probe recommends."""
 
 
 _ALL = ("1x", "3x", "9x")
@@ -95,17 +93,9 @@ ARMS: tuple[Arm, ...] = (
     ),
     _selection("grape", "most likely under the student", "rival", selector="grape"),
     _selection("naturalness", "local naturalness under the student", "rival", selector="naturalness"),
-    # Beyond the report: what the student lacks with the teacher's mixture kept, and temperatures by a probe.
+    # Beyond the report: what the student lacks with the teacher's mixture kept.
     _selection(
         "coverage", "most Teacher sentences that keep the teacher's mixture", "beyond", selector="coverage"
-    ),
-    Arm(
-        "probed",
-        "low then high at the temperatures that `dasd probe` recommends",
-        "beyond",
-        _LOW_HIGH,
-        ("3x",),
-        probed=True,
     ),
     # Mixed-policy (table 5), after low then high; its control trains as long on off-policy responses alone.
     Arm(

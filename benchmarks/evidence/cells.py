@@ -13,7 +13,6 @@ from benchmarks.evidence.answers import answer_kinds
 from benchmarks.evidence.arms import Arm
 from benchmarks.evidence.measure import measured
 from benchmarks.evidence.places import Place, write_json
-from benchmarks.evidence.probing import probed_temperatures
 from benchmarks.evidence.recipes import TEMPERATURE, cell_recipe, measure_recipe
 from benchmarks.evidence.running import QuietConsole, forget, link_stages, machine, run_recipe, save_frame
 from benchmarks.evidence.scale import Scale
@@ -57,8 +56,7 @@ def run_cell(world: World, place: Place, scale: Scale, arm: Arm, budget: str, *,
         f"{kind}-{name}" for kind in ("sample", "filter", "dedup", "score") for name in names
     }
     link_stages(place.pool, directory, shared.__contains__)
-    chosen = probed_temperatures(world, place, scale) if arm.probed else {}
-    recipe = cell_recipe(place, scale, arm, budget, chosen)
+    recipe = cell_recipe(place, scale, arm, budget)
     run = run_recipe(recipe, directory, world, console)
     stages = [stage["name"] for stage in recipe["stages"]]
     checkpoint = run.artifact(f"train-{stages[-1]}")
@@ -77,7 +75,6 @@ def run_cell(world: World, place: Place, scale: Scale, arm: Arm, budget: str, *,
             name: _selection(run.summary(f"select-{name}")) for name in TEMPERATURE if name in names
         },
         "mixed": {name: dict(run.summary(f"mix-{name}")) for name in stages if name not in TEMPERATURE},
-        "temperatures": {name: chosen.get(name, TEMPERATURE[name]) for name in TEMPERATURE if name in names},
         "warnings": sorted(set(console.warnings)),
     }
     save_frame(run, "eval", [f"evaluate-{name}" for name in stages], cell / "eval.parquet")

@@ -9,7 +9,7 @@ import polars as pl
 from benchmarks.evidence.verdicts import mean_and_error, paired
 from dasd.scores import Estimate, mean_over_questions, t_interval
 
-__all__ = ["against", "in_sequence", "probed"]
+__all__ = ["against", "in_sequence"]
 
 MEASURES = {"accuracy": "accuracy", "macro": "macro accuracy", "kl": "KL"}
 OTHERS = ("high", "divergence", "length-matched")
@@ -36,15 +36,6 @@ def against(table: pl.DataFrame, world: str, arm: str, budget: str) -> Iterator[
             yield f"| {other} | " + " | ".join(shown) + " |"
     yield ""
     yield f"Of these intervals {better} lie wholly on the better side of zero and {worse} on the worse."
-
-
-def probed(rows: pl.DataFrame) -> str:
-    """Low and high temperature of the arm ``probed``, by seed."""
-    chosen = rows.filter((pl.col("arm") == "probed") & pl.col("measure").str.starts_with("temperature."))
-    found: dict[int, dict[str, float]] = {}
-    for seed, measure, value in chosen.sort("seed").select("seed", "measure", "value").iter_rows():
-        found.setdefault(seed, {})[measure.removeprefix("temperature.")] = value
-    return ", ".join(f"{each['low']:g} and {each['high']:g} (seed {seed})" for seed, each in found.items())
 
 
 def in_sequence(table: pl.DataFrame, world: str, budget: str) -> Iterator[str]:

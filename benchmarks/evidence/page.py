@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from benchmarks.evidence.arms import ARMS
-from benchmarks.evidence.comparisons import against, in_sequence, probed
+from benchmarks.evidence.comparisons import against, in_sequence
 from benchmarks.evidence.provenance import DRAWN, provenance_figure, provenance_table
 from benchmarks.evidence.results import Found, keep, load
 from benchmarks.evidence.scale import FULL, QUICK, Scale
@@ -108,11 +108,6 @@ def _details(table: pl.DataFrame, world: str, docs: Path) -> Iterator[str]:
             "`coverage` against the others, 3x (not tested):",
             "",
             *against(table, world, "coverage", "3x"),
-        ]
-    if "probed" in arms:
-        yield from [
-            "",
-            f"Temperatures of `probed` (the suite's own where the probe recommends none), seed by seed: {probed(rows)}.",
         ]
     if "mixed" in arms:
         yield from ["", "After each stage of `mixed`, 3x:", "", *in_sequence(table, world, "3x")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -100,10 +99,8 @@ def pool_recipe(place: Place, scale: Scale) -> dict[str, Any]:
     return recipe
 
 
-def cell_recipe(
-    place: Place, scale: Scale, arm: Arm, budget: str, temperatures: Mapping[str, float] | None = None
-) -> dict[str, Any]:
-    """An arm at a budget; ``temperatures``: of its responses, where they aren't those of the pool."""
+def cell_recipe(place: Place, scale: Scale, arm: Arm, budget: str) -> dict[str, Any]:
+    """An arm at a budget."""
     recipe = shared(place, scale)
     steps = scale.steps[budget]
     recipe["select"] = {**deepcopy(dict(arm.select)), "per_question": arm.per_question}
@@ -122,9 +119,6 @@ def cell_recipe(
                 },
             }
         )
-    for stage in recipe["stages"]:
-        if stage["name"] in (temperatures or {}):
-            stage["temperature"] = (temperatures or {})[stage["name"]]
     if not arm.packed:
         recipe["trainer"] |= {
             "packing": False,

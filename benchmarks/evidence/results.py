@@ -77,7 +77,7 @@ def _values(cell: Mapping[str, Any]) -> dict[str, float]:
         values[figure] = cell[figure]
     for name, figures in cell["selection"].items():
         values |= {f"select.{name}.{key}": value for key, value in figures.items() if value is not None}
-    return values | {f"temperature.{name}": value for name, value in cell.get("temperatures", {}).items()}
+    return values
 
 
 def _by_stage(path: Path) -> dict[str, float]:

@@ -17,11 +17,10 @@ from dasd.cards.facts import gather_facts
 from dasd.cards.text import method_section
 from dasd.chat import ChatTokenizer
 from dasd.checksums import file_checksum
-from dasd.errors import DasdError, InputError, RecipeError, StoreError
+from dasd.errors import InputError, RecipeError, StoreError
 from dasd.exporting import export_run
 from dasd.pipeline import Pipeline
 from dasd.plan import Amount, Given, RunPlan, plan_recipe
-from dasd.probe.setup import probe_recipe
 from dasd.recipe import Recipe
 from dasd.report.gather import run_facts
 from dasd.settings import ModelSettings
@@ -344,8 +343,3 @@ def test_a_run_is_never_written_over_its_own_data(source: Run) -> None:
 def test_keys_that_do_not_go_with_data(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(RecipeError, match=words):
         pipeline(changes.pop("data", "x"), **{"stages": LOW, **changes})
-
-
-def test_a_probe_samples_itself(source: Run) -> None:
-    with pytest.raises(DasdError, match="takes its responses from another run"):
-        probe_recipe(pipeline(source, stages=LOW).recipe, (0.6, 1.0), 2)

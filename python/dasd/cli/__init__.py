@@ -34,9 +34,6 @@ COMMANDS = {
     "plan": LazyCommand(
         "dasd.cli.plan:plan", "The whole method", "Show what a recipe will do and cost, before it does."
     ),
-    "probe": LazyCommand(
-        "dasd.cli.probe:probe", "The whole method", "Try temperatures on a few questions, recommend two."
-    ),
     "questions": LazyCommand("dasd.cli.stages:questions", _STAGES, "Collect the questions."),
     "sample": LazyCommand("dasd.cli.stages:sample", _STAGES, "Let the teacher answer them."),
     "filter": LazyCommand("dasd.cli.stages:filter_", _STAGES, "Judge the responses."),
