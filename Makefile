@@ -42,7 +42,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt overrides-cpu.txt $(PLUGINS:%
 		$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt $(TORCH_PACKAGES) --editable '.[all]' maturin $(PLUGINS:%=--editable %)
 	@touch $@ $(VENV)/.built
 
-$(VENV)/.built: $(VENV)/.installed Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
+$(VENV)/.built: $(VENV)/.installed Cargo.toml Cargo.lock $(shell find rust/core rust/py -path '*/src/*.rs' -o -name Cargo.toml)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/step "Building the Rust core: a minute or two." \
 		$(BIN)/maturin develop --release --uv --skip-install
 	@touch $@
@@ -74,11 +74,22 @@ test: $(VENV)/.test-data ## Run the Rust and Python tests (slow ones excluded)
 test-slow: $(VENV)/.test-data ## Run the slow tests alone
 	$(BIN)/pytest -m slow
 
+# How long `make fuzz` gives each test and each target of the Rust core.
 SECONDS ?= 600
+FUZZ_TARGETS := $(notdir $(basename $(wildcard rust/fuzz/targets/*.rs)))
 
+$(BIN)/cargo-fuzz: | $(VENV)/.built
+	cargo install --quiet --locked --root $(VENV) cargo-fuzz
+
+# Without a sanitizer it needs no nightly Rust; the core has no unsafe code. An input that takes ten seconds is a finding.
 .PHONY: fuzz
-fuzz: $(VENV)/.test-data ## Give every fuzz test SECONDS (600) of fresh inputs
+fuzz: $(VENV)/.test-data $(BIN)/cargo-fuzz ## Give every fuzz test and target SECONDS (600) of fresh inputs
 	DASD_FUZZ_SECONDS=$(SECONDS) $(BIN)/pytest -m fuzz -n auto --maxprocesses 4
+	set -e; for target in $(FUZZ_TARGETS); do \
+		mkdir -p rust/fuzz/corpus/$$target; \
+		RAYON_NUM_THREADS=1 $(BIN)/cargo-fuzz fuzz run --fuzz-dir rust/fuzz -s none $$target \
+			rust/fuzz/corpus/$$target rust/core/tests/seeds/$$target -- -max_total_time=$(SECONDS) -max_len=4096 -timeout=10; \
+	done
 
 .PHONY: test-evidence
 test-evidence: setup ## Run the quick evidence suite (minutes): do the large effects have their direction?

@@ -38,7 +38,8 @@ pub(crate) fn hash_row(tokens: &[u32]) -> u64 {
 /// Four chains of multiplications side by side, each over two of eight words: a chain waits for its
 /// own last product only, so a row is hashed about as fast as it is read.
 fn hash_stretch(tokens: &[u32]) -> u64 {
-    let mut sums = LANES;
+    // Not LANES as they are: the two words of a lane would be alike, and a row that swaps them the same.
+    let mut sums = [LANES[1], LANES[2], LANES[3], LANES[0]];
     let mut take = |block: &[u32; 16]| {
         let word = |at: usize| u64::from(block[at]) | u64::from(block[at + 1]) << 32;
         for lane in 0..4 {
@@ -161,6 +162,24 @@ mod tests {
         let rows: [&[u32]; 7] = [&[], &[0], &[0, 0], &[1], &[1, 2], &[2, 1], &[1, 2, 0]];
         let hashed: std::collections::HashSet<u64> = rows.iter().map(|row| hash_row(row)).collect();
         assert_eq!(hashed.len(), rows.len());
+    }
+
+    #[test]
+    fn places_of_tokens_count_within_a_block() {
+        let row: Vec<u32> = (1..=32).collect();
+        for length in 1..=row.len() {
+            let mut hashed = std::collections::HashSet::from([hash_row(&row[..length])]);
+            for (width, first) in (1..=16).flat_map(|width| (0..length).map(move |first| (width, first))) {
+                for second in (first + width..).take_while(|second| second + width <= length) {
+                    let mut swapped = row[..length].to_vec();
+                    (0..width).for_each(|at| swapped.swap(first + at, second + at));
+                    assert!(
+                        hashed.insert(hash_row(&swapped)),
+                        "{width} tokens at {first} and {second} of {length}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]

@@ -26,6 +26,12 @@ fn empty_and_null_rows() {
     assert_eq!(got, vec![Some(0), None, Some(2), Some(3), Some(3), Some(5)]);
 }
 
+#[test]
+fn rows_too_short_for_a_shingle_are_alike_only_if_equal() {
+    let rows = vec![vec![1, 2, 3, 4], vec![3, 4, 1, 2], vec![1, 1, 1, 2], vec![1, 2, 1, 1]];
+    assert_eq!(near(&rows, NearSettings::default()), vec![0, 1, 2, 3]);
+}
+
 /// Rows of `length` tokens in pairs: the second differs in the last `changed` tokens.
 fn pairs(count: u64, length: usize, changed: usize) -> Vec<Vec<u32>> {
     (0..count)
