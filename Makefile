@@ -137,7 +137,7 @@ format: setup ## Format Rust and Python
 
 .PHONY: models
 models: $(VENV)/.built ## Train the bundled miniature models again, from scratch (about half an hour)
-	$(BIN)/python -m dasd.miniature.make
+	$(BIN)/python -m benchmarks.miniature.make
 
 .PHONY: clean
 clean: ## Remove the environment, builds and caches; runs/ stays

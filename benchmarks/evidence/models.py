@@ -84,8 +84,8 @@ def _initialise(world: World, author: Author, seed: int, context: int, directory
     """An untrained Llama for ``context`` tokens with the tokenizer of its role, as the miniature models have them."""
     import torch
 
-    from dasd.miniature.make import build_model
-    from dasd.miniature.tokenizers import build_tokenizer
+    from benchmarks.miniature.make import build_model
+    from benchmarks.miniature.tokenizers import build_tokenizer
     from dasd.seeds import seed_of
 
     shape = world.teacher if author == "teacher" else world.student

@@ -76,9 +76,7 @@ def check_model(settings: ModelSettings, *, weights: bool = True) -> None:
     path = Path(resolve_model(settings.model))
     if not path.is_dir():
         if settings.model.startswith("dasd:"):
-            raise InputError(
-                f"model {settings.model}: its files are missing; `python -m dasd.miniature.make` makes them"
-            )
+            raise InputError(f"model {settings.model}: its files are missing; install dasd again")
         return
     where = f"model directory {path}"
     if not (path / "config.json").is_file():

@@ -13,12 +13,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from benchmarks.graders import Pair, grade_pairs, main, read_pairs, table
 
 from dasd.errors import SchemaError
 from dasd.records import Grade
 from dasd.registry import Registry
 from dasd.stages.grading import Grader
-from dasd.verifiers.graded import Pair, grade_pairs, main, read_pairs, table
 from dasd.verifiers.math import MathVerifier
 from dasd.verifiers.pool import Pool
 

@@ -215,9 +215,8 @@ def test_the_two_tokenizers_differ_and_responses_stay_short() -> None:
 
 
 def test_bundled_tokenizers_are_the_ones_that_the_code_builds() -> None:
+    from benchmarks.miniature.tokenizers import build_tokenizer
     from transformers import AutoTokenizer
-
-    from dasd.miniature.tokenizers import build_tokenizer
 
     for role in ("teacher", "student"):
         assert (
@@ -228,9 +227,8 @@ def test_bundled_tokenizers_are_the_ones_that_the_code_builds() -> None:
 @pytest.mark.parametrize("role", ROLES)
 def test_bundled_model_fits_its_tokenizer_and_answers_offline(role: str) -> None:
     import torch
+    from benchmarks.miniature.measure import sample
     from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from dasd.miniature.measure import sample
 
     torch.set_num_threads(1)
     model = AutoModelForCausalLM.from_pretrained(model_path(role))
@@ -249,7 +247,7 @@ def test_bundled_model_fits_its_tokenizer_and_answers_offline(role: str) -> None
 
 
 def test_bundled_models_are_small_and_their_cards_hold_the_recorded_figures() -> None:
-    from dasd.miniature.cards import read_figures, read_training
+    from benchmarks.miniature.cards import read_figures, read_training
 
     sizes = [path.stat().st_size for role in ROLES for path in model_path(role).iterdir()]
     assert sum(sizes) < 10_000_000
@@ -267,10 +265,9 @@ def test_bundled_models_are_small_and_their_cards_hold_the_recorded_figures() ->
 def test_make_saves_a_model_that_loads(tmp_path: Any) -> None:
     import dataclasses
 
+    from benchmarks.miniature.cards import read_training
+    from benchmarks.miniature.make import PLANS, learning_rate_factor, make
     from transformers import AutoModelForCausalLM
-
-    from dasd.miniature.cards import read_training
-    from dasd.miniature.make import PLANS, learning_rate_factor, make
 
     plan = dataclasses.replace(PLANS["student"], width=16, layers=1, heads=1, mlp=16, batch=2)
     made = make("student", plan, tmp_path / "student", seed=3, steps=2)

@@ -1,7 +1,7 @@
 """A teacher and a student small enough to ship, and the procedural task that they solve.
 
 `model_path("teacher")` and `model_path("student")` are Hugging Face model directories. `dasd.miniature.world`
-holds the task and its verifier and needs no other package; `python -m dasd.miniature.make` makes the models
+holds the task and its verifier and needs no other package; `python -m benchmarks.miniature.make` makes the models
 again.
 """
 

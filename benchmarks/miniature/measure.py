@@ -1,4 +1,4 @@
-"""Measure how often the miniature models are right: `python -m dasd.miniature.measure [DIR ...]`.
+"""Measure how often the miniature models are right: `python -m benchmarks.miniature.measure [DIR ...]`.
 
 For each temperature and sampling seed, one response a question of the evaluation split: once free, once with
 each style forced by the start of a response that commits to it. Prints a table and, with `--record`, writes
@@ -17,8 +17,8 @@ import click
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from benchmarks.miniature.cards import FIGURES_FILE, Accuracy, Figures, write_card, write_json
 from dasd.miniature import ROLES, model_path
-from dasd.miniature.cards import FIGURES_FILE, Accuracy, Figures, write_card, write_json
 from dasd.miniature.world import STUDENT_HABITS, STYLES, Question, questions, style_of, style_prefix, verify
 from dasd.progress import no_bars
 
@@ -28,7 +28,7 @@ MAX_NEW_TOKENS = 128
 
 def main() -> None:
     """Measure how often miniature models are right, by style and temperature."""
-    parser = argparse.ArgumentParser(prog="python -m dasd.miniature.measure", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.miniature.measure", description=main.__doc__)
     parser.add_argument("directories", nargs="*", type=Path, default=[model_path(role) for role in ROLES])
     parser.add_argument("--questions", type=int, default=300, help="evaluation questions a sampling seed")
     parser.add_argument("--seeds", type=int, default=3, help="sampling seeds")

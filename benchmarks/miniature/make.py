@@ -1,4 +1,4 @@
-"""Make the miniature models from scratch: `python -m dasd.miniature.make [--out DIR] [--seed N]`.
+"""Make the miniature models from scratch: `python -m benchmarks.miniature.make [--out DIR] [--seed N]`.
 
 Both are small Llamas trained with plain torch on freshly drawn responses: Muon for the matrices, AdamW for
 embeddings and norms, a cosine to a hundredth of the learning rate. Only questions of the training split are
@@ -19,8 +19,8 @@ import click
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from dasd.miniature.cards import TRAINING_FILE, Training, write_json
-from dasd.miniature.tokenizers import MAX_POSITIONS, Role, build_tokenizer
+from benchmarks.miniature.cards import TRAINING_FILE, Training, write_json
+from benchmarks.miniature.tokenizers import MAX_POSITIONS, Role, build_tokenizer
 from dasd.miniature.world import (
     STUDENT_HABITS,
     TEACHER_HABITS,
@@ -63,7 +63,7 @@ PLANS: dict[Role, Plan] = {
 
 def main() -> None:
     """Make the miniature models from scratch and save them as Hugging Face model directories."""
-    parser = argparse.ArgumentParser(prog="python -m dasd.miniature.make", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.miniature.make", description=main.__doc__)
     parser.add_argument("--out", type=Path, default=Path("miniature-models"), help="directory to write into")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and data")
     parser.add_argument("--role", choices=sorted(PLANS), help="make only this model")

@@ -1,4 +1,4 @@
-"""How the verifiers do on hand-checked pairs: ``python -m dasd.verifiers.graded FILE [--speed]``."""
+"""How the verifiers do on hand-checked pairs: ``python -m benchmarks.graders FILE [--speed]``."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str]) -> int:
     """Print the table and every disagreement; 1 if a wrong response is accepted, else 0."""
     files = [argument for argument in arguments if argument != "--speed"]
     if len(files) != 1:
-        sys.stderr.write("usage: python -m dasd.verifiers.graded PAIRS.jsonl [--speed]\n")
+        sys.stderr.write("usage: python -m benchmarks.graders PAIRS.jsonl [--speed]\n")
         return 2
     pairs = read_pairs(Path(files[0]))
     started = time.perf_counter()
