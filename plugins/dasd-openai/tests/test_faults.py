@@ -124,19 +124,12 @@ def test_a_server_that_stays_away_ends_after_the_patience(
 ) -> None:
     teacher = open_teacher(proxy.url, patience=0.5)
     proxy.plan = always("reset")
-    with pytest.raises(BackendError, match=r"could not be reached for 0\.5 s .*teacher\.options\.base_url"):
+    with pytest.raises(
+        BackendError, match=r"could not be reached .*teacher\.options\.base_url.*patience \(0\.5 s\)"
+    ):
         sampled(teacher, count=1)
     assert len([r for r in caplog.records if "waiting up to" in r.getMessage()]) == 1
     assert proxy.faults["reset"] > 1
-
-
-def test_a_wait_beyond_the_patience_is_not_waited_for(proxy: Proxy, open_teacher: Open) -> None:
-    proxy.retry_after = "3600"
-    teacher = open_teacher(proxy.url, patience=5)
-    proxy.plan = always("busy")
-    with pytest.raises(BackendError, match=r"allows no more requests .*slow down; 3600 s to wait"):
-        sampled(teacher, count=1)
-    assert proxy.faults["busy"] == 1
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_waits_that_servers_ask_for() -> None:
     ],
 )
 def test_which_statuses_are_asked_again(status: int, kind: Kind | None) -> None:
-    failure = of_status(httpx.Response(status, text="what the server says"), str)
+    failure = of_status(status, httpx.Headers(), b"what the server says")
     assert (failure.kind if failure else None) is kind
 
 

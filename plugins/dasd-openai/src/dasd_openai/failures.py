@@ -5,16 +5,18 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Any
 
-import httpx
+from pydantic_core import from_json
 
 _WAITING = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_LONGEST = 600
+"""Characters of a server's words in a message."""
 _UNREACHABLE = {502, 503, 504, 520, 521, 522, 523, 524, 529, 530}
 
 
@@ -46,18 +48,13 @@ class MalformedError(Exception):
     """An answer that isn't what the protocol promises. Raised by readers; the request is sent again."""
 
 
-def of_status(response: httpx.Response, hidden: Callable[[str], str]) -> Failure | None:
-    """The failure that an answer's status and headers tell; None for a good one.
-
-    ``hidden`` takes the key out of what the server says: some servers repeat it.
-    """
-    status = response.status_code
+def of_status(status: int, headers: Mapping[str, str], body: bytes) -> Failure | None:
+    """The failure that an answer's status and headers tell; None for a good one."""
     if 200 <= status < 300:
         return None
-    message, code = _message(response)
-    message = hidden(message)
+    message, code = _message(body)
     reason = f"status {status}: {message}" if message else f"status {status}"
-    wait = asked_wait(response.headers)
+    wait = asked_wait(headers)
     if status == 429 and code != "insufficient_quota":
         return Failure(Kind.BUSY, reason, status, wait)
     if status in _UNREACHABLE:
@@ -65,24 +62,29 @@ def of_status(response: httpx.Response, hidden: Callable[[str], str]) -> Failure
     if status >= 500 or status in (408, 409, 425):
         return Failure(Kind.FAULT, reason, status, wait)
     if 300 <= status < 400:
-        reason += f", a redirection to {response.headers.get('location', 'nowhere')}"
+        reason += f", a redirection to {headers.get('location', 'nowhere')}"
     return Failure(Kind.REFUSED, reason, status)
 
 
-def _message(response: httpx.Response) -> tuple[str, str]:
+def _message(body: bytes) -> tuple[str, str]:
     """What the server says, and its code for it; OpenAI's form, vLLM's older one, or plain text."""
     try:
-        body: Any = response.json()
+        found: Any = from_json(body)
     except ValueError:
-        return response.text.strip()[:500], ""
-    error = body.get("error", body) if isinstance(body, dict) else body
+        return body.decode(errors="replace").strip(), ""
+    error = found.get("error", found) if isinstance(found, dict) else found
     if isinstance(error, dict):
-        text = error.get("message") or error.get("detail") or error
-        return str(text)[:500], str(error.get("code"))
-    return str(error)[:500], ""
+        return str(error.get("message") or error.get("detail") or error), str(error.get("code"))
+    return str(error), ""
 
 
-def asked_wait(headers: httpx.Headers) -> float | None:
+def plain(text: str) -> str:
+    """One line of bounded length that a terminal shows as it is: control characters are spelt out."""
+    words = " ".join(text[:_LONGEST].split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)[:_LONGEST]
+
+
+def asked_wait(headers: Mapping[str, str]) -> float | None:
     """Seconds to wait by Retry-After (seconds or a date) or by the limits that are used up."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = headers.get(name, "").strip()
@@ -93,12 +95,12 @@ def asked_wait(headers: httpx.Headers) -> float | None:
         if value and unit == 1.0:
             try:
                 return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-            except ValueError:
+            except (ValueError, OverflowError):
                 pass
     return exhausted_wait(headers)
 
 
-def exhausted_wait(headers: httpx.Headers) -> float | None:
+def exhausted_wait(headers: Mapping[str, str]) -> float | None:
     """Seconds until the limits are lifted of which nothing remains, by x-ratelimit-*; None where some is left."""
     waits = [
         duration(headers.get(f"x-ratelimit-reset-{what}", ""))
@@ -111,6 +113,8 @@ def exhausted_wait(headers: httpx.Headers) -> float | None:
 def duration(text: str) -> float | None:
     """Seconds of ``6m0s``, ``20ms``, ``1.5`` and the like; None for anything else."""
     text = text.strip()
+    if len(text) > 40:
+        return None
     if re.fullmatch(r"\d+(\.\d+)?", text):
         return float(text)
     parts = _WAITING.findall(text)

@@ -12,12 +12,12 @@ from itertools import groupby
 from typing import Any
 
 from dasd.api import ChatTokenizer
-from dasd_openai.answers import entry_ids, numbers, only_choice, token_logprobs
+from dasd_openai.answers import Completion, entry_ids, only_choice, token_logprobs
 from dasd_openai.bodies import Draw, sampling_body
 from dasd_openai.failures import MalformedError
 from dasd_openai.servers import Dialect
 
-Read = Callable[[dict[str, Any]], tuple[float, ...]]
+Read = Callable[[Completion], tuple[float, ...]]
 _WHOLE_VOCABULARY = 2**20
 """More tokens than any vocabulary has."""
 
@@ -46,8 +46,8 @@ def forcing(
 
 
 def _generated(tokens: Sequence[int]) -> Read:
-    def read(answer: dict[str, Any]) -> tuple[float, ...]:
-        logprobs, made = token_logprobs(only_choice(answer).get("logprobs"))[1], entry_ids(answer)
+    def read(answer: Completion) -> tuple[float, ...]:
+        logprobs, made = token_logprobs(only_choice(answer))[1], entry_ids(answer)
         if logprobs is None or made != list(tokens):
             raise MalformedError(f"wanted the tokens {list(tokens)}, got {made}")
         return logprobs
@@ -56,13 +56,13 @@ def _generated(tokens: Sequence[int]) -> Read:
 
 
 def _looked_up(token: int) -> Read:
-    def read(answer: dict[str, Any]) -> tuple[float, ...]:
-        found = only_choice(answer).get("logprobs")
-        content = found.get("content") if isinstance(found, dict) else None
-        tops = content[0].get("top_logprobs") if content and isinstance(content[0], dict) else None
-        of = [top.get("logprob") for top in tops or () if isinstance(top, dict) and top.get("id") == token]
+    def read(answer: Completion) -> tuple[float, ...]:
+        found = only_choice(answer).logprobs
+        content = found.content if found is not None else None
+        tops = (content[0].top_logprobs if content else None) or []
+        of = [top.logprob for top in tops if top.id == token]
         if len(of) != 1:
-            raise MalformedError(f"no log-probability of token {token} among {len(tops or ())}")
-        return numbers(of)
+            raise MalformedError(f"no log-probability of token {token} among {len(tops)}")
+        return tuple(of)
 
     return read

@@ -47,7 +47,7 @@ class OpenAIOptions(BaseModel):
         600.0,
         ge=0,
         json_schema_extra=_SPEED,
-        description="Seconds that a server is waited for that is down or allows no more requests.",
+        description="Seconds that a server is waited for that is down or allows no more requests. No wait is longer.",
     )
     retries: int = Field(
         5,

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from dasd.api import BackendError, ChatTokenizer, InputError, Message
-from dasd_openai.answers import Reply, first_top_logprobs, read_chat, read_completion
+from dasd_openai.answers import (
+    About,
+    Completion,
+    ModelList,
+    Reply,
+    first_top_logprobs,
+    read_chat,
+    read_completion,
+)
 from dasd_openai.bodies import Draw, Measured, Mode, endpoint, sampling_body
+from dasd_openai.failures import plain
 from dasd_openai.options import OpenAIOptions
 from dasd_openai.servers import Dialect, dialect
 from dasd_openai.transport import RefusedError, Transport
@@ -71,16 +79,12 @@ async def probe(transport: Transport, options: OpenAIOptions, tokenizer: ChatTok
 async def _listed(transport: Transport, options: OpenAIOptions) -> _Listed:
     """The model to ask, from the server's list."""
     try:
-        models = await transport.ask("list of models", "/models", None, lambda answer: answer.get("data"))
+        models = await transport.ask("list of models", "/models", None, ModelList, lambda answer: answer.data)
     except RefusedError as error:
         if error.status not in _NOT_SERVED or options.served_model is None:
             raise
         return _Listed(options.served_model, "", None)
-    cards = {
-        card["id"]: card
-        for card in models or []
-        if isinstance(card, dict) and isinstance(card.get("id"), str)
-    }
+    cards = {card.id: card for card in models}
     names = ", ".join(sorted(cards)[:20]) or "none"
     wanted = options.served_model
     if wanted is None and len(cards) != 1:
@@ -91,12 +95,8 @@ async def _listed(transport: Transport, options: OpenAIOptions) -> _Listed:
         raise InputError(
             f"teacher.options.served_model: {options.base_url} serves no {wanted!r}; it has {names}"
         )
-    card: dict[str, Any] = cards[wanted or next(iter(cards))]
-    meta = card.get("meta")  # llama.cpp's
-    length = card.get("max_model_len") or (meta.get("n_ctx") if isinstance(meta, dict) else None)
-    return _Listed(
-        card["id"], str(card.get("owned_by")), length if isinstance(length, int) and length > 0 else None
-    )
+    card = cards[wanted or next(iter(cards))]
+    return _Listed(card.id, card.owned_by or "", card.context_length)
 
 
 async def _version(transport: Transport, kind: Dialect) -> str:
@@ -104,11 +104,11 @@ async def _version(transport: Transport, kind: Dialect) -> str:
         return "unknown"
     try:
         found = await transport.ask(
-            "version", transport.beside(kind.version_path), None, lambda answer: answer
+            "version", transport.beside(kind.version_path), None, About, lambda about: about.model_extra or {}
         )
     except RefusedError:  # a gateway that passes on /v1 alone
         return "unknown"
-    return str(found.get(kind.version_key) or "unknown")
+    return plain(str(found.get(kind.version_key) or "unknown"))
 
 
 class _Prober:
@@ -150,9 +150,9 @@ class _Prober:
         draw = Draw(self._prompt_ids, _HELLO, 1.0, 1.0, 1, 0)
         body = sampling_body(self._model, self._kind, mode, draw, tops)
         usage = await self._transport.ask(
-            "first request", endpoint(mode), body, lambda answer: answer.get("usage")
+            "first request", endpoint(mode), body, Completion, lambda answer: answer.usage
         )
-        counted = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+        counted = None if usage is None else usage.prompt_tokens
         return mode == "chat" or counted is None or counted == len(self._prompt_ids)
 
     async def ask(self, mode: Mode, temperature: float, tokens: int, tops: int | None) -> _Tried:
@@ -164,8 +164,9 @@ class _Prober:
             "first request",
             endpoint(mode),
             body,
+            Completion,
             lambda answer: _Tried(
-                read(answer), first_top_logprobs(answer), str(answer.get("system_fingerprint") or "")
+                read(answer, tokens), first_top_logprobs(answer), answer.system_fingerprint or ""
             ),
         )
 

@@ -80,7 +80,7 @@ def _aligned(
             alone = _encoded(raw[start:end], tokenizer)
             if len(alone) != 1:
                 raise RefusedError(
-                    f"{what}: the server gives one log-probability for {raw[start:end]!r} at byte {start}, and the "
+                    f"{what}: the server gives one log-probability for {raw[start : min(end, start + 60)]!r} at byte {start}, and the "
                     f"tokenizer of teacher.model writes it as {len(alone)} tokens" + _INSTEAD,
                     alone=True,
                 )

@@ -30,6 +30,7 @@ from dasd.api import (
     resolve_model,
 )
 from dasd_openai.answers import (
+    Completion,
     Reply,
     echoed_logprobs,
     only_choice,
@@ -163,15 +164,16 @@ class OpenAITeacher:
         if prefixed and kind.prompt_logprobs:
             body["prompt_logprobs"] = 0
 
-        def read(answer: dict[str, Any]) -> tuple[Reply, tuple[float, ...]]:
-            reply = read_completion(answer) if served.mode == "tokens" else read_chat(answer)
+        def read(answer: Completion) -> tuple[Reply, tuple[float, ...]]:
+            reading = read_completion if served.mode == "tokens" else read_chat
+            reply = reading(answer, each.limit, self._tokenizer.vocab_size)
             if gives and reply.logprobs is None:
                 raise BackendError(f"{what}: the server stopped giving log-probabilities")
             if not (prefixed and kind.prompt_logprobs):
                 return reply, ()
             return reply, prompt_logprobs(only_choice(answer), each.ids, len(each.prompt_ids))
 
-        reply, before = await self._transport.ask(what, endpoint(served.mode), body, read)
+        reply, before = await self._transport.ask(what, endpoint(served.mode), body, Completion, read)
         if prefixed and not kind.prompt_logprobs:
             before = await self._forced(what, each.ids, len(each.prompt_ids))
         if gives and kind.forces and served.mode == "tokens" and reply.token_ids is None:
@@ -193,13 +195,16 @@ class OpenAITeacher:
                 alone=True,
             )
         model, find = self._served.model, prompt_logprobs if kind.prompt_logprobs else echoed_logprobs
-        asked: Iterable[tuple[dict[str, Any], Callable[[dict[str, Any]], tuple[float, ...]]]] = [
+        asked: Iterable[tuple[dict[str, Any], Callable[[Completion], tuple[float, ...]]]] = [
             (scoring_body(model, kind, ids), lambda answer: find(only_choice(answer), ids, start))
         ]
         if kind.forces:
             asked = forcing(model, kind, ids, start, self._tokenizer)
         try:
-            found = [await self._transport.ask(what, endpoint("tokens"), *each) for each in asked]
+            found = [
+                await self._transport.ask(what, endpoint("tokens"), body, Completion, read)
+                for body, read in asked
+            ]
             return tuple(chain.from_iterable(found))
         except RefusedError as error:
             raise RefusedError(

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import math
 import random
+import resource
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 
-from dasd.api import BackendError
-from dasd_openai.failures import Failure, Kind, MalformedError, exhausted_wait, of_status, pause
+from dasd.api import BackendError, InputError
+from dasd_openai.answers import ShapeT, decoded
+from dasd_openai.failures import Failure, Kind, MalformedError, exhausted_wait, of_status, pause, plain
 from dasd_openai.key import Key
 from dasd_openai.options import OpenAIOptions
+from dasd_openai.receiving import ENCODINGS, most_bytes, receive
 
 AnswerT = TypeVar("AnswerT")
-Reader = Callable[[dict[str, Any]], AnswerT]
 
 _LOG = logging.getLogger("dasd_openai")
-
+_SILENT_SECONDS = 5.0
+"""A longer wait is told."""
+_OTHER_FILES = 64
+"""That a process has open beside connections."""
 
 _OF_THE_REQUEST = frozenset({400, 413, 422})
 
@@ -48,13 +52,13 @@ class Answer(Generic[AnswerT]):
 
 @dataclass(slots=True)
 class _Attempts:
-    """Of one request."""
+    """Of one request. ``waited``: seconds it waited for a server that was away or busy, since others were answered."""
 
+    began: float = 0.0
     count: int = 0
     faults: int = 0
     first: float | None = None
-    away_since: float | None = None
-    busy_since: float | None = None
+    waited: float = 0.0
 
 
 class Transport:
@@ -65,15 +69,22 @@ class Transport:
     """
 
     def __init__(self, options: OpenAIOptions, connections: int) -> None:
-        """At most ``connections`` at a time. Raises InputError for a key that can't be one."""
+        """At most ``connections`` at a time. Raises InputError for a key that can't be one, or too many connections."""
+        allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if allowed != resource.RLIM_INFINITY and connections + _OTHER_FILES > allowed:
+            raise InputError(
+                f"teacher.options.concurrency (or batch_size): {connections} requests at a time take as many open files, "
+                f"and this process may have {allowed}; raise that (`ulimit -n {connections + 1024}`) or ask for less"
+            )
         self._options = options
         self._key = Key(options.api_key_env)
         self._not_before = 0.0
         self._last_answer = -math.inf
         self._down = False
+        self._told_until = -math.inf
         self._client = httpx.AsyncClient(
             base_url=options.base_url,
-            headers=self._key.headers(),
+            headers={**self._key.headers(), "Accept-Encoding": ENCODINGS},
             timeout=httpx.Timeout(None, connect=options.connect_timeout),
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             # A proxy of the environment's is for other hosts than this one.
@@ -89,88 +100,121 @@ class Transport:
         await self._client.aclose()
 
     async def ask(
-        self, what: str, path: str, body: Mapping[str, Any] | None, read: Reader[AnswerT]
+        self,
+        what: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        shape: type[ShapeT],
+        read: Callable[[ShapeT], AnswerT],
     ) -> AnswerT:
-        """POST ``body`` (None: GET) and give what ``read`` makes of the JSON object that comes back.
+        """POST ``body`` (None: GET) and give what ``read`` makes of the ``shape`` that comes back.
 
         ``what`` names the request in messages; ``read`` raises MalformedError for an answer to ask for again. Raises
         RefusedError where asking again is no use, BackendError where it has been tried long enough.
         """
         attempts = _Attempts()
+
+        def understood(raw: bytes) -> AnswerT:
+            return read(decoded(raw, shape))
+
         while True:
             await self._may_ask()
-            outcome = await self._once(path, body, read)
+            attempts.began = asyncio.get_running_loop().time()
+            outcome = await self._once(path, body, understood)
             if isinstance(outcome, Answer):
                 self._answered()
                 return outcome.value
             await asyncio.sleep(self._pause(what, path, outcome, attempts))
 
     async def _once(
-        self, path: str, body: Mapping[str, Any] | None, read: Reader[AnswerT]
+        self, path: str, body: Mapping[str, Any] | None, read: Callable[[bytes], AnswerT]
     ) -> Answer[AnswerT] | Failure:
-        timeout = self._options.timeout
+        """One attempt. What a server says goes no further before it can be shown."""
+        found = await self._sent(path, body, read)
+        if isinstance(found, Answer):
+            return found
+        return replace(found, reason=plain(self._key.hidden(found.reason)))
+
+    async def _sent(
+        self, path: str, body: Mapping[str, Any] | None, read: Callable[[bytes], AnswerT]
+    ) -> Answer[AnswerT] | Failure:
+        options = self._options
+        # Servers begin to answer when they are done; one that then takes its time isn't worth more than one that is down.
+        for_body = max(options.patience, options.connect_timeout)
+        request = self._client.build_request("GET" if body is None else "POST", path, json=body)
+        late = f"no answer within {options.timeout:g} s"
         try:
-            async with asyncio.timeout(timeout):
-                response = await self._client.request("GET" if body is None else "POST", path, json=body)
+            async with asyncio.timeout(options.timeout):
+                response = await self._client.send(request, stream=True)
+                try:
+                    late = f"an answer that began and did not end in time ({for_body:g} s)"
+                    async with asyncio.timeout(for_body):
+                        raw = await receive(response, most_bytes(body, len(request.content)))
+                finally:
+                    await response.aclose()
+            failure = of_status(response.status_code, response.headers, raw)
+            if failure is not None:
+                return failure
+            self._hold(exhausted_wait(response.headers), "its limits are used up")
+            return Answer(read(raw))
         except TimeoutError:
-            return Failure(Kind.FAULT, f"no answer within {timeout:g} s")
-        except httpx.DecodingError:
-            return Failure(Kind.FAULT, "an answer that can't be decompressed")
-        except httpx.TransportError as error:
-            reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            return Failure(Kind.REFUSED if "CERTIFICATE_VERIFY" in reason else Kind.AWAY, reason)
-        failure = of_status(response, self._key.hidden)
-        if failure is not None:
-            return failure
-        self._hold(exhausted_wait(response.headers))
-        try:
-            answer = json.loads(response.content)
-            if not isinstance(answer, dict):
-                raise MalformedError(f"wanted a JSON object, got {type(answer).__name__}")
-            return Answer(read(answer))
-        except ValueError as error:  # text that is no JSON, bytes that are no text
-            return Failure(Kind.FAULT, f"an answer that is no JSON ({error})")
+            return Failure(Kind.FAULT, late)
         except MalformedError as error:
             return Failure(Kind.FAULT, f"a malformed answer ({error})")
+        except httpx.TransportError as error:
+            reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            if "CERTIFICATE_VERIFY" in reason:
+                return Failure(Kind.REFUSED, reason)
+            if (
+                isinstance(error, httpx.ProtocolError)
+                and "disconnected" not in reason
+                and "closed" not in reason
+            ):
+                return Failure(Kind.FAULT, f"what is no HTTP ({reason})")
+            return Failure(Kind.AWAY, reason)
 
     def _pause(self, what: str, path: str, failure: Failure, attempts: _Attempts) -> float:
-        """Seconds until the next attempt. Raises BackendError where there is none."""
+        """Seconds until the next attempt, within the patience. Raises BackendError where there is none."""
         options, now = self._options, asyncio.get_running_loop().time()
         attempts.count += 1
         attempts.first = now if attempts.first is None else attempts.first
         where = f"{what}: {path if '://' in path else options.base_url + path}"
         reason = failure.reason
+        # A server that answers others all the while has something against this one.
+        alone = failure.kind is Kind.FAULT and self._last_answer > attempts.first
         if failure.kind is Kind.REFUSED:
             raise RefusedError(f"{where} refused: {reason}{self._advice(failure)}", failure.status)
         if failure.kind is Kind.FAULT:
             attempts.faults += 1
             if attempts.faults > options.retries:
-                # A server that answers others all the while has something against this one.
                 raise RefusedError(
                     f"{where} failed {attempts.faults} times, the last time with {reason}; look at the "
                     "server's log, or raise teacher.options.retries or timeout",
                     failure.status,
-                    alone=self._last_answer > attempts.first,
+                    alone=alone,
                 )
-        elif failure.kind is Kind.AWAY:
-            attempts.away_since = now if attempts.away_since is None else attempts.away_since
-            self._tell_of(reason)
-            if now - attempts.away_since >= options.patience:
-                raise BackendError(
-                    f"{where} could not be reached for {options.patience:g} s ({reason}); see that the server "
-                    "runs at teacher.options.base_url, or raise teacher.options.patience"
-                )
-        else:
+        # Answers take long, connections don't: what lies above was no waiting for a server.
+        attempts.waited += min(now - attempts.began, options.connect_timeout)
+        if failure.kind is Kind.BUSY:
             # As long as others are answered, this one's turn will come.
-            attempts.busy_since = now if attempts.busy_since is None else attempts.busy_since
-            waited = now - max(attempts.busy_since, self._last_answer)
-            if waited + (failure.wait or 0) > options.patience:
-                raise BackendError(
-                    f"{where} allows no more requests ({reason}; {failure.wait or 0:.0f} s to wait, "
-                    f"{waited:.0f} s waited); lower teacher.options.concurrency, or raise patience"
-                )
-            self._hold(failure.wait)
-        return max(failure.wait or 0.0, 0.0) + pause(attempts.count, options.backoff)
+            attempts.waited = min(attempts.waited, now - self._last_answer)
+        left, asked = options.patience - attempts.waited, failure.wait or 0.0
+        if asked > left or (left <= 0 and failure.kind is not Kind.FAULT):
+            message = (
+                f"{where} {_STATES[failure.kind]} ({reason}; {asked:.6g} s to wait, {attempts.waited:.3g} s waited); "
+                f"{_REMEDIES[failure.kind]}, or raise teacher.options.patience ({options.patience:g} s)"
+            )
+            if failure.kind is Kind.FAULT:
+                raise RefusedError(message, failure.status, alone=alone)
+            raise BackendError(message)
+        wait = max(0.0, min(asked + pause(attempts.count, options.backoff), left))
+        attempts.waited += wait
+        if failure.kind is Kind.AWAY:
+            self._tell_of(reason)
+        if failure.kind is Kind.BUSY:
+            self._hold(asked, reason)
+        self._tell(wait, reason)
+        return wait
 
     def _advice(self, failure: Failure) -> str:
         variable = self._key.variable
@@ -189,11 +233,19 @@ class Transport:
         while (left := self._not_before - asyncio.get_running_loop().time()) > 0:
             await asyncio.sleep(left + random.uniform(0, min(1.0, 0.1 * left)))
 
-    def _hold(self, seconds: float | None) -> None:
+    def _hold(self, seconds: float | None, reason: str) -> None:
         """Send nothing for so long. A server that asks for more than the patience is asked nonetheless."""
         if seconds:
-            now = asyncio.get_running_loop().time()
-            self._not_before = max(self._not_before, now + min(seconds, self._options.patience))
+            wait = min(seconds, self._options.patience)
+            self._not_before = max(self._not_before, asyncio.get_running_loop().time() + wait)
+            self._tell(wait, reason)
+
+    def _tell(self, wait: float, reason: str) -> None:
+        """Once for all requests that wait until about then."""
+        until = asyncio.get_running_loop().time() + wait
+        if wait > _SILENT_SECONDS and until > self._told_until + _SILENT_SECONDS:
+            self._told_until = until
+            _LOG.warning("%s: %s; waiting %.0f s", self._options.base_url, reason, wait)
 
     def _tell_of(self, reason: str) -> None:
         if not self._down:
@@ -210,6 +262,18 @@ class Transport:
         if self._down:
             self._down = False
             _LOG.warning("%s answers again", self._options.base_url)
+
+
+_STATES = {
+    Kind.BUSY: "allows no more requests",
+    Kind.AWAY: "could not be reached",
+    Kind.FAULT: "failed",
+}
+_REMEDIES = {
+    Kind.BUSY: "lower teacher.options.concurrency",
+    Kind.AWAY: "see that the server runs at teacher.options.base_url",
+    Kind.FAULT: "look at the server's log",
+}
 
 
 def _is_loopback(address: str) -> bool:
