@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from dasd import recipe_yaml
 from dasd.errors import RecipeError
-from dasd.recipe_errors import describe, show
+from dasd.recipe_errors import MOST_PROBLEMS, describe, show
 from dasd.recipe_paths import resolve_paths
 from dasd.recipe_secrets import refuse_secrets
 from dasd.recipe_yaml import KeyPath, dotted
@@ -127,11 +127,7 @@ class RecipeDraft:
         else:
             path = find(source)
             name = str(path) if path.parent != BUNDLED else f"recipe {path.stem}"
-            try:
-                text = path.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise RecipeError(f"{name} can't be read: {error}") from error
-            data, lines = recipe_yaml.parse(text, name)
+            data, lines = recipe_yaml.read(path, name)
         if not isinstance(data, dict):
             got = "nothing" if data is None else show(data)
             raise RecipeError(f"{name}: wanted keys and values (teacher, student, stages ...), got {got}")
@@ -169,6 +165,10 @@ class RecipeDraft:
         parts = [part.strip() for part in key.split(".")]
         if not equals or not all(parts):
             raise RecipeError(f"-o {text}: wanted key=value, e.g. -o stages.high.temperature=0.9")
+        if len(parts) > recipe_yaml.LEVELS or recipe_yaml.UNWRITABLE.search(text):
+            raise RecipeError(
+                f"-o {_shown(key, raw)[3:]}: wanted UTF-8, and at most {recipe_yaml.LEVELS} parts of a key"
+            )
         path: list[str | int] = []
         here: Any = self.data
         for part in parts[:-1]:
@@ -227,6 +227,8 @@ class RecipeDraft:
 
     def _headed(self, problems: Sequence[str]) -> str:
         count = "one problem" if len(problems) == 1 else f"{len(problems)} problems"
+        if len(problems) > MOST_PROBLEMS:
+            count = f"more than {MOST_PROBLEMS} problems"
         return f"{count} in {self.name}:\n" + "\n".join(problems)
 
     def _across(self, settings: RecipeSettings) -> list[str]:

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ValidationError
 from dasd.recipe_yaml import KeyPath, dotted
 
 _LONGEST_VALUE = 60
+MOST_PROBLEMS = 30
+"""Problems that are told; of more there is a count."""
 _WORDS = (
     ("greater than or equal to", "at least"),
     ("less than or equal to", "at most"),
@@ -46,7 +48,7 @@ def describe(
     start: KeyPath = tuple(prefix.split(".")) if isinstance(prefix, str) and prefix else tuple(prefix)
     lines = []
     problems = error.errors(include_url=False)
-    for problem in problems:
+    for problem in problems[:MOST_PROBLEMS]:
         if problem["type"] == "too_short" and any(
             other is not problem and other["loc"][: len(problem["loc"])] == problem["loc"]
             for other in problems
@@ -56,6 +58,8 @@ def describe(
         path = (*start, *inner)
         place = where(path, across=problem["type"] == "value_error") if where else ""
         lines.append(f"  {place}{dotted(path)}: {_explain(problem, inner, model, root)}")
+    if len(problems) > MOST_PROBLEMS:
+        lines.append(f"  and {len(problems) - MOST_PROBLEMS} more")
     return lines
 
 

@@ -6,7 +6,9 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from dasd.recipe_yaml import KeyPath
+from dasd.errors import RecipeError
+from dasd.recipe_errors import show
+from dasd.recipe_yaml import KeyPath, dotted
 
 _GLOB = ("*", "?", "[")
 
@@ -18,16 +20,21 @@ def resolve_paths(data: dict[str, Any], base: Path | None, overridden: Collectio
     ``samples`` of a stage, the run of ``data``, and every option called ``path`` or ending in ``_path``. What was set by ``-o`` is
     looked for in the working directory first. A path that doesn't exist is made absolute too, so that the
     complaint names the place that was looked at; a model that isn't a directory stays the name that it is.
+    Raises RecipeError for a text that can't be a path: too long, or ``~`` of a user who isn't there.
     """
     cwd = Path.cwd()
     for holder, key, path, is_model in _places(data):
         value = holder[key]
         from_command_line = any(path[: len(known)] == known for known in overridden)
         roots = [root for root in ((cwd, base) if from_command_line else (base, cwd)) if root is not None]
-        if isinstance(value, str):
-            holder[key] = _model(value, roots) if is_model else _absolute(value, roots)
-        elif isinstance(value, list) and not is_model:
-            holder[key] = [_absolute(item, roots) if isinstance(item, str) else item for item in value]
+        try:
+            if isinstance(value, str):
+                holder[key] = _model(value, roots) if is_model else _absolute(value, roots)
+            elif isinstance(value, list) and not is_model:
+                holder[key] = [_absolute(item, roots) if isinstance(item, str) else item for item in value]
+        except (OSError, RuntimeError, ValueError, NotImplementedError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise RecipeError(f"{dotted(path)}: {show(value)} can't be a path: {why}") from error
 
 
 def _places(data: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, KeyPath, bool]]:

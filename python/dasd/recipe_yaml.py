@@ -1,8 +1,9 @@
-"""YAML with line numbers: plain data, no tags, no duplicate keys, numbers and truth values as in YAML 1.2."""
+"""YAML with line numbers: plain data of bounded size, no tags, aliases or duplicate keys, words as in YAML 1.2."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -11,9 +12,52 @@ from dasd.errors import RecipeError
 
 KeyPath = tuple[str | int, ...]
 
+# Far beyond any recipe: what is larger was made to fill the memory, or is no recipe.
+_BYTES = 1 << 20
+LEVELS = 50
+UNWRITABLE = re.compile("[\\0\\ud800-\\udfff]")
+"""Characters that escapes (or ``-o``) can write and that no file, path or terminal takes."""
+_VALUES = 10_000
+_DIGITS = 100
+_KEY = 200
+_QUOTED = 200
+"""Characters of a YAML error that are shown; it may quote the text."""
+
 
 class _Loader(yaml.SafeLoader):
     """YAML 1.1 reads ``1e-5`` as text and ``no`` as false; this loader reads them as YAML 1.2 does."""
+
+    depth = values = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """As PyYAML's, which follows aliases, tags and brackets without end."""
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        self.values += 1
+        if isinstance(event, yaml.AliasEvent):
+            self._refuse(event, "no aliases (*name) here; write the values out")
+        if getattr(event, "tag", None) is not None:
+            self._refuse(event, "no tags (!name) here; write the plain value")
+        if self.depth >= LEVELS:
+            self._refuse(event, f"wanted at most {LEVELS} levels of lists and keys inside one another")
+        if self.values > _VALUES:
+            self._refuse(event, f"wanted at most {_VALUES} keys and values")
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
+        """As PyYAML's, which takes any character and numbers of any length."""
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        if UNWRITABLE.search(event.value):
+            self._refuse(event, "a text with a NUL character or half of a surrogate pair; take it out")
+        node = super().compose_scalar_node(anchor)
+        if node.tag == "tag:yaml.org,2002:int" and len(node.value) > _DIGITS:
+            self._refuse(event, f"a number of {len(node.value)} digits; wanted at most {_DIGITS}")
+        return node
+
+    def _refuse(self, event: Any, problem: str) -> None:
+        raise RecipeError(f"{self.name}, line {event.start_mark.line + 1}: {problem}")
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -38,29 +82,45 @@ def _int(_loader: _Loader, node: yaml.ScalarNode) -> int:
 _Loader.add_constructor("tag:yaml.org,2002:int", _int)
 
 
+def read(path: Path, name: str) -> tuple[Any, dict[KeyPath, int]]:
+    """``parse`` of a file. Raises RecipeError for one that can't be read, is no UTF-8 or is too large."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_BYTES + 1)
+        if len(content) > _BYTES:
+            raise RecipeError(f"{name}: wanted a recipe of at most {_BYTES} bytes; this file is larger")
+        text = content.decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{name} can't be read: {error}") from error
+    return parse(text, name)
+
+
 def parse(text: str, name: str) -> tuple[Any, dict[KeyPath, int]]:
     """The data in ``text``, and the line (from 1) on which each key path starts.
 
     ``name`` is the file's, for messages. Raises RecipeError for text that isn't YAML, duplicate keys, keys
-    that aren't text, and tags or aliases that would make objects.
+    that aren't text, tags, aliases, and what is nested deeper or is larger than any recipe.
     """
-    loader = _Loader(text)
+    try:
+        loader = _Loader(text)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise RecipeError(
+            f"{name}, line {line}: this isn't YAML: the character {error.character:#06x} is not allowed"
+        ) from error
+    loader.name = name
     try:
         node = loader.get_single_node()
         lines: dict[KeyPath, int] = {}
         if node is None:
             return None, lines
-        _walk(node, (), lines, name, set())
+        _walk(node, (), lines, name)
         return loader.construct_document(node), lines
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{name}, line {mark.line + 1}, column {mark.column + 1}" if mark else name
         hint = "; indent with spaces" if "'\\t'" in str(error.problem) else ""
-        raise RecipeError(f"{where}: this isn't YAML: {error.problem}{hint}") from error
-    except (yaml.YAMLError, ValueError) as error:
-        if isinstance(error, RecipeError):
-            raise
-        raise RecipeError(f"{name}: this isn't YAML: {error}") from error
+        raise RecipeError(f"{where}: this isn't YAML: {str(error.problem)[:_QUOTED]}{hint}") from error
     finally:
         loader.dispose()
 
@@ -73,16 +133,17 @@ def value(text: str) -> Any:
         return text
 
 
-def _walk(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], name: str, above: set[int]) -> None:
+def _walk(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], name: str) -> None:
     lines.setdefault(path, node.start_mark.line + 1)
-    if id(node) in above:
-        raise RecipeError(f"{name}, line {node.start_mark.line + 1}: an alias that contains itself")
-    above = above | {id(node)}
     if isinstance(node, yaml.MappingNode):
         for key, child in node.value:
             line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):
                 raise RecipeError(f"{name}, line {line}: a key must be text")
+            if len(key.value) > _KEY or not key.value.isprintable():
+                raise RecipeError(
+                    f"{name}, line {line}: a key of {len(key.value)} characters; wanted at most {_KEY}, all printable"
+                )
             if key.tag == "tag:yaml.org,2002:merge" or key.value == "<<":
                 raise RecipeError(f"{name}, line {line}: no merge keys (<<) here; write the keys out")
             if key.tag != "tag:yaml.org,2002:str":
@@ -93,10 +154,10 @@ def _walk(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], name: str, 
                     f"{name}, line {line}: {dotted(below)} is there twice; it was set on line {lines[below]}"
                 )
             lines[below] = line
-            _walk(child, below, lines, name, above)
+            _walk(child, below, lines, name)
     elif isinstance(node, yaml.SequenceNode):
         for index, child in enumerate(node.value):
-            _walk(child, (*path, index), lines, name, above)
+            _walk(child, (*path, index), lines, name)
 
 
 def dotted(path: KeyPath) -> str:

@@ -29,7 +29,10 @@ class VerifierSettings(Section):
         if not isinstance(data, str):
             return data
         if data.startswith("{"):
-            return json.loads(data)
+            try:
+                return json.loads(data)
+            except RecursionError as error:
+                raise ValueError("not JSON: nested too deeply") from error
         name, _, argument = data.partition(":")
         return {"name": name, "argument": argument}
 

@@ -58,7 +58,7 @@ def front_matter(text: str) -> dict[str, object]:
         return {}
     try:
         found = yaml.safe_load("\n".join(lines[1 : 1 + [line.strip() for line in lines[1:]].index("---")]))
-    except (ValueError, yaml.YAMLError):
+    except (ValueError, KeyError, RecursionError, yaml.YAMLError):
         return {}
     return found if isinstance(found, dict) else {}
 

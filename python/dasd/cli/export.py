@@ -109,17 +109,13 @@ def export(
 
 def _options(pairs: Sequence[str]) -> dict[str, Any]:
     """``-o key=value``, values as YAML reads them."""
-    import yaml
-
     from dasd.errors import InputError
+    from dasd.recipe_yaml import parse
 
     found: dict[str, Any] = {}
     for pair in pairs:
         key, sign, value = pair.partition("=")
         if not sign or not key.strip():
             raise InputError(f"-o {pair}: wanted KEY=VALUE, e.g. -o form=tokens")
-        try:
-            found[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise InputError(f"-o {pair}: its value can't be read as YAML") from error
+        found[key.strip()] = parse(value, f"-o {key}")[0]
     return found

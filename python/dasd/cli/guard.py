@@ -20,6 +20,9 @@ from dasd.errors import DasdError
 
 INTERRUPTED = 130
 
+_LONGEST = 10_000
+"""Characters of a message; one may quote a file."""
+
 _ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "error",
@@ -72,7 +75,8 @@ def run(arguments: Sequence[str]) -> int:
 def _say(text: str, debug: bool) -> None:
     if debug:
         traceback.print_exc()
-    click.echo(text, err=True)
+    cut = len(text) - _LONGEST
+    click.echo(f"{text[:_LONGEST]} ... ({cut} characters more)" if cut > 0 else text, err=True)
 
 
 def _show_warning(

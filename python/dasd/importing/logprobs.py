@@ -7,10 +7,9 @@ from pathlib import Path
 
 import polars as pl
 
-from dasd.errors import InputError
 from dasd.importing.rows import identifier_of
 from dasd.records import BadRow
-from dasd.sources.values import ValueFile
+from dasd.sources.values import UNREADABLE, ValueFile
 
 __all__ = ["LogprobFiles"]
 
@@ -68,8 +67,8 @@ def _identifiers(file: ValueFile) -> Iterator[tuple[int, str | ValueError]]:
             schema = pl.scan_parquet(file.path, glob=False).collect_schema()
             names = [name for name in ("sample_uuid", "uuid", "sample_id") if name in schema]
             uuids = pl.scan_parquet(file.path, glob=False).select(names[:1]).collect().to_series()
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise InputError(f"{file.path}: wanted a Parquet file, but it can't be read: {error}") from error
+        except UNREADABLE as error:
+            raise file.torn(error) from error
         for row, uuid in enumerate(uuids, 1):
             yield row, str(uuid) if uuid not in (None, "") else ValueError("its uuid is empty")
         return

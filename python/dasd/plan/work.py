@@ -22,7 +22,7 @@ from dasd.plan.steps import exact_training, expected_training
 from dasd.recipe import Recipe
 from dasd.report.distilled import RESPONSES
 from dasd.settings import TrainerSettings
-from dasd.sources.values import ValueFile
+from dasd.sources.values import UNREADABLE, ValueFile
 from dasd.stages.base import Stage
 from dasd.stages.dedup import DedupStage
 from dasd.stages.evaluate import EvaluateStage
@@ -358,7 +358,10 @@ def _rows_of_files(stage: GivenSamplesStage) -> Amount:
         if file.is_parquet:
             import polars as pl
 
-            rows += int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
+            try:
+                rows += int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
+            except UNREADABLE as error:
+                raise file.torn(error) from error
         else:
             rows += sum(1 for _ in file)
     return Amount(rows, rows)

@@ -15,7 +15,7 @@ from dasd.errors import InputError
 from dasd.recipe_errors import describe
 from dasd.results.records import ATTEMPTS, Evaluation, Origin, Sampling, Ungraded
 from dasd.sources.rows import warn_set_aside
-from dasd.sources.values import ValueFile
+from dasd.sources.values import UNREADABLE, ValueFile
 from dasd.stages.metrics import GRADABLE
 from dasd.store import Manifest, Run
 from dasd.store.run import did_you_mean
@@ -198,7 +198,7 @@ def _file_rows(path: Path) -> pl.DataFrame:
     columns = dict(ATTEMPTS.columns)
     values = ValueFile(path, "EVAL row")
     if values.is_parquet:
-        with suppress(pl.exceptions.PolarsError):  # ValueFile says what is wrong with the file
+        with suppress(*UNREADABLE):  # ValueFile says what is wrong with the file
             rows_read = pl.read_parquet(path, glob=False)
             if rows_read.schema == pl.Schema(columns):
                 return rows_read

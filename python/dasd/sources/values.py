@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -12,9 +13,14 @@ import polars as pl
 from dasd.errors import InputError
 from dasd.records import BadRow
 
-__all__ = ["ValueFile"]
+__all__ = ["UNREADABLE", "ValueFile"]
+
+UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+"""What polars raises for a table that it can't read; of a damaged one it may panic, which is no Exception."""
 
 _ROWS_AT_ONCE = 256
+_LONGEST_LINE = 1 << 26
+"""Bytes of a line; a response of 64K tokens with their log-probabilities has three million."""
 
 
 class ValueFile:
@@ -49,10 +55,18 @@ class ValueFile:
         self._starts = array("Q")
         place = 0
         with self.path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
+            for number, line in enumerate(iter(partial(lines.readline, _LONGEST_LINE), b""), 1):
                 self._starts.append(place)
-                place += len(line)
+                too_long = len(line) == _LONGEST_LINE and not line.endswith(b"\n")
+                while too_long and (rest := lines.readline(_LONGEST_LINE)):
+                    if rest.endswith(b"\n"):
+                        break
+                place = lines.tell()
                 try:
+                    if too_long:
+                        raise ValueError(
+                            f"wanted a line of at most {_LONGEST_LINE} bytes; this one is longer"
+                        )
                     text = _text(line, number)
                     if not text:
                         continue
@@ -105,6 +119,12 @@ class ValueFile:
                 found.append(_json(_text(lines.readline(), number)))
         return found
 
+    def torn(self, error: BaseException) -> InputError:
+        """What to raise of a table that polars can't read, with one of ``UNREADABLE`` as its cause."""
+        kind = "CSV file with a header" if self.is_csv else "Parquet file"
+        why = "its content is damaged" if isinstance(error, pl.exceptions.PanicException) else error
+        return InputError(f"{self.path}: wanted a {kind}, but it can't be read: {why}")
+
     def _rows(self, start: int, count: int, chosen: Sequence[int] | None = None) -> list[object]:
         try:
             if self.is_csv:
@@ -115,9 +135,8 @@ class ValueFile:
                 table = pl.scan_parquet(self.path, glob=False).slice(start, count).collect()
         except pl.exceptions.NoDataError:
             return []
-        except (pl.exceptions.PolarsError, OSError) as error:
-            kind = "CSV file with a header" if self.is_csv else "Parquet file"
-            raise InputError(f"{self.path}: wanted a {kind}, but it can't be read: {error}") from error
+        except UNREADABLE as error:
+            raise self.torn(error) from error
         return (table if chosen is None else table[list(chosen)]).rows(named=True)  # type: ignore[return-value]
 
 

@@ -53,6 +53,8 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, object] | ValueError]
             raise InputError(f"{path}: wanted one of {', '.join(KINDS)}, got {path.name!r}")
     except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error, pl.exceptions.PolarsError) as error:
         raise InputError(f"{path} can't be read as its name says: {error}; fetch the file again") from error
+    except pl.exceptions.PanicException as error:  # of polars, for damaged content; no Exception
+        raise InputError(f"{path} can't be read: its content is damaged; fetch the file again") from error
 
 
 def _opened(path: Path) -> IO[bytes]:
