@@ -1,4 +1,7 @@
-"""How the verifiers do on hand-checked pairs: ``python -m benchmarks.graders FILE [--speed]``."""
+"""How the verifiers do on hand-checked pairs: ``python -m benchmarks.graders FILE [--alone] [--speed]``.
+
+``--alone``: the pairs of ``math`` by math-verify as it comes, without the layers before and behind it.
+"""
 
 from __future__ import annotations
 
@@ -81,15 +84,31 @@ def table(pairs: Sequence[Pair], grades: Sequence[Grade]) -> str:
     return "\n".join(lines)
 
 
+def grade_alone(pairs: Sequence[Pair]) -> list[Grade]:
+    """By math-verify's ``parse`` and ``verify``, of the answer as LaTeX and of what follows the reasoning."""
+    from math_verify import parse, verify
+
+    grades = []
+    for pair in pairs:
+        marked = "$" in pair.answer or "\\boxed" in pair.answer
+        found = parse(pair.response.rpartition("</think>")[2])
+        right = verify(parse(pair.answer if marked else f"${pair.answer}$"), found)
+        grades.append(Grade(right, str(found[-1]) if found else None))
+    return grades
+
+
 def main(arguments: Sequence[str]) -> int:
     """Print the table and every disagreement; 1 if a wrong response is accepted, else 0."""
-    files = [argument for argument in arguments if argument != "--speed"]
+    files = [argument for argument in arguments if argument not in ("--alone", "--speed")]
     if len(files) != 1:
-        sys.stderr.write("usage: python -m benchmarks.graders PAIRS.jsonl [--speed]\n")
+        sys.stderr.write("usage: python -m benchmarks.graders PAIRS.jsonl [--alone] [--speed]\n")
         return 2
     pairs = read_pairs(Path(files[0]))
+    alone = "--alone" in arguments
+    if alone:
+        pairs = [pair for pair in pairs if pair.verifier == "math"]
     started = time.perf_counter()
-    grades = grade_pairs(pairs)
+    grades = grade_alone(pairs) if alone else grade_pairs(pairs)
     seconds = time.perf_counter() - started
     accepted = [(p, g) for p, g in zip(pairs, grades, strict=True) if g.correct and not p.correct]
     refused = [(p, g) for p, g in zip(pairs, grades, strict=True) if p.correct and not g.correct]
