@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -15,6 +14,7 @@ import pluggy
 
 from dasd import hooks
 from dasd.errors import PluginError
+from dasd.printable import echo
 from dasd.registry import Component, Owner, Registry
 
 BUILTIN = ("backends", "trainers", "evaluators", "selectors", "filters", "sources", "verifiers", "exporters")
@@ -268,4 +268,4 @@ def _cause(error: BaseException) -> str:
 
 
 def _warn_on_stderr(text: str) -> None:
-    sys.stderr.write(f"warning: {text}\n")
+    echo(f"warning: {text}", err=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
+
+from dasd.printable import echo, printable
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -26,7 +27,7 @@ def human_seconds(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def human_figure(value: Figure) -> str:
+def human_figure(value: object) -> str:
     """A figure short enough for a progress line: floats to four significant digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
@@ -91,7 +92,7 @@ class _Count:
             if self.total is not None and self.total > self.done:
                 parts.append(f"{human_seconds((self.total - self.done) / self.rate)} left")
         parts.extend(f"{name}={human_figure(value)}" for name, value in self.figures.items())
-        return ", ".join(parts)
+        return printable(", ".join(parts))
 
 
 class _PlainTask:
@@ -177,12 +178,9 @@ class Console:
         if self._rich.is_terminal:
             if self._progress is not None:
                 self._progress.refresh()  # so that the line and the bar below it tell the same
-            self._rich.print(text, style=style, markup=False, soft_wrap=True)
+            self._rich.print(printable(text), style=style, markup=False, soft_wrap=True)
         else:
-            # Plain and flushed: a log that is followed shows the line at once, whatever its encoding.
-            encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
-            sys.stderr.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-            sys.stderr.flush()
+            echo(text, err=True)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """A small table, if verbose; the first column is text, the others are aligned as figures."""
@@ -192,11 +190,13 @@ class Console:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(title=Text(title), box=box.SIMPLE_HEAD, title_justify="left")
+        table = Table(title=Text(printable(title)), box=box.SIMPLE_HEAD, title_justify="left")
         for index, column in enumerate(columns):
-            table.add_column(Text(column), justify="left" if index == 0 else "right", overflow="fold")
+            table.add_column(
+                Text(printable(column)), justify="left" if index == 0 else "right", overflow="fold"
+            )
         for row in rows:
-            table.add_row(*(Text(human_figure(v) if isinstance(v, float) else str(v)) for v in row))
+            table.add_row(*(Text(printable(human_figure(v))) for v in row))
         self._rich.print(table)
 
     @contextmanager
@@ -232,7 +232,11 @@ class Console:
         owner = self._progress is None
         progress = self._progress or self._start_bar()
         task = progress.add_task(
-            description, total=count.total, completed=count.done, counted=count.counted(), tail=count.tail()
+            printable(description),
+            total=count.total,
+            completed=count.done,
+            counted=count.counted(),
+            tail=count.tail(),
         )
         try:
             yield _BarTask(progress, task, count)

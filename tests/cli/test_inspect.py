@@ -14,7 +14,7 @@ from tests import report_run as made
 
 from dasd.cli.inspect import inspect
 from dasd.errors import InputError
-from dasd.report.inspect_text import listing_table, printable, show_coloured
+from dasd.report.inspect_text import listing_table, show_coloured
 from dasd.report.inspection import listing, sample
 from dasd.store import Run
 
@@ -172,10 +172,6 @@ def test_colour_on_a_terminal(run: Run, scored: str) -> None:
     console.print(listing_table(listing(run, "low", 5, unknown)))
     assert "\x1b[34m" in out.getvalue()  # blue: Teacher sentences
     assert "p_student" in out.getvalue()
-
-
-def test_escape_sequences_of_a_model_reach_no_terminal() -> None:
-    assert printable("a\x1b[31mb\r\u202ec\n\td\u00a0é 你") == "a\\x1b[31mb\\r\\u202ec\n\td\u00a0é 你"
 
 
 def test_a_reader_that_closes_the_pipe_ends_it_quietly(run: Run) -> None:

@@ -12,6 +12,7 @@ from dasd.cards.markdown import bullets, fenced, table
 from dasd.cards.options import CardOptions
 from dasd.cards.require import require_hub
 from dasd.cards.text import data_section, licence_lines, method_section, models_section, recipe_section
+from dasd.printable import printable
 from dasd.report.numbers import MISSING, count
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def dataset_card(
         configs=[_front_matter(config) for config in configs],
     )
     body = "\n".join(_body(facts, configs, licences, title))
-    return str(DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{body}"))
+    return printable(str(DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{body}")))
 
 
 def size_category(rows: int) -> str:

@@ -14,6 +14,7 @@ from dasd.cards.options import CardOptions
 from dasd.cards.require import require_hub
 from dasd.cards.scores import eval_results, eval_results_file, score_tables
 from dasd.cards.text import data_section, licence_lines, method_section, models_section, recipe_section
+from dasd.printable import printable
 from dasd.records import ADAPTER
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def model_card(
     data = _front_matter(facts, stage, licences, options, title)
     body = "\n".join(_body(facts, stage, licences, title))
     card = ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}")
-    return ModelCardText(stage, str(card), eval_results_file(facts, stage, options.benchmarks))
+    return ModelCardText(stage, printable(str(card)), eval_results_file(facts, stage, options.benchmarks))
 
 
 def _front_matter(

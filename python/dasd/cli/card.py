@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from dasd.printable import echo
+
 _OPTIONS: tuple[tuple[str, bool, str, str], ...] = (
     ("--license", False, "ID", "Licence of what the card is of, by the hub's identifier, e.g. apache-2.0."),
     (
@@ -105,10 +107,10 @@ def card(
         made = model_card(opened, checkpoint, options, name)
         files = made.files()
     if to == "-":
-        click.echo(files[CARD], nl=False)
+        echo(files[CARD], nl=False)
         return
     for path, text in files.items():
         target = Path(to) / path
         target.parent.mkdir(parents=True, exist_ok=True)
         write_whole(target, text.encode())
-        click.echo(target)
+        echo(target)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from dasd.cli.options import json_option, print_json, print_table
+from dasd.printable import echo
 
 
 @click.command()
@@ -68,7 +69,7 @@ def _show(report: Mapping[str, Any]) -> None:
             *([] if report["gpus"] else [("gpu", "none found")]),
         ],
     )
-    click.echo()
+    echo()
     print_table(
         ("package", "version", "for", "to install"),
         [
@@ -82,7 +83,7 @@ def _show(report: Mapping[str, Any]) -> None:
         ],
     )
     if report["plugins"]:
-        click.echo()
+        echo()
         print_table(
             ("plugin", "distribution", "version", "state"),
             [
@@ -90,14 +91,14 @@ def _show(report: Mapping[str, Any]) -> None:
                 for p in report["plugins"]
             ],
         )
-    click.echo()
+    echo()
     print_table(("program", "where"), [(name, where or "-") for name, where in report["tools"].items()])
-    click.echo()
+    echo()
     print_table(("variable", "value"), list(report["environment"].items()))
     _list("notes", report["notes"])
     problems = report["problems"]
     _list("problems", [f"{problem['what']}\n    to mend: {problem['fix']}" for problem in problems])
-    click.echo("\n" + ("all is well" if not problems else f"{len(problems)} to mend"))
+    echo("\n" + ("all is well" if not problems else f"{len(problems)} to mend"))
 
 
 def _renamed(package: Mapping[str, Any]) -> bool:
@@ -122,6 +123,6 @@ def _gpu(gpu: Mapping[str, Any]) -> str:
 
 def _list(title: str, lines: Sequence[str]) -> None:
     if lines:
-        click.echo(f"\n{title}:")
+        echo(f"\n{title}:")
         for line in lines:
-            click.echo(f"  - {line}")
+            echo(f"  - {line}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dasd.cli.options import F, split_names
+from dasd.printable import echo
 
 if TYPE_CHECKING:
     from dasd.progress import Console
@@ -124,7 +125,7 @@ def evaluate_model(
     run = made.run(place, until="evaluate")
     nothing: dict[str, tuple[str, ...]] = dict.fromkeys(("checkpoints", "benchmarks", "ks"), ())
     click.get_current_context().invoke(scores, runs=(run.directory,), quiet=console.quiet, **nothing)
-    click.echo(f"\nrun: {run.directory}")
+    echo(f"\nrun: {run.directory}")
 
 
 def recipe_data(

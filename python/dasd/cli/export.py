@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from dasd.cli.options import json_option, plugins_option, print_json, print_table, quiet_option
+from dasd.printable import echo
 
 
 @click.command()
@@ -104,7 +105,7 @@ def export(
     )
     for line in manifest.use:
         console.info(f"next: {line}")
-    click.echo(place)
+    echo(place)
 
 
 def _options(pairs: Sequence[str]) -> dict[str, Any]:

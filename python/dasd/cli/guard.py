@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 import traceback
@@ -17,6 +18,7 @@ from typing import TextIO
 import click
 
 from dasd.errors import DasdError
+from dasd.printable import echo
 
 INTERRUPTED = 130
 
@@ -54,7 +56,9 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        echo(shown.getvalue(), err=True, nl=False)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         _say("interrupted; nothing is lost: continue with the same command", debug)
@@ -74,9 +78,9 @@ def run(arguments: Sequence[str]) -> int:
 
 def _say(text: str, debug: bool) -> None:
     if debug:
-        traceback.print_exc()
+        echo(traceback.format_exc(), err=True, nl=False)
     cut = len(text) - _LONGEST
-    click.echo(f"{text[:_LONGEST]} ... ({cut} characters more)" if cut > 0 else text, err=True)
+    echo(f"{text[:_LONGEST]} ... ({cut} characters more)" if cut > 0 else text, err=True)
 
 
 def _show_warning(
@@ -89,4 +93,4 @@ def _show_warning(
 ) -> None:
     """dasd's own warnings as one line; those of libraries are for developers and need DASD_DEBUG."""
     if category.__module__.split(".")[0] not in ("builtins", "torch", "transformers", "polars", "pydantic"):
-        click.echo(f"warning: {message}", err=True)
+        echo(f"warning: {message}", err=True)

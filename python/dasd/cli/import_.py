@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dasd.cli.options import json_option, print_json, quiet_option
+from dasd.printable import echo
 
 if TYPE_CHECKING:
     from dasd.progress import Console
@@ -78,7 +79,7 @@ def _responses(sources: tuple[str, ...], output: Path | None, as_json: bool, con
     console.info(
         f"{made.rows} responses, {made.with_logprobs} with log-probabilities, {made.set_aside} rows set aside"
     )
-    click.echo(made.path)
+    echo(made.path)
 
 
 def _model(source: str, output: Path | None, precision: str, as_json: bool, console: Console) -> None:
@@ -95,4 +96,4 @@ def _model(source: str, output: Path | None, precision: str, as_json: bool, cons
     if as_json:
         print_json({"path": str(output), "precision": precision})
     else:
-        click.echo(output)
+        echo(output)

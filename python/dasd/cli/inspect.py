@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dasd.printable import echo
+
 if TYPE_CHECKING:
     import polars as pl
     from rich.console import Console
@@ -62,16 +64,16 @@ def _list(run: Run, stage: str | None, limit: int, as_json: bool) -> None:
     if as_json:
         import json
 
-        _say(json.dumps([row.model_dump() for row in rows], indent=2, ensure_ascii=False))
+        echo(json.dumps([row.model_dump() for row in rows], indent=2, ensure_ascii=False))
     else:
         console = _console()
         if console.is_terminal:
             console.print(listing_table(rows))
         else:
             for line in listing_lines(rows):
-                _say(line)
+                echo(line)
     if total > len(rows):
-        click.echo(f"{len(rows)} of {total} samples; --limit shows more, --stage chooses", err=True)
+        echo(f"{len(rows)} of {total} samples; --limit shows more, --stage chooses", err=True)
 
 
 def _show(run: Run, prefix: str, stage: str | None, as_json: bool, html: Path | None) -> None:
@@ -84,16 +86,16 @@ def _show(run: Run, prefix: str, stage: str | None, as_json: bool, html: Path | 
         from dasd.store.files import write_whole
 
         write_whole(html, render_sample(found, run.record.name).encode())
-        click.echo(f"wrote {html}", err=True)
+        echo(f"wrote {html}", err=True)
     if as_json:
-        _say(found.model_dump_json(indent=2))
+        echo(found.model_dump_json(indent=2))
         return
     console = _console()
     if console.is_terminal:
         show_coloured(console, found)
     else:
         for line in plain_lines(found):
-            _say(line)
+            echo(line)
 
 
 def _grader(run: Run) -> Callable[[pl.DataFrame], pl.Series]:
@@ -114,7 +116,7 @@ def _grader(run: Run) -> Callable[[pl.DataFrame], pl.Series]:
             grader = Grader(PluginHost.load(run.settings.plugins, warn=lambda _: None).registry)
             return grader.correct_rows(rows.select("question_id", "text").iter_rows(), answers)
         except (DasdError, ImportError) as error:
-            click.echo(f"warning: answers are not graded: {error}", err=True)
+            echo(f"warning: answers are not graded: {error}", err=True)
             return unknown
 
     return grade
@@ -124,10 +126,3 @@ def _console() -> Console:
     from rich.console import Console
 
     return Console(file=sys.stdout, highlight=False)
-
-
-def _say(text: str) -> None:
-    """One line on stdout, whatever its encoding. Flushed, so that a closed pipe is noticed here."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-    sys.stdout.flush()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from dasd.printable import echo
+
 if TYPE_CHECKING:
     from dasd.progress import Console
 
@@ -84,7 +86,7 @@ def console_of(quiet: bool, verbose: bool) -> Console:
 
 def print_json(value: object) -> None:
     """Indented JSON on stdout."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
@@ -97,4 +99,4 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Se
             str(cell).rjust(width) if index in right else str(cell).ljust(width)
             for index, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        click.echo("  ".join(cells).rstrip())
+        echo("  ".join(cells).rstrip())

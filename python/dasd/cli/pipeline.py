@@ -17,6 +17,7 @@ from dasd.cli.options import (
     run_option,
     verbose_option,
 )
+from dasd.printable import echo
 
 
 @click.command()
@@ -64,7 +65,7 @@ def pipeline(
                 [(str(s.number), s.name, s.kind, s.state) for s in planned],
                 (0,),
             )
-            click.echo(f"\nrun: {made.directory(directory)}")
+            echo(f"\nrun: {made.directory(directory)}")
         return
     run = made.run(directory, until)
     if as_json:

@@ -18,6 +18,7 @@ from dasd.cli.options import (
     print_table,
     run_option,
 )
+from dasd.printable import echo
 
 if TYPE_CHECKING:
     from dasd.plan import Amount, Finding, RunPlan, StagePlan
@@ -113,7 +114,7 @@ def plan(
     if made.problems:
         keys = ", ".join(dict.fromkeys(finding.key or "recipe" for finding in made.problems))
         count = "one problem" if len(made.problems) == 1 else f"{len(made.problems)} problems"
-        click.echo(f"error: {count}: {keys}", err=True)
+        echo(f"error: {count}: {keys}", err=True)
         context.exit(2)
 
 
@@ -181,16 +182,16 @@ def _show(made: RunPlan) -> None:
             [_row(stage) for stage in made.stages],
             (0, 3, 4, 5, 6, 7, 8, 9, 10),
         )
-        click.echo("\n" + _totals(made))
+        echo("\n" + _totals(made))
         expected, most = disk_need(made.stages)
         if expected is not None:
             bound = "" if most is None or most == expected else f" ({human_bytes(most)} at most)"
-            click.echo(
+            echo(
                 f"disk: {human_bytes(expected)} to be written{bound}, {human_bytes(made.free_disk_bytes)} free"
             )
     _show_benchmarks(made)
     if made.memory:
-        click.echo()
+        echo()
         print_table(
             ("memory of one device", "about", "of which"),
             [
@@ -209,14 +210,14 @@ def _show(made: RunPlan) -> None:
     for level, title in (("note", "notes"), ("warning", "warnings"), ("problem", "problems")):
         _list(title, tuple(_line(finding) for finding in made.findings if finding.level == level))
     if made.stages:
-        click.echo(f"\nrun: {made.directory}")
+        echo(f"\nrun: {made.directory}")
 
 
 def _show_benchmarks(made: RunPlan) -> None:
     """What one evaluation asks of each benchmark, where there are several."""
     ahead = next((s.work.generates for s in made.stages if s.kind == "evaluate" and s.state != "done"), ())
     if len(ahead) > 1:
-        click.echo()
+        echo()
         print_table(
             ("benchmark", "answers", "tokens", "at most"),
             [
@@ -326,6 +327,6 @@ def _line(finding: Finding) -> str:
 
 def _list(title: str, lines: tuple[str, ...]) -> None:
     if lines:
-        click.echo(f"\n{title}:")
+        echo(f"\n{title}:")
         for line in lines:
-            click.echo(f"  - {line}")
+            echo(f"  - {line}")

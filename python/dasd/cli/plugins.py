@@ -9,6 +9,7 @@ import click
 from dasd.cli.options import json_option, print_json, print_table
 from dasd.cli.plugins_check import check
 from dasd.cli.plugins_new import new
+from dasd.printable import echo
 
 if TYPE_CHECKING:
     from dasd.plugins import PluginHost, PluginRecord
@@ -58,7 +59,7 @@ def list_(as_json: bool) -> None:
     )
     for record in host.plugins:
         if record.error:
-            click.echo(f"\n{record.name} is broken: {record.error}")
+            echo(f"\n{record.name} is broken: {record.error}")
 
 
 @plugins.command()
@@ -173,18 +174,18 @@ def _record(record: PluginRecord, commands: dict[str, list[str]]) -> dict[str, A
 
 
 def _show(record: PluginRecord, commands: dict[str, list[str]]) -> None:
-    click.echo(f"{record.name} ({record.distribution} {record.version}): {record.summary}".rstrip(": "))
+    echo(f"{record.name} ({record.distribution} {record.version}): {record.summary}".rstrip(": "))
     if record.error:
-        click.echo(f"  broken: {record.error}")
+        echo(f"  broken: {record.error}")
         return
-    click.echo(f"  hooks: {', '.join(record.hooks)}")
+    echo(f"  hooks: {', '.join(record.hooks)}")
     for name in commands.get(record.name, []):
-        click.echo(f"  command {name}")
+        echo(f"  command {name}")
     for component in record.components:
-        click.echo(f"  {component.role} {component.name}: {component.doc}".rstrip(": "))
+        echo(f"  {component.role} {component.name}: {component.doc}".rstrip(": "))
         for name, field in (component.options.model_fields if component.options else {}).items():
             needed = " (needed)" if field.is_required() else ""
-            click.echo(f"    {_where(component)}.{name}{needed}: {field.description or ''}".rstrip(": "))
+            echo(f"    {_where(component)}.{name}{needed}: {field.description or ''}".rstrip(": "))
 
 
 def _where(component: Component) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dasd.cli.options import json_option, print_json, print_table
+from dasd.printable import echo
 
 if TYPE_CHECKING:
     from dasd.components import Component
@@ -77,7 +78,7 @@ def check(name: str, role: str | None, options: tuple[str, ...], as_json: bool) 
         raise PluginError("`dasd plugins check` runs its checks with pytest: pip install pytest")
     components = _components(name, role)
     settings = _settings(components, options)
-    click.echo(f"checking {', '.join(component.label for component in components)}", err=True)
+    echo(f"checking {', '.join(component.label for component in components)}", err=True)
     results = run_suites(components, settings)
     if as_json:
         print_json(
@@ -199,7 +200,7 @@ def show(components: list[Component], results: list[CheckResult]) -> None:
     for component in components:
         own = [r for r in results if (r.role, r.name) == (component.role, component.name)]
         passed = sum(result.outcome == "passed" for result in own)
-        click.echo(f"{component.label}: {passed} of {len(own)} checks passed")
+        echo(f"{component.label}: {passed} of {len(own)} checks passed")
         print_table(
             ("check", "outcome", "seconds"),
             [(r.check.removeprefix("test_").replace("_", " "), r.outcome, f"{r.seconds:.1f}") for r in own],
@@ -208,11 +209,9 @@ def show(components: list[Component], results: list[CheckResult]) -> None:
         for (outcome, reason), alike in _by_cause(own).items():
             names = [result.check.removeprefix("test_").replace("_", " ") for result in alike]
             if len(alike) == 1:
-                click.echo(f"\n{outcome}: {names[0]}\n  wanted: {alike[0].doc}\n  got: {reason}")
+                echo(f"\n{outcome}: {names[0]}\n  wanted: {alike[0].doc}\n  got: {reason}")
             else:
-                click.echo(
-                    f"\n{outcome}, {len(alike)} checks of one cause: {', '.join(names)}\n  got: {reason}"
-                )
+                echo(f"\n{outcome}, {len(alike)} checks of one cause: {', '.join(names)}\n  got: {reason}")
 
 
 def _by_cause(results: list[CheckResult]) -> dict[tuple[str, str], list[CheckResult]]:

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import click
 
+from dasd.printable import echo
+
 __all__ = ["new"]
 
 TEMPLATES = Path(__file__).parent.parent / "plugin_template"
@@ -92,8 +94,8 @@ def new(name: str, role: str, directory: Path | None) -> None:
     directory = directory or Path(f"dasd-{plugin}")
     written = write_plugin(plugin, role, directory)
     for path in written:
-        click.echo(path)
-    click.echo(
+        echo(path)
+    echo(
         f"\nNext:\n  pip install -e {directory} pytest\n  pytest {directory}\n"
         f"  dasd plugins info {plugin}\n  dasd pipeline RECIPE --plugins {plugin}",
         err=True,

@@ -10,6 +10,7 @@ import click
 
 from dasd.cli.card import card_options
 from dasd.cli.options import json_option, print_json, quiet_option
+from dasd.printable import echo
 
 
 @click.command()
@@ -80,7 +81,7 @@ def push(
         print_json(wanted.record())
     else:
         for line in wanted.lines():
-            click.echo(line)
+            echo(line)
     if dry_run:
         return
     if not yes:
@@ -89,7 +90,7 @@ def push(
                 "there is no terminal to ask on; look at it with --dry-run, then give --yes"
             )
         if not click.confirm("Send this?", err=True):
-            click.echo("nothing was sent", err=True)
+            echo("nothing was sent", err=True)
             raise click.exceptions.Exit(1)
     done = send(wanted, console)
     if done.stale:
@@ -97,4 +98,4 @@ def push(
             f"{name} holds weights of an earlier push that are no part of this one: {', '.join(done.stale)}; "
             "remove them on the hub"
         )
-    click.echo(done.url, err=as_json)
+    echo(done.url, err=as_json)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from dasd.cli.options import json_option, override_option, plugins_option, print_json, print_table
+from dasd.printable import echo
 
 
 @click.group()
@@ -62,9 +63,9 @@ def show(
         if as_json:
             print_json(loaded.settings.model_dump(mode="json"))
         else:
-            click.echo(loaded.to_yaml(), nl=False)
+            echo(loaded.to_yaml(), nl=False)
     else:
-        click.echo(find(recipe).read_text(encoding="utf-8"), nl=False)
+        echo(find(recipe).read_text(encoding="utf-8"), nl=False)
 
 
 @recipes.command()
@@ -86,7 +87,7 @@ def init(output: Path, source: str, force: bool) -> None:
         raise InputError(f"{output} is there already; choose another name, or --force to write over it")
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(text, encoding="utf-8")
-    click.echo(output)
+    echo(output)
 
 
 @recipes.command()
@@ -99,4 +100,4 @@ def keys() -> None:
     """
     from dasd.recipe_docs import keys_markdown
 
-    click.echo(keys_markdown(), nl=False)
+    echo(keys_markdown(), nl=False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dasd.cli.options import json_option, print_json, print_table
+from dasd.printable import echo
 
 if TYPE_CHECKING:
     from dasd.cli.summary import Figure
@@ -66,7 +67,7 @@ def list_(directory: Path, as_json: bool) -> None:
         print_json(rows)
         return
     if not rows:
-        click.echo(f"no runs in {directory}", err=True)
+        echo(f"no runs in {directory}", err=True)
     print_table(
         ("run", "seed", "stages", "last stage", "before", "after"),
         [
@@ -127,7 +128,7 @@ def show(run: Path, as_json: bool) -> None:
         ],
         (1,),
     )
-    click.echo()
+    echo()
     print_summary(opened)
 
 
@@ -168,11 +169,11 @@ def diff(first: Path, second: Path, as_json: bool) -> None:
     if keys:
         print_table(("recipe key", str(first), str(second)), [(k, _short(a), _short(b)) for k, a, b in keys])
     else:
-        click.echo("the recipes are the same")
+        echo("the recipes are the same")
     decimals = {metric: places for metric, _, places in MEASURES}
     shown = [(key, pair) for key, pair in pairs.items() if key[2] in decimals]
     if shown:
-        click.echo()
+        echo()
         print_table(
             ("checkpoint", "benchmark", "metric", str(first), str(second)),
             [(*key, cell(a, decimals[key[2]]), cell(b, decimals[key[2]])) for key, (a, b) in shown],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dasd.cli.options import json_option, print_json, print_table, quiet_option, split_names
+from dasd.printable import echo
 
 if TYPE_CHECKING:
     import polars as pl
@@ -157,7 +158,7 @@ def scores(
     for name, metrics in table.group_by("benchmark", maintain_order=True).agg("metric").iter_rows():
         absent = [f"pass@{k}" for k in ks if f"pass@{k}" not in metrics]
         if absent:
-            click.echo(f"note: benchmark {name} has too few attempts for {', '.join(absent)}", err=True)
+            echo(f"note: benchmark {name} has too few attempts for {', '.join(absent)}", err=True)
     _tell(evaluations, (output, figure))
 
 
@@ -219,7 +220,7 @@ def _comparison(
     else:
         _print_comparison(compared)
     for note in compared.notes:
-        click.echo(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
     _tell((first, second), (output, figure))
 
 
@@ -263,9 +264,9 @@ def _print_comparison(compared: Compared) -> None:
     )
     left_out = compared.rows.filter(compared.rows.get_column("left_out") > 0)
     for name, count in left_out.select("benchmark", "left_out").unique(maintain_order=True).iter_rows():
-        click.echo(f"note: benchmark {name}: {count} questions left out, only one has them so", err=True)
+        echo(f"note: benchmark {name}: {count} questions left out, only one has them so", err=True)
     if not compared.rows.get_column("exact").all():
-        click.echo(f"* from {_FLIPS:,} random sign flips; without * all were tried", err=True)
+        echo(f"* from {_FLIPS:,} random sign flips; without * all were tried", err=True)
 
 
 def _tell(evaluations: Iterable[Evaluation], written: Iterable[Path | None]) -> None:
@@ -273,19 +274,19 @@ def _tell(evaluations: Iterable[Evaluation], written: Iterable[Path | None]) -> 
     for evaluation in evaluations:
         lacking = evaluation.attempts.filter(evaluation.attempts.get_column("correct").is_null())
         if lacking.height:
-            click.echo(
+            echo(
                 f"note: {evaluation.checkpoint}: {lacking.n_unique('question_id')} questions have no answer or no "
                 "verifier; only length and truncation count them",
                 err=True,
             )
         for item in evaluation.ungraded:
-            click.echo(
+            echo(
                 f"note: {evaluation.checkpoint}: grading {item.answers} answers {item.reason}; they count as wrong",
                 err=True,
             )
     for path in written:
         if path is not None:
-            click.echo(f"wrote {path}", err=True)
+            echo(f"wrote {path}", err=True)
 
 
 def _number(value: float | None, name: str, sign: str = "") -> str:

@@ -21,6 +21,7 @@ from dasd.cli.options import (
     quiet_option,
     verbose_option,
 )
+from dasd.printable import echo
 
 if TYPE_CHECKING:
     from dasd.progress import Console
@@ -144,7 +145,7 @@ def _on_files(
     settings = made.recipe.settings
     run = made.run(directory or RUNS / f"{settings.name}-{files[0].stem}", until=kind)
     _print(run, kind)
-    click.echo(f"\nrows: {run.stage_directory(f'{kind}-{settings.stages[0].name}')}")
+    echo(f"\nrows: {run.stage_directory(f'{kind}-{settings.stages[0].name}')}")
 
 
 def _print(run: Run, kind: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dasd.printable import echo
+
 if TYPE_CHECKING:
     from dasd.store import Run
 
@@ -71,13 +73,12 @@ def cell(figure: Figure | None, decimals: int) -> str:
 
 def print_summary(run: Run) -> None:
     """The table and the path of the report on stdout."""
-    import click
 
     from dasd.cli.options import print_table
 
     columns, rows = table(figures(run))
     print_table(columns, rows, right=range(1, len(columns)))
     if run.report_path.is_file():
-        click.echo(("\n" if rows else "") + f"report: {run.report_path}")
+        echo(("\n" if rows else "") + f"report: {run.report_path}")
     else:
-        click.echo(("\n" if rows else "") + f"run: {run.directory}")
+        echo(("\n" if rows else "") + f"run: {run.directory}")

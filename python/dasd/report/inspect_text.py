@@ -9,30 +9,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dasd.printable import printable
 from dasd.report.inspect_page import facts, totals
 from dasd.report.inspection import ListedSample, Sample
 from dasd.report.response import SentenceView
 
-__all__ = ["listing_lines", "listing_table", "plain_lines", "printable", "show_coloured"]
+__all__ = ["listing_lines", "listing_table", "plain_lines", "show_coloured"]
 
 STYLES = {"teacher": "blue", "student": "red", "common": "", "shared": "green", "boosted": "magenta"}
 """Colours of the kinds on a terminal."""
 
 
-def printable(text: str) -> str:
-    """``text`` with control characters spelt out, but for tabs and line ends: models may write escapes."""
-
-    def spelt(character: str) -> str:
-        plain = character in "\n\t" or character.isprintable()
-        if plain or (character.isspace() and ord(character) >= 0xA0):
-            return character
-        return character.encode("unicode_escape").decode()
-
-    return "".join(map(spelt, text))
-
-
 def _one_line(text: str, width: int) -> str:
-    words = " ".join(printable(text).split())
+    words = " ".join(text.split())
     return words if len(words) <= width else words[: width - 1] + "…"
 
 
@@ -72,7 +61,9 @@ def listing_table(rows: Sequence[ListedSample]) -> Table:
     for index, head in enumerate(HEAD):
         table.add_column(head, justify="right" if 3 <= index <= 7 else "left", no_wrap=index < 3)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in _cells(row, 48)), style="bold" if row.selected else None)
+        table.add_row(
+            *(Text(printable(cell)) for cell in _cells(row, 48)), style="bold" if row.selected else None
+        )
     return table
 
 
@@ -83,9 +74,9 @@ def listing_lines(rows: Sequence[ListedSample]) -> list[str]:
 
 def _head_lines(sample: Sample) -> list[str]:
     lines = [f"{sample.stage}, question {sample.question_id}, candidate {sample.candidate}"]
-    lines += [f"{name}: {printable(value)}" for name, value in facts(sample)]
+    lines += [f"{name}: {value}" for name, value in facts(sample)]
     for turn in sample.turns:
-        lines += ["", f"[{turn.role}]", printable(turn.content)]
+        lines += ["", f"[{turn.role}]", turn.content]
     return [*lines, "", "[response]"]
 
 
@@ -98,7 +89,7 @@ def _verdict_lines(sample: Sample) -> list[str]:
     for verdict in sample.verdicts:
         words = ": ".join(part for part in (verdict.reason, verdict.detail) if part)
         outcome = "kept" if verdict.kept else "dropped"
-        lines.append(f"{verdict.stage}: {outcome}" + (f", {printable(words)}" if words else ""))
+        lines.append(f"{verdict.stage}: {outcome}" + (f", {words}" if words else ""))
     return lines
 
 
@@ -126,17 +117,17 @@ def plain_lines(sample: Sample) -> list[str]:
                 figure.rjust(len(name))
                 for figure, name in zip(_figures(view, third), _columns(third), strict=True)
             ]
-            text = printable(view.text).strip().replace("\n", "\\n")
+            text = view.text.strip().replace("\n", "\\n")
             lines.append("  ".join([f"{view.number:4d}", f"{view.letter:4s}", *figures, text]))
     else:
-        lines.append(printable(sample.text))
+        lines.append(sample.text)
     return lines + _verdict_lines(sample)
 
 
 def show_coloured(console: Console, sample: Sample) -> None:
     """Print one sample with its sentences in the colours of their kinds."""
     for line in _head_lines(sample):
-        console.print(Text(line, style="bold" if line.startswith("[") else ""), soft_wrap=True)
+        console.print(Text(printable(line), style="bold" if line.startswith("[") else ""), soft_wrap=True)
     if sample.sentences:
         third = _third(sample)
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -155,4 +146,4 @@ def show_coloured(console: Console, sample: Sample) -> None:
     else:
         console.print(Text(printable(sample.text)), soft_wrap=True)
     for line in _verdict_lines(sample):
-        console.print(Text(line), soft_wrap=True)
+        console.print(Text(printable(line)), soft_wrap=True)

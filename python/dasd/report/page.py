@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from dasd.printable import printable
 from dasd.report import tables, tables_sentences
 from dasd.report.data import Metric, ReportData
 from dasd.report.numbers import MISSING, decimal, plus_minus
@@ -86,8 +87,13 @@ def style() -> str:
     return files("dasd.report").joinpath("templates/style.css").read_text(encoding="utf-8")
 
 
+def _shown(value: object) -> object:
+    """``value`` without control characters if it is text, still marked as safe if it was."""
+    return type(value)(printable(value)) if isinstance(value, str) else value
+
+
 def environment() -> jinja2.Environment:
-    """Templates of the package; everything is escaped, an unknown name is an error."""
+    """Templates of the package; everything is escaped and printable, an unknown name is an error."""
     import jinja2
 
     def load(name: str) -> str:
@@ -97,6 +103,7 @@ def environment() -> jinja2.Environment:
         loader=jinja2.FunctionLoader(load),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from dasd.printable import echo, printable
 from dasd.report.data import ReportData
 from dasd.report.tables import TextTable, headline_tables
 
@@ -44,7 +45,7 @@ def summary_table(report: Report) -> Table:
         table.add_column(head, justify="left" if index == 0 else "right", no_wrap=index == 0)
     for index, row in enumerate(text.rows):
         style = "dim" if index in text.reference else "bold" if _is_last(text, index) else None
-        table.add_row(*(Text(cell) for cell in row), style=style)
+        table.add_row(*(Text(printable(cell)) for cell in row), style=style)
     return table
 
 
@@ -62,15 +63,12 @@ def show_summary(report: Report, console: Console) -> None:
 
     data = as_report(report)
     if not console.is_terminal:
-        encoding = getattr(console.file, "encoding", None) or "utf-8"
-        text = summary_text(data) + "\n"
-        console.file.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        console.file.flush()
+        echo(summary_text(data), file=console.file)
         return
     if data.checkpoints:
         console.print(summary_table(data))
     for warning in data.warnings:
-        console.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
+        console.print(Text(printable(f"warning: {warning}"), style="yellow"), soft_wrap=True)
 
 
 def _is_last(table: TextTable, index: int) -> bool:
