@@ -6,6 +6,7 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -14,6 +15,7 @@ import pluggy
 
 from dasd import hooks
 from dasd.errors import PluginError
+from dasd.plugin_loading import loading
 from dasd.printable import echo
 from dasd.registry import Component, Owner, Registry
 
@@ -58,13 +60,17 @@ class PluginHost:
 
     @classmethod
     def load(
-        cls, requested: Sequence[str] | None = None, warn: Callable[[str], None] | None = None
+        cls,
+        requested: Sequence[str] | None = None,
+        warn: Callable[[str], None] | None = None,
+        seconds: float | None = None,
     ) -> PluginHost:
         """Built-ins, and exactly the ``requested`` plugins; all installed ones when none are requested.
 
         A name is an entry point's or a distribution's, with or without ``dasd-``. A requested plugin that is
         not installed or doesn't load raises PluginError with the cause and the install command; one that
-        nobody requested is listed with its error, reported through ``warn`` and otherwise ignored.
+        nobody requested is listed with its error, reported through ``warn`` and otherwise ignored. ``seconds``:
+        what each may take; None: no limit.
         """
         host = cls(warn or _warn_on_stderr)
         for module in BUILTIN:
@@ -76,7 +82,7 @@ class PluginHost:
         else:
             chosen = [(point, False) for point in found]
         for point, wanted in chosen:
-            host._load_entry_point(point, wanted)
+            host._load_entry_point(point, wanted, seconds)
         return host
 
     # -- loading -----------------------------------------------------------------------------------
@@ -90,16 +96,19 @@ class PluginHost:
         self.registry.merge(scratch)
         self._accept(owner, manager, scratch, _summary(plugin), builtin=True, requested=False)
 
-    def _load_entry_point(self, point: metadata.EntryPoint, requested: bool) -> None:
+    def _load_entry_point(self, point: metadata.EntryPoint, requested: bool, seconds: float | None) -> None:
         distribution = _distribution(point)
         version = point.dist.version if point.dist else ""
         owner = Owner(point.name, distribution, version, (_root(point),))
         scratch: Registry | None = None
         try:
-            plugin = point.load()
-            manager, scratch = _register(plugin, owner)
+            with loading(point.name, seconds):
+                plugin = point.load()
+                manager, scratch = _register(plugin, owner)
             self.registry.merge(scratch)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             cause = _cause(error)
             if requested:
                 raise PluginError(
@@ -183,9 +192,11 @@ class PluginHost:
         """Call a hook of one loaded plugin; an exception is reported and ignored."""
         for known, manager in self._managers:
             if known is record:
+                aside = loading(record.name) if hook == "dasd_commands" else nullcontext()
                 try:
-                    getattr(manager.hook, hook)(**arguments)
-                except Exception as error:  # noqa: BLE001 (an observer must not end a run)
+                    with aside:
+                        getattr(manager.hook, hook)(**arguments)
+                except (Exception, SystemExit) as error:  # noqa: BLE001 (an observer must not end a run)
                     self._warn(f"plugin {record.name}: {hook} failed and is ignored: {_cause(error)}")
 
     def commands(self, cli: Any) -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import io
 import os
@@ -37,7 +38,18 @@ _ENVIRONMENT = {
 
 def main() -> None:
     """Run the command line and exit."""
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    loaded = sys.modules.get("dasd.plugin_loading")
+    alive = [(plugin, thread) for plugin, thread in (loaded.STRAY if loaded else ()) if thread.is_alive()]
+    if alive:
+        for plugin, thread in alive:
+            echo(
+                f"warning: plugin {plugin} left thread {thread.name} running; dasd ends without it", err=True
+            )
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        os._exit(code)  # Python would wait for these threads
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -33,16 +33,26 @@ plugins.add_command(new)
 plugins.add_command(check)
 
 
+_timeout = click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1, max=3600),
+    default=10.0,
+    show_default=True,
+    help="Seconds that each plugin may take to load; one that takes longer is listed as broken.",
+)
+
+
 @plugins.command("list")
 @json_option
-def list_(as_json: bool) -> None:
+@_timeout
+def list_(as_json: bool, timeout: float) -> None:
     """List built-ins and installed plugins, the broken ones with their cause, and components by role.
 
     \b
     Example:
       dasd plugins list --json
     """
-    host = _load()
+    host = _load(timeout)
     commands = _commands(host)
     if as_json:
         components: dict[str, list[dict[str, Any]]] = {}
@@ -65,7 +75,8 @@ def list_(as_json: bool) -> None:
 @plugins.command()
 @click.argument("name")
 @json_option
-def info(name: str, as_json: bool) -> None:
+@_timeout
+def info(name: str, as_json: bool, timeout: float) -> None:
     """Show one plugin: its hooks, its components and their options.
 
     NAME is a plugin's or its distribution's, or the name of a component.
@@ -74,7 +85,7 @@ def info(name: str, as_json: bool) -> None:
     Example:
       dasd plugins info echo
     """
-    host = _load()
+    host = _load(timeout)
     commands = _commands(host)
     found = find_records(host, name)
     if as_json:
@@ -118,10 +129,11 @@ _OPTIONS = {
 """Role -> where a recipe has a component's options; under the section of what else names it."""
 
 
-def _load() -> PluginHost:
+def _load(seconds: float) -> PluginHost:
     from dasd.plugins import PluginHost
 
-    return PluginHost.load(warn=lambda _text: None)  # the listing itself tells of broken ones
+    # The listing itself tells of broken ones.
+    return PluginHost.load(warn=lambda _text: None, seconds=seconds)
 
 
 def _commands(host: PluginHost) -> dict[str, list[str]]:

@@ -119,7 +119,7 @@ def _plugins() -> tuple[tuple[PluginState, ...], list[Problem]]:
 
     found = []
     problems = []
-    for record in PluginHost.load(warn=lambda _: None).plugins:
+    for record in PluginHost.load(warn=lambda _: None, seconds=10).plugins:
         if record.builtin:
             continue
         found.append(PluginState(record.name, record.distribution, record.version, record.error))
