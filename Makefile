@@ -91,6 +91,12 @@ fuzz: $(VENV)/.test-data $(BIN)/cargo-fuzz ## Give every fuzz test and target SE
 			rust/fuzz/corpus/$$target rust/core/tests/seeds/$$target -- -max_total_time=$(SECONDS) -max_len=4096 -timeout=10; \
 	done
 
+# KILLS: how many, in tens; KILL_SEED: another draw of moments.
+KILLS ?= 100
+.PHONY: test-kills
+test-kills: $(VENV)/.test-data ## Kill runs at a hundred drawn moments, fill disks in every stage; print what came of it
+	KILLS=$(KILLS) $(BIN)/pytest -m "slow or not slow" -s tests/e2e/test_kill.py
+
 .PHONY: test-evidence
 test-evidence: setup ## Run the quick evidence suite (minutes): do the large effects have their direction?
 	$(BIN)/pytest -m slow tests/e2e/test_evidence_quick.py

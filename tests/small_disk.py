@@ -24,8 +24,10 @@ def small_disk(place: Path, mebibytes: int) -> Iterator[Path]:
         subprocess.run(["umount", str(place)], check=True)
 
 
-def fill(file: Path) -> None:
-    """Write ``file`` until the disk is full."""
-    with file.open("wb", buffering=0) as stream, suppress(OSError):
-        while stream.write(bytes(2**16)) == 2**16:
-            pass
+def fill(file: Path, leave: int = 0) -> None:
+    """Write ``file`` until the disk is full but for ``leave`` bytes."""
+    with file.open("wb", buffering=0) as stream:
+        with suppress(OSError):
+            while stream.write(bytes(2**16)) == 2**16:
+                pass
+        stream.truncate(stream.tell() - leave)

@@ -1,9 +1,8 @@
-"""A tiny real model with a tiny real tokenizer, and rows to train it on. Run as a program: one training."""
+"""A tiny real model with a tiny real tokenizer, and rows to train it on."""
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -118,14 +117,3 @@ def train(shards: Sequence[Path], wanted: TrainSpec, *, resume: bool = False) ->
 
     torch.set_num_threads(1)
     return TorchTrainer(wanted.settings).train(shards, wanted, resume)
-
-
-if __name__ == "__main__":
-    # ROOT [key=value]...: train on ROOT/rows, resuming, and print the number of each step that is done.
-    place = Path(sys.argv[1])
-    overrides = dict(argument.split("=", 1) for argument in sys.argv[2:])
-    train(
-        sorted((place / "rows").glob("*.parquet")),
-        spec(place, on_step=lambda progress: print(progress.step, flush=True), **overrides),
-        resume=True,
-    )

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from dasd import __version__
 from dasd.checksums import file_checksum
-from dasd.errors import InputError
+from dasd.errors import InputError, LockError
 from dasd.export_records import Exported, ExportRun, FileFormat
 from dasd.exporting.gather import Rows, gather
 from dasd.progress import Console
 from dasd.registry import Registry
 from dasd.store import Run
-from dasd.store.files import disk_full, means_full
+from dasd.store.files import disk_full, means_full, remove_tree, watch_disk
+from dasd.store.lock import LOCK
 from dasd.store.origin import Origin, origin_of
 
 __all__ = ["EXPORTS", "MANIFEST", "ExportManifest", "export_run"]
@@ -108,9 +110,8 @@ def export_run(
         console.warn(sentence)
     place = Path(output) if output is not None else EXPORTS / f"{run.directory.absolute().name}-{to}"
     refuse_foreign(place)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}-") as scratch:
-        staged = Path(scratch) / place.name
+    with _scratch(place) as scratch:
+        staged = scratch / place.name
         staged.mkdir()
         try:
             total = sum(stage.rows for stage in wanted.stages)
@@ -127,11 +128,34 @@ def export_run(
             raise
         refuse_foreign(place)
         if place.exists():
-            place.rename(Path(scratch) / "before")
+            place.rename(scratch / "before")
         staged.rename(place)
     for sentence in manifest.lost:
         console.warn(f"{to}: {sentence}")
     return place, manifest
+
+
+@contextmanager
+def _scratch(place: Path) -> Iterator[Path]:
+    """Where an export is built, beside ``place``; what a killed one left there is removed. Raises LockError."""
+    scratch = place.parent / f".{place.name}.partial"
+    with watch_disk(place.parent):
+        scratch.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(scratch / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise LockError(
+                f"{place} is being written by another export; wait until it ends", place
+            ) from None
+    try:
+        for left in scratch.iterdir():
+            if left.name != LOCK:
+                remove_tree(left)
+        yield scratch
+    finally:
+        remove_tree(scratch)
+        lock.release()
 
 
 def _manifest(

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
+from dasd.errors import BackendError
 from dasd.sandbox.bubblewrap import SandboxError, plain_environment, python_command, sandbox_command
 from dasd.sandbox.limits import Limits, Outcome, Result
 from dasd.sandbox.processes import usage
@@ -226,12 +227,19 @@ class Box:
         self.seconds = self.seconds or time.monotonic() - (self.started or self._begun)
 
     def result(self) -> Result:
-        """What became of it, once it has ended. SandboxError if it never started."""
+        """What became of it, once it has ended. SandboxError if it never started, BackendError if it was killed."""
+        ended = self.over
         self.kill()
         for descriptor in self._read:
             while self.stopped is None and self._pending(descriptor) and self._take(descriptor):
                 pass
         code = self._process.returncode
+        if code < 0 and ended and self.stopped is None and self._sandboxed:
+            # bubblewrap tells its program's end by a positive code: this is no doing of the program.
+            raise BackendError(
+                f"a sandbox was killed from outside, by signal {-code}; its program isn't judged. Give the same "
+                "command again: it continues where it stopped"
+            )
         if self.started is None:
             said = bytes(self._read[self._err]).decode("utf-8", "replace").strip()
             raise SandboxError(_not_started(said, code))

@@ -145,7 +145,10 @@ class Pool:
                     self._busy.add(worker)
                     return worker
                 worker.kill()
-        worker = _Worker(self._cpu_seconds)
+        try:
+            worker = _Worker(self._cpu_seconds)
+        except _KilledError:
+            worker = _Worker(self._cpu_seconds)
         with self._lock:
             self._busy.add(worker)
         return worker
@@ -154,6 +157,10 @@ class Pool:
         with self._lock:
             self._busy.discard(worker)
         worker.kill()
+
+
+class _KilledError(PluginError):
+    """A worker was ended from outside while it started."""
 
 
 class _Worker:
@@ -175,8 +182,11 @@ class _Worker:
             self.kill()
             raise
         if started != "ready":
+            if started == "":
+                self.process.wait()
             self.kill()
-            raise PluginError(
+            killed = started == "" and self.process.returncode < 0
+            raise (_KilledError if killed else PluginError)(
                 f"the verifier 'math': its worker process didn't start (exit code {self.process.returncode}); "
                 f"see what `{sys.executable} -P -m dasd.verifiers.worker 4 4294967296` says"
             )

@@ -1,0 +1,446 @@
+"""Kills commands at chosen moments and holds what is left against a run that nobody killed.
+
+As a program this file is the launcher: it imports what a run needs once and forks a process for each command, so that
+a start costs a fraction of a second. Processes that a killed command leaves behind become its children and are seen.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+PATIENCE = 120.0
+"""Seconds that a process may take to end after what it belongs to; the machine may be busy."""
+PRELOADED = (
+    "torch._dynamo",
+    "transformers.generation.utils",
+    "transformers.models.llama.modeling_llama",
+    "transformers.models.llama.tokenization_llama",
+    "dasd.backends.transformers.engine",
+    "dasd.stages.graph",
+    "dasd.trainers.torch.trainer",
+    "dasd.training.export",
+    "dasd.evaluators.verifier",
+    "dasd.report.build",
+    "dasd.cli.pipeline",
+    "dasd.cli.summary",
+)
+CHANGES = frozenset({"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"})
+"""What Python announces before it changes a disk."""
+_STAGE = re.compile(r"/stages/(\d\d-[^/]+)")
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+# -- inside the command's process ----------------------------------------------------------------
+
+
+@dataclass
+class Watch:
+    """Follows changes below ``place``: writes each down, and stops the process at one of them.
+
+    A change belongs to the stage whose directory was touched last; ``""`` before the first.
+    """
+
+    place: str
+    log: str | None
+    stage: str
+    at: int | None
+    """Stop at the so-manyth change from the first one of ``stage``, or of one after it, on; from 1."""
+
+    def start(self) -> None:
+        count, current, process = 0, "", os.getpid()
+        log = None if self.log is None else os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+
+        def hook(event: str, arguments: tuple[object, ...]) -> None:
+            nonlocal count, current
+            if event not in CHANGES or os.getpid() != process:
+                return
+            path = str(arguments[0])
+            if self.place not in path or (event == "open" and arguments[1] in ("r", "rb")):
+                return
+            if event == "open" and arguments[1] is None and not int(str(arguments[2])) & os.O_ACCMODE:
+                return
+            if found := _STAGE.search(path):
+                current = max(current, found[1])
+            if log is not None:
+                os.write(log, f"{current}\t{time.process_time()}\t{event} {path}\n".encode())
+            if current >= self.stage:
+                count += 1
+                if count == self.at:
+                    os.kill(process, signal.SIGSTOP)
+
+        sys.addaudithook(hook)
+
+
+def _serve() -> None:
+    """For each line of JSON: run its call in a child, tell its pid, each time that it stops, and how it ended."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    tell = os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if any(module.startswith("transformers") for module in sys.argv[1:]):
+        from dasd.cli import guard
+
+        guard.run(["--help"])  # which sets what libraries must know before they are imported
+    for module in sys.argv[1:]:
+        import_module(module)
+    for line in sys.stdin:
+        wanted = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            _become(wanted)  # ends in SystemExit, as the command itself would
+        print(child, file=tell, flush=True)
+        while True:
+            _, status = os.waitpid(child, os.WUNTRACED)
+            if not os.WIFSTOPPED(status):
+                break
+            print("stopped", file=tell, flush=True)
+        print(os.waitstatus_to_exitcode(status), file=tell, flush=True)
+
+
+def _become(wanted: Mapping[str, Any]) -> None:
+    os.setsid()
+    for descriptor, path in ((0, os.devnull), (1, wanted["output"]), (2, wanted["output"])):
+        os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND), descriptor)
+    os.environ.update(wanted["environment"])
+    os.chdir(wanted["directory"])
+    if wanted["watch"] is not None:
+        Watch(**wanted["watch"]).start()
+    sys.argv = ["dasd", *map(str, wanted["arguments"])]
+    module, function = wanted["call"].split(":")
+    sys.exit(getattr(import_module(module), function)(wanted["arguments"]))
+
+
+if __name__ == "__main__":
+    _serve()
+    sys.exit()
+
+
+# -- in the test ------------------------------------------------------------------------------
+
+
+class Command:
+    """A command under way."""
+
+    def __init__(self, launcher: Launcher, output: Path) -> None:
+        self._launcher = launcher
+        self._output = output
+        self.pid = int(launcher.line())
+        self.code: int | None = None
+
+    def wait(self) -> int | None:
+        """Its exit code once it has ended, negative for a signal; None when it stops at its moment."""
+        line = self._launcher.line()
+        self.code = None if line == "stopped" else int(line)
+        return self.code
+
+    @property
+    def said(self) -> str:
+        """What it wrote to stdout and stderr."""
+        return self._output.read_text(errors="replace")
+
+    def go_on(self) -> None:
+        """Let it go on after a stop."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def find(self, words: str) -> int | None:
+        """A descendant whose command line has ``words``."""
+        for pid in below(self.pid):
+            with suppress(OSError):
+                if words in Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " "):
+                    return pid
+        return None
+
+
+class Launcher:
+    """Starts commands, one at a time, in processes of their own."""
+
+    def __init__(
+        self, scratch: Path, modules: Sequence[str] = PRELOADED, python: str = sys.executable
+    ) -> None:
+        """``modules``: what to import once for all commands; none makes each command import for itself."""
+        self._scratch = scratch
+        self._count = 0
+        quiet = {"NO_COLOR": "1", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        self._process = subprocess.Popen(
+            [python, __file__, *modules],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, **quiet, "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"},
+        )
+
+    def __enter__(self) -> Launcher:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for pid in below(self._process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.communicate()
+
+    def line(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, "the launcher has ended"
+        return line.rstrip()
+
+    def start(
+        self,
+        arguments: Sequence[object],
+        watch: Watch | None = None,
+        call: str = "dasd.cli.guard:run",
+        environment: Mapping[str, str] | None = None,
+    ) -> Command:
+        """Start ``call(arguments)``, the command line by default."""
+        self._count += 1
+        output = self._scratch / f"output-{self._count}"
+        wanted = {
+            "arguments": [
+                str(argument) if isinstance(argument, Path) else argument for argument in arguments
+            ],
+            "watch": None if watch is None else vars(watch),
+            "call": call,
+            "output": str(output),
+            "environment": dict(environment or {}),
+            "directory": str(self._scratch),
+        }
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(wanted) + "\n")
+        self._process.stdin.flush()
+        return Command(self, output)
+
+    def run(self, arguments: Sequence[object], **options: Any) -> Command:
+        """Run a command to its end."""
+        command = self.start(arguments, **options)
+        command.wait()
+        return command
+
+    def left_behind(self) -> list[str]:
+        """Command lines of what ended commands have started and what doesn't end by itself."""
+        until = time.monotonic() + PATIENCE
+        while (left := below(self._process.pid)) and time.monotonic() < until:
+            time.sleep(0.01)
+        lines = []
+        for pid in left:
+            with suppress(OSError):
+                lines.append(Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " "))
+        return lines
+
+
+def below(pid: int) -> list[int]:
+    """Descendants of a process that are no zombies."""
+    found, waiting = [], [pid]
+    while waiting:
+        with suppress(OSError):
+            for task in Path(f"/proc/{waiting.pop()}/task").iterdir():
+                waiting += (children := [int(child) for child in (task / "children").read_text().split()])
+                found += [child for child in children if state(child) not in ("Z", "X", "")]
+    return found
+
+
+def state(pid: int) -> str:
+    """Letter of a process's state; "" if there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return ""
+
+
+def processor_seconds(pid: int) -> float | None:
+    """Processor time that a process has used; None once it is gone."""
+    try:
+        return time.clock_gettime((~pid << 3) | 2)
+    except OSError:
+        return None
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When and how to kill."""
+
+    stage: str
+    """Directory name of a stage."""
+    change: int
+    """Which change to the run directory since the stage's first, from 1."""
+    seconds: float
+    """Processor time from there; 0: right before that change."""
+    signal: signal.Signals
+    target: str = "dasd"
+    """``dasd``, or words from a descendant's command line."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a kill came to."""
+
+    moment: Moment
+    code: int | None
+    hit: bool
+    """Whether the target was there to be killed."""
+
+
+class Timeline:
+    """The changes of a whole run, by stage, with the processor time at each."""
+
+    def __init__(self, log: Path) -> None:
+        rows = [line.split("\t") for line in log.read_text().splitlines()]
+        self._clock = [(stage, float(seconds)) for stage, seconds, _ in rows]
+        self.stages = sorted({stage for stage, _ in self._clock if stage})
+
+    def draw(
+        self, chance: random.Random, stage: str, with_signal: signal.Signals, target: str = "dasd"
+    ) -> Moment:
+        """A moment in a stage: by turns of a coin right before a change, or uniform in its processor time."""
+        places = [index for index, (name, _) in enumerate(self._clock) if name == stage]
+        first, last = places[0], places[-1]
+        index, rest = chance.choice(places), 0.0
+        if chance.random() < 0.5:
+            moment = chance.uniform(self._clock[first][1], self._clock[last][1])
+            index = max(place for place in places if self._clock[place][1] <= moment)
+            rest = moment - self._clock[index][1]
+        return Moment(stage, index - first + 1, rest, with_signal, target)
+
+
+def kill(launcher: Launcher, arguments: Sequence[object], place: Path, moment: Moment) -> Outcome:
+    """Start a command, kill it or a process below it at that moment, and see that it ends as it should."""
+    command = launcher.start(arguments, Watch(str(place), None, moment.stage, moment.change))
+    if command.wait() is not None:
+        assert command.code == 0, command.said
+        return Outcome(moment, 0, hit=False)
+    own = moment.target == "dasd"
+    victim: int | None = command.pid if own else command.find(moment.target)
+    if not own or moment.seconds:
+        command.go_on()
+        while victim is None and state(command.pid) not in ("Z", "X", ""):
+            victim = command.find(moment.target)
+        if victim is not None:
+            _let_work(victim, moment.seconds)
+    hit = False
+    with suppress(ProcessLookupError, TypeError):
+        # Ctrl-C in a terminal reaches the whole group.
+        if own and moment.signal == signal.SIGINT:
+            os.killpg(victim, moment.signal)  # type: ignore[arg-type]
+        else:
+            os.kill(victim, moment.signal)  # type: ignore[arg-type]
+        hit = True
+    with suppress(ProcessLookupError):
+        command.go_on()
+    command.wait()
+    said, code = command.said, command.code
+    told = f"{moment}\n{said}"
+    if own and moment.signal == signal.SIGINT:
+        assert code in (130, 0), f"exit code {code} of {told}"
+        assert code == 0 or "continue with the same command" in said, told
+        assert "Traceback" not in said, told
+    elif own:
+        assert code in (-moment.signal, 0), f"exit code {code} of {told}"
+    else:
+        assert code in (0, 1), f"exit code {code} of {told}"
+        assert code == 0 or ("error: " in said and "Traceback" not in said), told
+    assert launcher.left_behind() == [], told
+    return Outcome(moment, code, hit and (not own or code != 0))
+
+
+def _let_work(pid: int, seconds: float) -> None:
+    """Until a process has used so much processor time, has ended, or waits for another for long."""
+    until = time.monotonic() + 10 * seconds + 0.5
+    begun = processor_seconds(pid)
+    while begun is not None and time.monotonic() < until:
+        now = processor_seconds(pid)
+        if now is None or now - begun >= seconds or state(pid) in ("Z", "X", ""):
+            return
+        time.sleep(0.0005)
+
+
+TIMES = frozenset({"started", "finished", "seconds", "checksum", "bytes", "inputs"})
+"""Keys of records that hold times, or hang on files that do."""
+UNCOMPARED = frozenset({"stage.json", "progress.jsonl", "events.jsonl", "run.json", "report.html", ".lock"})
+"""What tells of starts and times alone; the page is made from report.json."""
+
+
+def content(directory: Path) -> dict[str, object]:
+    """All that a run leaves: rows less their seconds, records less times, all other files by their bytes."""
+    found: dict[str, object] = {}
+    for path in sorted(directory.rglob("*")):
+        if path.is_file() and path.name not in UNCOMPARED:
+            found[path.relative_to(directory).as_posix()] = _content(path)
+    return found
+
+
+def _content(path: Path) -> object:
+    import polars as pl
+
+    if path.suffix == ".json":
+        return _less_times(json.loads(path.read_bytes()))
+    if path.suffix == ".parquet":
+        rows = pl.read_parquet(path).drop("seconds", strict=False)
+        return rows.write_ipc(None).getvalue()
+    return path.read_bytes()
+
+
+def _less_times(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _less_times(item) for key, item in value.items() if key not in TIMES}
+    return [_less_times(item) for item in value] if isinstance(value, list) else value
+
+
+def differences(one: Mapping[str, object], other: Mapping[str, object]) -> list[str]:
+    """Names of files that are in one only, or differ."""
+    return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A run that nobody killed."""
+
+    directory: Path
+    content: dict[str, object]
+    timeline: Timeline
+
+
+def run_whole(launcher: Launcher, directory: Path, arguments: Sequence[object]) -> Whole:
+    log = directory.with_suffix(".changes")
+    done = launcher.run(arguments, watch=Watch(str(directory), str(log), "", None))
+    assert done.code == 0, done.said
+    return Whole(directory, content(directory), Timeline(log))
+
+
+def kill_often(
+    launcher: Launcher, whole: Whole, place: Path, arguments: Sequence[object], moments: Sequence[Moment]
+) -> list[Outcome]:
+    """Kill one run at each of the moments, let it end, and hold it against the whole one."""
+    ordered = sorted(moments, key=lambda moment: (moment.stage, moment.change, moment.seconds))
+    found = [kill(launcher, arguments, place, moment) for moment in ordered]
+    done = launcher.run(arguments)
+    assert done.code == 0, done.said
+    told = "\n".join(map(str, found))
+    assert differences(content(place), whole.content) == [], told
+    return found
+
+
+def print_table(outcomes: Sequence[Outcome]) -> None:
+    """How often kills of each kind came to what (pytest -s shows it)."""
+    rows = Counter(
+        (o.moment.stage, o.moment.signal.name, o.moment.target, f"exit {o.code}" if o.hit else "ended before")
+        for o in outcomes
+    )
+    print()
+    for row, count in sorted(rows.items()):
+        print("  ".join(f"{cell:22}" for cell in row), count)
+    print(f"{len(outcomes)} kills, {sum(outcome.hit for outcome in outcomes)} of them of something that ran")
