@@ -16,7 +16,7 @@ from contextlib import suppress
 from dasd.errors import BackendError
 from dasd.sandbox.bubblewrap import SandboxError, plain_environment, python_command, sandbox_command
 from dasd.sandbox.limits import Limits, Outcome, Result
-from dasd.sandbox.processes import usage
+from dasd.sandbox.processes import files_in_tmp, usage
 from dasd.sandbox.seccomp import seccomp_filter
 
 __all__ = ["Box", "finish"]
@@ -24,7 +24,8 @@ __all__ = ["Box", "finish"]
 _START_SECONDS = 60.0
 _WATCH_SECONDS = 0.05
 _OUT_OF_MEMORY = 91
-_MOST_REPORT = 64 << 20
+_MOST_SIGNALS = 256
+_MOST_REPORT = 8 << 10
 _STARTED = b"started\n"
 
 
@@ -39,13 +40,18 @@ class Box:
         stdin: bytes = b"",
         descriptors: Sequence[int] = (),
         without_sandbox: bool = False,
+        most_report: int = _MOST_REPORT,
     ) -> None:
-        """``mode`` and ``job`` are for inside.py; ``descriptors`` are passed on to it. Raises SandboxError."""
+        """``mode`` and ``job`` are for inside.py; ``descriptors`` are passed on to it. Raises SandboxError.
+
+        More than ``most_report`` bytes on the descriptor of reports end it.
+        """
         self.limits = limits
         self.stopped: Outcome | None = None
         self.started: float | None = None
         self.seconds = 0.0
         self._sandboxed = not without_sandbox
+        self._most_report = most_report + len(_STARTED)
         self._begun = time.monotonic()
         self._directory = None if self._sandboxed else tempfile.TemporaryDirectory(prefix="dasd-")
         self._read: dict[int, bytearray] = {}
@@ -186,7 +192,7 @@ class Box:
             ):
                 self.started = time.monotonic()
             printed = len(self._read[self._out]) + len(self._read[self._err])
-            if printed > self.limits.output_bytes or len(self._read[self._report]) > _MOST_REPORT:
+            if printed > self.limits.output_bytes or len(self._read[self._report]) > self._most_report:
                 self.stop(Outcome.OUTPUT)
             return bool(part)
         return True
@@ -205,6 +211,8 @@ class Box:
                 self.stop(Outcome.MEMORY)
             elif processes > self.limits.processes + 4:  # bubblewrap's own and setpriv
                 self.stop(Outcome.PROCESSES)
+            elif files_in_tmp(self._init_pid) > self.limits.files:
+                self.stop(Outcome.MEMORY)
 
     def stop(self, outcome: Outcome) -> None:
         """End it for ``outcome``."""
@@ -286,6 +294,9 @@ def _rlimits(limits: Limits, sandboxed: bool) -> dict[str, int]:
         "RLIMIT_FSIZE": limits.file_bytes,
         "RLIMIT_NOFILE": limits.open_files,
         "RLIMIT_CORE": 0,
+        # Both are the kernel's memory, held by no process.
+        "RLIMIT_MSGQUEUE": 0,
+        "RLIMIT_SIGPENDING": _MOST_SIGNALS,
     }
     # Without a user namespace of its own, the user's other processes would count.
     return {**held, "RLIMIT_NPROC": limits.processes} if sandboxed else held

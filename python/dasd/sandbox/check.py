@@ -14,9 +14,9 @@ from decimal import Decimal, InvalidOperation
 
 from dasd.sandbox.box import Box, finish
 from dasd.sandbox.cases import Assertions, Calls, StdinCases
-from dasd.sandbox.inside import decode
 from dasd.sandbox.limits import Limits, Outcome, Result
 from dasd.sandbox.programs import in_parallel, run_program
+from dasd.sandbox.reported import most_bytes, same_value
 
 __all__ = ["check", "check_many", "same_output"]
 
@@ -107,39 +107,21 @@ def _calls(program: str, tests: Calls, limits: Limits, without_sandbox: bool) ->
         "function": tests.function,
         "arguments": [case.args for case in tests.cases],
     }
-    with Box("calls", job, limits, without_sandbox=without_sandbox) as box:
+    # No right program reports more: what is longer isn't read.
+    most = sum(most_bytes(case.expected) + 1 for case in tests.cases)
+    with Box("calls", job, limits, without_sandbox=without_sandbox, most_report=most) as box:
         finish(box)
         result = box.result()
-        lines = box.report().splitlines()
+        *lines, _ = box.report().split(b"\n", len(tests.cases))
     for number, case in enumerate(tests.cases):
         if number >= len(lines):
             failed = Outcome.FAILED if result.passed else result.outcome
             return replace(result, outcome=failed, detail=f"case {number}: no value")
-        if not _same_value(case.expected, lines[number]):
+        if not same_value(case.expected, lines[number]):
             return replace(result, outcome=Outcome.FAILED, detail=f"case {number}: other value")
     if not result.passed:
         return replace(result, detail="every value is right, then it didn't end as it should")
     return result
-
-
-def _same_value(expected: object, line: bytes) -> bool:
-    try:
-        return _equal(expected, decode(json.loads(line)))
-    except (ValueError, RecursionError):
-        return False
-
-
-def _equal(expected: object, found: object) -> bool:
-    """Equality of plain values; a tuple is a list, and true isn't 1."""
-    if isinstance(expected, list | tuple) and isinstance(found, list | tuple):
-        return len(expected) == len(found) and all(map(_equal, expected, found))
-    if isinstance(expected, dict) and isinstance(found, dict):
-        # JSON's keys are text; a program's may be numbers.
-        named = {str(key): value for key, value in found.items()}
-        return expected.keys() == named.keys() and all(_equal(expected[key], named[key]) for key in expected)
-    if isinstance(expected, bool) or isinstance(found, bool):
-        return expected is found
-    return bool(expected == found)
 
 
 def _assertions(program: str, tests: Assertions, limits: Limits, without_sandbox: bool) -> Result:
@@ -159,6 +141,8 @@ def _assertions(program: str, tests: Assertions, limits: Limits, without_sandbox
             while ends:
                 os.close(ends.pop())
             finish(tester, [candidate])
+            if candidate.stopped and tester.started is None:
+                return replace(candidate.result(), detail="stopped before the tests began")
             judged = tester.result()
             verdict = _verdict(tester.report())
             if verdict:
@@ -179,6 +163,7 @@ def _verdict(report: bytes) -> str | None:
     """What the tests' sandbox says: empty if all passed, None if it said nothing."""
     try:
         verdict = json.loads(report)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return verdict if isinstance(verdict, str) else "the tests: no verdict"
+    # A lone surrogate, which an exception's text may hold, could be written nowhere.
+    return verdict.encode(errors="replace").decode() if isinstance(verdict, str) else "the tests: no verdict"

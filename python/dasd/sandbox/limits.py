@@ -24,6 +24,8 @@ class Limits:
     """Size of one file."""
     disk_bytes: int = 64 << 20
     """Size of the working directory, which is memory."""
+    files: int = 20_000
+    """Files, directories, links and sockets in the working directory: each takes about 1 KiB of the kernel's memory."""
     open_files: int = 64
     output_bytes: int = 1 << 20
     """Standard output and error together."""
