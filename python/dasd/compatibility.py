@@ -184,6 +184,20 @@ def _logprobs(registry: Registry, settings: RecipeSettings) -> None:
         raise RecipeError(f"{reader[0]}, and {teacher.label} gives none; {reader[1]}")
 
 
+def check_opened(registry: Registry, settings: RecipeSettings, info: ModelInfo) -> None:
+    """RecipeError where the teacher that was opened can't do what the recipe wants of it later.
+
+    What a server can do is known once it is asked.
+    """
+    check_logprobs(registry, settings, info)
+    mixed = [stage.name for stage in settings.stages if isinstance(stage, MixedPolicyStage)]
+    if mixed and not info.continues:
+        raise RecipeError(
+            f"stages.{mixed[0]}: {info.model} on {info.engine} {info.engine_version} can't continue a student's "
+            "answer; take the mixed-policy stage out, or use another server or teacher.backend"
+        )
+
+
 def check_logprobs(registry: Registry, settings: RecipeSettings, info: ModelInfo) -> None:
     """RecipeError where the teacher that was opened gives other log-probabilities than the selector compares.
 

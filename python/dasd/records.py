@@ -147,6 +147,8 @@ class ModelInfo:
     context_length: int
     sizes: EngineSizes | None = None
     """Of an engine that says how much it takes at a time."""
+    continues: bool = True
+    """Whether it goes on from a given text. Of a server that is known once it is asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,7 +208,7 @@ def tempered(path: str, answer: dict[str, Any], body: dict[str, Any]) -> dict[st
     """What a server gives that reports log-probabilities after the temperature: gaps grow with its inverse."""
     del path
     for choice in answer.get("choices", []):
-        for place in choice["logprobs"]["top_logprobs"]:
+        for place in (choice["logprobs"] or {}).get("top_logprobs", ()):
             place.update({token: value / body["temperature"] for token, value in place.items()})
     return answer
 

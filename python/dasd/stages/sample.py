@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 from pydantic import JsonValue
 
-from dasd.compatibility import check_logprobs
+from dasd.compatibility import check_opened
 from dasd.models import model_identity
 from dasd.recipe import Recipe
 from dasd.records import SamplingSpec
@@ -68,7 +68,7 @@ class SampleStage:
         def frames(asked: Asked) -> Iterator[pl.DataFrame]:
             teacher = context.models.open(settings.teacher)
             # Only an open engine knows what a server gives.
-            check_logprobs(self.registry, settings, teacher.info)
+            check_opened(self.registry, settings, teacher.info)
             return teacher.sample(asked.of(requests), replace(spec, on_refused=asked.on_refused))
 
         generate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,14 +17,16 @@ from dasd_openai.answers import (
     read_completion,
 )
 from dasd_openai.bodies import Draw, Measured, Mode, endpoint, sampling_body
-from dasd_openai.failures import plain
+from dasd_openai.failures import MalformedError, plain
 from dasd_openai.options import OpenAIOptions
+from dasd_openai.scoring import Read, scoring
 from dasd_openai.servers import Dialect, dialect
 from dasd_openai.transport import RefusedError, Transport
 
 _HELLO = (Message("user", "Hello"),)
 _TOKENS = 8
 _NOT_SERVED = (400, 404, 405, 422, 501)
+_LOG = logging.getLogger("dasd_openai")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ class Served:
     context_length: int | None
     mode: Mode
     logprobs: Measured
+    scores: bool | None
+    """Whether it gives the log-probabilities of a given text; None where nobody asks it for any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +73,23 @@ async def probe(transport: Transport, options: OpenAIOptions, tokenizer: ChatTok
     tried = await prober.ask(mode, 1.0, _TOKENS, tops)
     prober.check_tokenizer(tried.reply)
     measured = await prober.measured(mode, tried) if options.logprobs == "auto" else options.logprobs
+    if measured != "none" and tried.reply.logprobs is not None and not await prober.tells_of_ends(mode):
+        lack = f"{options.base_url} gives no log-probability of a response's end, and dasd wants one of each token"
+        if options.logprobs != "auto":
+            raise InputError(
+                f"teacher.options.logprobs: {lack}; set it to none, with a selector that compares none"
+            )
+        _LOG.warning("%s: none of its log-probabilities are taken", lack)
+        measured = "none"
     if measured != "none" and tried.reply.logprobs is None:
         raise InputError(
             f"teacher.options.logprobs: wanted {measured!r}, and {options.base_url} gives no log-probabilities; set it "
             "to auto or none"
         )
-    return Served(kind, version, listed.model, tried.fingerprint, listed.context_length, mode, measured)
+    scores = await prober.scores(tried.reply) if mode == "tokens" and measured != "none" else None
+    return Served(
+        kind, version, listed.model, tried.fingerprint, listed.context_length, mode, measured, scores
+    )
 
 
 async def _listed(transport: Transport, options: OpenAIOptions) -> _Listed:
@@ -170,6 +186,43 @@ class _Prober:
             ),
         )
 
+    async def tells_of_ends(self, mode: Mode) -> bool:
+        """Whether a response that ends at once, as a bias makes it, comes with a log-probability. True where no bias is
+        taken: samples will show it."""
+        draw = Draw(self._prompt_ids, _HELLO, 1.0, 1.0, 2, 0)
+        body = sampling_body(self._model, self._kind, mode, draw, 0)
+        read = read_completion if mode == "tokens" else read_chat
+        try:
+            reply = await self._transport.ask(
+                "first request",
+                endpoint(mode),
+                {**body, "logit_bias": {str(self._tokenizer.eos_id): 100}},
+                Completion,
+                lambda answer: read(answer, 2),
+            )
+        except RefusedError as error:
+            if error.status not in _NOT_SERVED:
+                raise
+            return True
+        return bool(reply.logprobs or reply.text or not reply.stopped)
+
+    async def scores(self, reply: Reply) -> bool:
+        """Whether the log-probabilities of a text's first token can be had."""
+        first = reply.token_ids or self._tokenizer.encode_response(reply.text or "So", ended=False)[0]
+        ids = (*self._prompt_ids, first[0])
+        try:
+            for body, read in scoring(self._model, self._kind, ids, len(ids) - 1, self._tokenizer):
+                tried = _or_none(read)
+                if not await self._transport.ask(
+                    "first request", endpoint("tokens"), body, Completion, tried
+                ):
+                    return False
+        except RefusedError as error:
+            if error.status not in (*_NOT_SERVED, 500):
+                raise
+            return False
+        return True
+
     def check_tokenizer(self, reply: Reply) -> None:
         """InputError where the server's token ids stand for other text than in the recipe's tokenizer."""
         if reply.token_ids is None:
@@ -197,6 +250,18 @@ class _Prober:
             if at_half is not None:
                 return "raw" if at_half < 1.5 * at_one else "processed"
         return "raw" if self._kind.name == "vllm" else "processed"
+
+
+def _or_none(read: Read) -> Read:
+    """Nothing, instead of an answer to ask for again, where it doesn't hold what is looked for."""
+
+    def tried(answer: Completion) -> tuple[float, ...]:
+        try:
+            return read(answer)
+        except MalformedError:
+            return ()
+
+    return tried
 
 
 def _gap(tops: Sequence[float] | None) -> float | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import polars as pl
 
@@ -32,23 +32,27 @@ from dasd.api import (
 from dasd_openai.answers import (
     Completion,
     Reply,
-    echoed_logprobs,
     only_choice,
     prompt_logprobs,
     read_chat,
     read_completion,
 )
-from dasd_openai.bodies import draw_of, endpoint, sampling_body, scoring_body
+from dasd_openai.bodies import draw_of, endpoint, sampling_body
 from dasd_openai.budget import Budget
-from dasd_openai.forcing import forcing
 from dasd_openai.loop import Loop
 from dasd_openai.options import OpenAIOptions
 from dasd_openai.probe import Served, probe
 from dasd_openai.retokenise import generated
+from dasd_openai.scoring import scoring
 from dasd_openai.transport import RefusedError, Transport
 
 ItemT = TypeVar("ItemT", Prompted, Text)
 FoundT = TypeVar("FoundT")
+
+_NO_SCORES = (
+    "This server may not give log-probabilities of prompts (`prompt_logprobs`, or `echo` with `logprobs`); vLLM does, "
+    "and llama.cpp whose grammars know token ids"
+)
 
 
 class OpenAITeacher:
@@ -176,7 +180,7 @@ class OpenAITeacher:
         reply, before = await self._transport.ask(what, endpoint(served.mode), body, Completion, read)
         if prefixed and not kind.prompt_logprobs:
             before = await self._forced(what, each.ids, len(each.prompt_ids))
-        if gives and kind.forces and served.mode == "tokens" and reply.token_ids is None:
+        if gives and served.scores and kind.forces and reply.token_ids is None:
             # It tells of a character's last token only: the text's tokens are scored.
             ids = self._tokenizer.encode_response(reply.whole_text, reply.stopped)[0]
             logprobs = await self._forced(what, (*each.ids, *ids), len(each.ids))
@@ -185,7 +189,6 @@ class OpenAITeacher:
 
     async def _forced(self, what: str, ids: Sequence[int], start: int) -> tuple[float, ...]:
         """Log-probabilities of ``ids`` from ``start`` on."""
-        kind = self._served.dialect
         if start == len(ids):
             return ()
         if len(ids) >= self._info.context_length:
@@ -194,27 +197,23 @@ class OpenAITeacher:
                 f"context of {self._info.context_length}; leave it out, or serve the model with a longer context",
                 alone=True,
             )
-        model, find = self._served.model, prompt_logprobs if kind.prompt_logprobs else echoed_logprobs
-        asked: Iterable[tuple[dict[str, Any], Callable[[Completion], tuple[float, ...]]]] = [
-            (scoring_body(model, kind, ids), lambda answer: find(only_choice(answer), ids, start))
-        ]
-        if kind.forces:
-            asked = forcing(model, kind, ids, start, self._tokenizer)
         try:
             found = [
                 await self._transport.ask(what, endpoint("tokens"), body, Completion, read)
-                for body, read in asked
+                for body, read in scoring(
+                    self._served.model, self._served.dialect, ids, start, self._tokenizer
+                )
             ]
             return tuple(chain.from_iterable(found))
         except RefusedError as error:
-            raise RefusedError(
-                f"{error}. This server may not give log-probabilities of prompts (`prompt_logprobs`, or `echo` with "
-                "`logprobs`); vLLM does",
-                error.status,
-                alone=error.alone,
-            ) from None
+            raise RefusedError(f"{error}. {_NO_SCORES}", error.status, alone=error.alone) from None
 
     def _need_tokens(self, verb: str) -> None:
+        if self._served.scores is False:
+            raise BackendError(
+                f"{self._options.base_url} can't {verb}: it gave no log-probability of a given token when it was "
+                f"opened. {_NO_SCORES}; take another server or teacher.backend, or take out what needs this"
+            )
         if self._served.mode != "tokens":
             raise BackendError(
                 f"{self._options.base_url} is asked through its chat endpoint, which can't {verb}: that takes the "
@@ -233,6 +232,7 @@ def _info(
         engine_version=served.version,
         logprobs_mode=served.logprobs,
         context_length=options.context_length or served.context_length or _declared_length(settings),
+        continues=served.mode == "tokens" and served.scores is not False,
     )
 
 

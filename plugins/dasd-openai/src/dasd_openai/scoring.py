@@ -1,8 +1,8 @@
-"""Log-probabilities of a given text from llama.cpp, which has none for prompts: it is made to generate the text.
+"""Log-probabilities of a given text: as the prompt's own, or from llama.cpp, which has none for prompts.
 
-A grammar leaves it one token at each place. What it says of that token is of the model's own distribution all the
-same. Where a character takes several tokens it tells of the last one only, so those tokens are looked up one by one
-among the log-probabilities of the whole vocabulary.
+llama.cpp is made to generate the text: a grammar leaves it one token at each place. What it says of that token is of
+the model's own distribution all the same. Where a character takes several tokens it tells of the last one only, so
+those tokens are looked up one by one among the log-probabilities of the whole vocabulary.
 """
 
 from __future__ import annotations
@@ -12,8 +12,15 @@ from itertools import groupby
 from typing import Any
 
 from dasd.api import ChatTokenizer
-from dasd_openai.answers import Completion, entry_ids, only_choice, token_logprobs
-from dasd_openai.bodies import Draw, sampling_body
+from dasd_openai.answers import (
+    Completion,
+    echoed_logprobs,
+    entry_ids,
+    only_choice,
+    prompt_logprobs,
+    token_logprobs,
+)
+from dasd_openai.bodies import Draw, sampling_body, scoring_body
 from dasd_openai.failures import MalformedError
 from dasd_openai.servers import Dialect
 
@@ -22,11 +29,21 @@ _WHOLE_VOCABULARY = 2**20
 """More tokens than any vocabulary has."""
 
 
-def forcing(
+def scoring(
     model: str, dialect: Dialect, ids: Sequence[int], start: int, tokenizer: ChatTokenizer
 ) -> Iterator[tuple[dict[str, Any], Read]]:
     """Bodies of requests for the completions endpoint, and what reads log-probabilities of ``ids[start:]`` from their
     answers, one after another."""
+    if dialect.forces:
+        yield from _forcing(model, dialect, ids, start, tokenizer)
+        return
+    find = prompt_logprobs if dialect.prompt_logprobs else echoed_logprobs
+    yield scoring_body(model, dialect, ids), lambda answer: find(only_choice(answer), ids, start)
+
+
+def _forcing(
+    model: str, dialect: Dialect, ids: Sequence[int], start: int, tokenizer: ChatTokenizer
+) -> Iterator[tuple[dict[str, Any], Read]]:
     eos_id = tokenizer.eos_id
 
     def body(place: int, tokens: int, tops: int) -> dict[str, Any]:
