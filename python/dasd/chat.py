@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
+from jinja2 import TemplateError
 from pydantic import JsonValue
 
 from dasd.checksums import checksum
@@ -29,6 +30,18 @@ _BATCH = 64
 _RESERVED = frozenset(
     {"add_generation_prompt", "continue_final_message", "conversation", "messages", "tokenize"}
 )
+
+_TEMPLATE_FAILS = (
+    TemplateError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What rendering a model's own chat template may raise."""
 
 
 class ChatTokenizer:
@@ -111,7 +124,7 @@ class ChatTokenizer:
                 tokenizer: Any = AutoTokenizer.from_pretrained(
                     path, revision=settings.revision, trust_remote_code=settings.trust_remote_code
                 )
-        except (OSError, ValueError, KeyError, ImportError) as error:
+        except Exception as error:
             raise InputError(f"model {settings.model}: its tokenizer can't be loaded: {error}") from error
         from dasd.formats.harmony import HarmonyTokenizer, is_harmony
 
@@ -142,8 +155,6 @@ class ChatTokenizer:
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Tokens of the conversation by the chat template, up to where the assistant's answer starts."""
-        from jinja2 import TemplateError
-
         conversation = [{"role": message.role, "content": message.content} for message in messages]
         try:
             ids: Any = self._tokenizer.apply_chat_template(
@@ -153,7 +164,7 @@ class ChatTokenizer:
                 return_dict=False,
                 **self._template_options,
             )
-        except TemplateError as error:
+        except _TEMPLATE_FAILS as error:
             roles = ", ".join(message.role for message in messages)
             raise InputError(
                 f"{self._source}: its chat template refuses a conversation of roles {roles}: {error}; a "
@@ -165,8 +176,6 @@ class ChatTokenizer:
 
     def prompts_ids(self, conversations: Sequence[Sequence[Message]]) -> list[list[int]]:
         """``prompt_ids`` of many conversations, on all cores."""
-        from jinja2 import TemplateError
-
         turns = [[{"role": m.role, "content": m.content} for m in messages] for messages in conversations]
         if not turns:
             return []
@@ -178,7 +187,7 @@ class ChatTokenizer:
                 return_dict=False,
                 **self._template_options,
             )
-        except TemplateError:
+        except _TEMPLATE_FAILS:
             ids = [()]
         if not all(ids):  # one alone says what is wrong with it
             return [self.prompt_ids(messages) for messages in conversations]

@@ -41,7 +41,7 @@ def load_model(settings: ModelSettings, options: TransformersOptions) -> Any:
                 attn_implementation=options.attention,
                 output_loading_info=True,
             )
-    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
+    except (OSError, ValueError, LookupError, ImportError, RuntimeError, TypeError, SafetensorError) as error:
         raise InputError(f"model {settings.model} can't be loaded: {error}") from error
     model, loading = loaded
     missing = sorted(loading["missing_keys"])
