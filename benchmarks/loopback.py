@@ -90,8 +90,14 @@ def reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
+def logprobs_of(seed: int, count: int) -> list[float]:
+    """What a request with this seed is answered: no other has the same."""
+    drawn = random.Random(seed)
+    return [-drawn.random() for _ in range(count)]
+
+
 class Answers:
-    """Right answers in vLLM's form, as the tokenizer of a miniature model has them. The same for the same body."""
+    """Right answers in vLLM's form, as the tokenizer of a miniature model has them; all of one text."""
 
     def __init__(self, model: str = "dasd:mini-teacher") -> None:
         self._tokenizer = ChatTokenizer.load(ModelSettings(model=model))
@@ -106,8 +112,7 @@ class Answers:
         if not body:
             return {"version": "0.32.0"}
         count = min(int(body["max_tokens"]), len(self._ids))
-        tokens, drawn = self._pieces[:count], random.Random(json.dumps(body, sort_keys=True))
-        logprobs = [-drawn.random() for _ in tokens]
+        tokens, logprobs = self._pieces[:count], logprobs_of(body.get("seed", 0), count)
         choice: dict[str, Any] = {
             "index": 0,
             "finish_reason": "stop" if count == len(self._ids) else "length",

@@ -10,6 +10,7 @@ import resource
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
+from itertools import cycle
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
@@ -27,6 +28,8 @@ AnswerT = TypeVar("AnswerT")
 _LOG = logging.getLogger("dasd_openai")
 _SILENT_SECONDS = 5.0
 """A longer wait is told."""
+_POOL = 64
+"""Connections of one pool."""
 _OTHER_FILES = 64
 """That a process has open beside connections."""
 
@@ -82,14 +85,21 @@ class Transport:
         self._last_answer = -math.inf
         self._down = False
         self._told_until = -math.inf
-        self._client = httpx.AsyncClient(
-            base_url=options.base_url,
-            headers={**self._key.headers(), "Accept-Encoding": ENCODINGS},
-            timeout=httpx.Timeout(None, connect=options.connect_timeout),
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-            # A proxy of the environment's is for other hosts than this one.
-            trust_env=not _is_loopback(options.base_url),
-        )
+        # A pool goes through all its connections for every request: one of thousands takes most of the time.
+        secure = httpx.create_ssl_context()
+        self._clients = [
+            httpx.AsyncClient(
+                base_url=options.base_url,
+                headers={**self._key.headers(), "Accept-Encoding": ENCODINGS},
+                timeout=httpx.Timeout(None, connect=options.connect_timeout),
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=_POOL),
+                verify=secure,
+                # A proxy of the environment's is for other hosts than this one.
+                trust_env=not _is_loopback(options.base_url),
+            )
+            for _ in range(math.ceil(connections / _POOL))
+        ]
+        self._turns = cycle(self._clients)
 
     def beside(self, path: str) -> str:
         """Address of what lies beside the base address's /v1, not below it."""
@@ -97,7 +107,8 @@ class Transport:
 
     async def close(self) -> None:
         """Drop all connections."""
-        await self._client.aclose()
+        for client in self._clients:
+            await client.aclose()
 
     async def ask(
         self,
@@ -141,11 +152,12 @@ class Transport:
         options = self._options
         # Servers begin to answer when they are done; one that then takes its time isn't worth more than one that is down.
         for_body = max(options.patience, options.connect_timeout)
-        request = self._client.build_request("GET" if body is None else "POST", path, json=body)
+        client = next(self._turns)
+        request = client.build_request("GET" if body is None else "POST", path, json=body)
         late = f"no answer within {options.timeout:g} s"
         try:
             async with asyncio.timeout(options.timeout):
-                response = await self._client.send(request, stream=True)
+                response = await client.send(request, stream=True)
                 try:
                     late = f"an answer that began and did not end in time ({for_body:g} s)"
                     async with asyncio.timeout(for_body):
