@@ -143,7 +143,12 @@ class Pipeline:
             visited = chosen
         settings = self.recipe.settings
         self._permit(settings.unsafe_run_code_without_sandbox)
-        with _explain_full_disk(path), store.writing(settings.name, settings.seed, self.recipe.to_yaml()):
+        with (
+            _explain_full_disk(path),
+            store.writing(settings.name, settings.seed, self.recipe.to_yaml()) as mended,
+        ):
+            if mended is not None:
+                self.console.warn(mended)
             wanted: list[JsonValue] = [node.name for node in nodes if node.name in chosen]
             store.event("run_started", None, {"stages": wanted})
             for name in store.arrange(nodes):

@@ -53,7 +53,7 @@ class Runner:
                     rows = {"sample_id": [text], "stage": "", "kept": True, "reason": "", "detail": ""}
                     writer.append("verdicts", pl.DataFrame(rows))
                     artifact = writer.artifact(f"out/{node.name}")
-                    artifact.mkdir()
+                    artifact.mkdir(exist_ok=True)
                     (artifact / "file").write_text(text)
                     manifest = writer.close(node.settings)
                 written[node.name] = Written.of(manifest)

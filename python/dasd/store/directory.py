@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -13,10 +13,11 @@ from typing import Literal
 from pydantic import JsonValue
 
 from dasd import __version__
-from dasd.errors import InputError, StoreError
+from dasd.errors import DasdError, InputError, StoreError
 from dasd.store.files import append_line, check_free, mend_lines, remove_tree, watch_disk, write_whole
 from dasd.store.lock import only_writer
 from dasd.store.manifest import (
+    DamagedError,
     Event,
     Manifest,
     RunRecord,
@@ -27,7 +28,7 @@ from dasd.store.manifest import (
     this_machine,
     write_record,
 )
-from dasd.store.stage import SCRATCH, StageDirectory, move
+from dasd.store.stage import HEADER, SCRATCH, StageDirectory, move
 
 RUN = "run.json"
 RECIPE = "recipe.yaml"
@@ -107,38 +108,61 @@ class RunDirectory:
     # -- opening -----------------------------------------------------------------------------------
 
     @contextmanager
-    def writing(self, name: str, seed: int, recipe: str) -> Iterator[None]:
+    def writing(self, name: str, seed: int, recipe: str) -> Iterator[str | None]:
         """Be the one writer: make the directory if need be, lock it, write run.json and recipe.yaml.
 
-        Raises InputError for a directory that holds something else, LockError, DiskFullError.
+        Yields what was mended, in words. Raises InputError for a directory that holds something else or that
+        can't be written, LockError, DiskFullError.
         """
+        with ExitStack() as held:
+            try:
+                self._prepare()
+                held.enter_context(only_writer(self.path))
+                mended = self._describe(name, seed)
+                if not (self.path / RECIPE).is_file() or (self.path / RECIPE).read_bytes() != recipe.encode():
+                    write_whole(self.path / RECIPE, recipe.encode())
+                mend_lines(self.path / EVENTS)
+                with watch_disk(self.path):
+                    (self.path / STAGES).mkdir(exist_ok=True)
+            except OSError as error:
+                if isinstance(error, DasdError):
+                    raise
+                raise InputError(
+                    f"the run directory {self.path} can't be written: {error.filename2 or error.filename or self.path}: "
+                    f"{error.strerror or error}. Make it writable (a directory or link in a file's place: move "
+                    "it away), or give another path with --run."
+                ) from error
+            yield mended
+
+    def _prepare(self) -> None:
+        """Make the directory unless it is there. Raises InputError for one that holds something else, OSError."""
         check_free(self.path)
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is a file; wanted a run directory, or a path where to make one")
-        if self.path.is_dir() and not (self.path / RUN).exists():
+        if self.path.is_dir() and not (self.path / RUN).exists() and not self._started():
             others = sorted(item.name for item in self.path.iterdir() if not item.name.startswith("."))
             if others:
                 raise InputError(
                     f"{self.path} has no {RUN} but holds other files (e.g. {others[0]}); give a run "
                     "directory, an empty directory, or a path where to make one"
                 )
-        try:
-            with watch_disk(self.path):
-                self.path.mkdir(parents=True, exist_ok=True)
-        except PermissionError as error:
-            raise InputError(f"{self.path} can't be made: {error.strerror}; give another path") from error
-        with only_writer(self.path):
-            self._describe(name, seed)
-            if not (self.path / RECIPE).exists() or (self.path / RECIPE).read_bytes() != recipe.encode():
-                write_whole(self.path / RECIPE, recipe.encode())
-            mend_lines(self.path / EVENTS)
-            with watch_disk(self.path):
-                (self.path / STAGES).mkdir(exist_ok=True)
-            yield
+        with watch_disk(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
 
-    def _describe(self, name: str, seed: int) -> None:
+    def _describe(self, name: str, seed: int) -> str | None:
+        """Write run.json. All of it is of this start but when the run was made: the stages tell that too."""
         path = self.path / RUN
-        created = read_record(path, RunRecord).created if path.exists() else now()
+        mended = None
+        try:
+            created = read_record(path, RunRecord).created
+        except DamagedError as error:
+            started = self._started()
+            created = min(started, default=now())
+            if path.exists() or started:
+                how = "its oldest stage's" if started else "now"
+                mended = (
+                    f"{path} was rebuilt, with {how} time as the run's: {error.what}. All stages are kept."
+                )
         record = RunRecord(
             name=name,
             created=created,
@@ -149,6 +173,16 @@ class RunDirectory:
             seed=seed,
         )
         write_record(path, record)
+        return mended
+
+    def _started(self) -> list[str]:
+        """When the stages that tell it were started."""
+        found = []
+        for folder in (STAGES, SUPERSEDED):
+            for _, _, stage in self._named(folder):
+                with suppress(StoreError):
+                    found.append(read_record(stage / HEADER, StageHeader).started)
+        return found
 
     def event(self, kind: str, stage: str | None, fields: Mapping[str, JsonValue]) -> None:
         """Append a line to ``events.jsonl``. Raises DiskFullError."""

@@ -166,12 +166,15 @@ def _parse_lines(path: Path) -> tuple[list[JsonValue], int]:
     """Values of the whole lines, and the length in bytes of the file up to the last of them."""
     values: list[JsonValue] = []
     length = 0
-    data = path.read_bytes() if path.exists() else b""
+    try:
+        data = path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise StoreError(f"{path} can't be read: {error.strerror}; restore it from a copy", path) from error
     lines = data.split(b"\n")
     for number, line in enumerate(lines[:-1], start=1):
         try:
             values.append(json.loads(line))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if number == len(lines) - 1 and not lines[-1]:
                 break  # the last line: torn by a power cut that kept its length
             raise StoreError(

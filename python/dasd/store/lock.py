@@ -50,5 +50,5 @@ def _holder(directory: Path) -> str:
     try:
         holder = json.loads((directory / HOLDER).read_bytes())
         return f"process {holder['pid']} on host {holder['host']} since {holder['since']}"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "another process"

@@ -111,6 +111,12 @@ class Manifest(StageHeader):
     finished: str
     seconds: float
     """Working time over all starts of the stage."""
+    checksum: str = ""
+    """Of all the rest, by ``sum``; empty in a run of an older dasd."""
+
+    def sum(self) -> str:
+        """Digest of every other field."""
+        return digest(self.model_dump(mode="json", exclude={"checksum"}))
 
     def content(self) -> str:
         """Digest of all that a later stage can read from this one: rows, artifacts, summary."""
@@ -155,6 +161,20 @@ class Event(Record):
     fields: dict[str, JsonValue] = Field(default_factory=dict)
 
 
+class DamagedError(StoreError):
+    """A record that can't be read as what it is. ``what`` is wrong with it, in words."""
+
+    def __init__(self, path: Path, model: type[Record], what: str) -> None:
+        remedy = (
+            f"give the command that made the run again, or `dasd pipeline RECIPE --run {path.parent}`: it is "
+            "written anew, and every stage is kept"
+            if model is RunRecord
+            else f"restore it from a copy, or remove {path.parent} to have that stage done again"
+        )
+        super().__init__(f"{path} is damaged: {what}. To go on, {remedy}.", path)
+        self.what = what
+
+
 RecordT = TypeVar("RecordT", bound=Record)
 
 
@@ -174,19 +194,18 @@ def now() -> str:
 
 
 def read_record(path: Path, model: type[RecordT]) -> RecordT:
-    """A stored record. Raises StoreError naming the file if it is torn, altered or of a newer format."""
+    """A stored record. Raises DamagedError naming the file if it is missing, torn or altered, StoreError if newer."""
     try:
         record = model.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise StoreError(f"{path} is missing; restore it from a copy", path) from None
+    except OSError as error:
+        raise DamagedError(path, model, f"it can't be read: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(key) for key in first["loc"]) or "the file"
-        raise StoreError(
-            f"{path} is not a {model.__name__} record: {where}: {first['msg']}. It was torn or altered, or "
-            f"written by a newer dasd. Restore it, or remove {path.parent} to have it done again.",
-            path,
-        ) from error
+        what = f"it is not a {model.__name__} record: {where}: {first['msg']}; it was torn or altered"
+        raise DamagedError(path, model, what) from error
+    if isinstance(record, Manifest) and record.checksum not in ("", record.sum()):
+        raise DamagedError(path, model, "it was altered: its checksum is not that of what was written")
     found = getattr(record, "format", FORMAT)
     if found > FORMAT:
         raise StoreError(

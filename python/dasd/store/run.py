@@ -15,7 +15,7 @@ from dasd.errors import InputError, StoreError
 from dasd.schemas import ALL, SENTENCES
 from dasd.settings import RecipeSettings
 from dasd.settings_evaluation import recipe_model
-from dasd.store.directory import EVENTS, RECIPE, RUN, RunDirectory
+from dasd.store.directory import EVENTS, RECIPE, RUN, STAGES, RunDirectory
 from dasd.store.files import read_lines
 from dasd.store.manifest import Event, Manifest, RunRecord, read_record
 from dasd.store.stage import StageDirectory, scan
@@ -44,12 +44,13 @@ class Run:
     def __init__(self, directory: Path) -> None:
         self._store = RunDirectory(directory)
         self._record = read_record(directory / RUN, RunRecord)
+        self._checked: set[tuple[str, str]] = set()
 
     @classmethod
     def open(cls, directory: Path | str) -> Run:
         """The run in ``directory``. Raises InputError if there is none, StoreError if it is damaged."""
         path = Path(directory)
-        if not (path / RUN).is_file():
+        if not any((path / name).exists() for name in (RUN, STAGES)):
             raise InputError(
                 f"{path} is not a run directory: it has no {RUN}; give the path of one, e.g. runs/demo"
             )
@@ -72,7 +73,7 @@ class Run:
         try:
             data = yaml.safe_load(path.read_text(encoding="utf-8"))
             return recipe_model(data).model_validate(data)
-        except (OSError, ValueError, yaml.YAMLError, ValidationError) as error:
+        except (OSError, ValueError, RecursionError, yaml.YAMLError, ValidationError) as error:
             raise StoreError(f"{path} can't be read as the recipe of this run: {error}", path) from error
 
     def stages(self) -> list[Manifest]:
@@ -128,6 +129,9 @@ class Run:
         frames = []
         for owner, (directory, manifest) in chosen.items():
             if name in manifest.rows:
+                if (owner, name) not in self._checked:  # a damaged part may decode to other numbers
+                    directory.verify_parts(part for part in manifest.parts if part.frame == name)
+                    self._checked.add((owner, name))
                 rows = scan(directory.path, manifest.parts, name)
                 frames.append(rows.with_columns(run_stage=pl.lit(owner)) if with_stage else rows)
         if frames:
@@ -143,8 +147,12 @@ class Run:
             raise InputError(f"{self.directory} has no report yet; finish the run, or give `dasd report`")
         try:
             content = json.loads(path.read_bytes())
-        except ValueError as error:
-            raise StoreError(f"{path} is torn or was altered: {error}", path) from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise StoreError(
+                f"{path} is torn or was altered: {error}. Restore it from a copy, or remove the directory of stage "
+                "report and give `dasd report` again.",
+                path,
+            ) from error
         if not isinstance(content, dict):
             raise StoreError(f"{path} was altered: wanted a JSON object, got {type(content).__name__}", path)
         return content

@@ -113,7 +113,7 @@ class StageDirectory:
         for path in self.path.iterdir():
             if path.name not in named:
                 remove_tree(path)
-        self._verify_files(((part.file, part.bytes, part.checksum) for part in parts), self.path)
+        self.verify_parts(parts)
         return standing
 
     def claims(self) -> list[str]:
@@ -132,9 +132,13 @@ class StageDirectory:
 
     def verify(self, manifest: Manifest) -> None:
         """Hold every part and artifact of a finished stage against its checksum. Raises StoreError."""
-        self._verify_files(((part.file, part.bytes, part.checksum) for part in manifest.parts), self.path)
+        self.verify_parts(manifest.parts)
         for artifact in manifest.artifacts:
             self._verify_files(((file.path, file.bytes, file.checksum) for file in artifact.files), self.root)
+
+    def verify_parts(self, parts: Iterable[PartRecord]) -> None:
+        """Hold parts of the stage against their checksums. Raises StoreError."""
+        self._verify_files(((part.file, part.bytes, part.checksum) for part in parts), self.path)
 
     def _verify_files(self, files: Iterable[tuple[str, int, str]], base: Path) -> None:
         for name, size, wanted in files:

@@ -180,6 +180,7 @@ class DirectoryWriter:
             finished=now(),
             seconds=round(self.seconds, 3),
         )
+        manifest = manifest.model_copy(update={"checksum": manifest.sum()})
         write_record(self.directory / MANIFEST, manifest)
         remove_tree(self.directory / SCRATCH)
         sync(self.directory)

@@ -1,0 +1,194 @@
+"""Run directories that were damaged: mended, done again, or an error that names the file; never other rows."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.fuzzing import fuzz
+from tests.small_disk import small_disk
+from tests.unit.test_store_directory import Runner, graph
+
+from dasd.cli.guard import run as command
+from dasd.errors import DasdError, InputError, StoreError
+from dasd.store import Run, RunDirectory
+
+NODES = graph(1, 2, 3)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of three stages."""
+    path = tmp_path_factory.mktemp("whole") / "run"
+    Runner(path).run(NODES)
+    return path
+
+
+@pytest.fixture
+def runner(whole: Path, tmp_path: Path) -> Runner:
+    shutil.copytree(whole, tmp_path / "run")
+    return Runner(tmp_path / "run")
+
+
+def rows(path: Path) -> list[str]:
+    return Run.open(path).frame("verdicts").collect()["sample_id"].to_list()
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b'{"format": 1, "na', b"[]", b"[" * 100_000, b"\0" * 99, b"\xff"]
+)
+def test_run_json_is_rebuilt_and_every_stage_kept(runner: Runner, whole: Path, content: bytes | None) -> None:
+    path = runner.path / "run.json"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(StoreError, match=r"run\.json is damaged: .*every stage is kept"):
+        Run.open(runner.path)
+    with runner.store.writing("test", 1, "name: test\n") as mended:
+        assert mended is not None and str(path) in mended
+    runner.run(NODES)
+    assert runner.ran == []
+    first = runner.store.stages()["a"].header()
+    assert first is not None and Run.open(runner.path).record.created == first.started
+
+
+@pytest.mark.parametrize("file", ["run.json", "recipe.yaml", "events.jsonl", ".lock", "stages"])
+@pytest.mark.parametrize("how", ["directory", "link"])
+def test_something_else_in_a_files_place_is_named(runner: Runner, file: str, how: str) -> None:
+    path = runner.path / file
+    kept = runner.path / "stages-kept"
+    if file == "stages":
+        path.rename(kept)
+    else:
+        path.unlink(missing_ok=True)
+    if how == "link" or file == "stages":
+        path.symlink_to(runner.path / "nowhere" / "at-all")
+    else:
+        path.mkdir()
+        (path / "mine").write_text("x")
+    try:
+        runner.run(NODES)
+    except DasdError as error:
+        assert str(path) in str(error)
+    else:
+        assert runner.ran == [] and rows(runner.path) == ["a1", "b2", "c3"]
+    assert how == "link" or file == "stages" or (path / "mine").read_text() == "x"
+
+
+@pytest.mark.parametrize("file", ["events.jsonl", "report.json", "recipe.yaml"])
+def test_what_is_read_names_the_file(runner: Runner, file: str) -> None:
+    path = runner.path / file
+    read = {"events.jsonl": "events", "report.json": "report"}.get(file)
+
+    def look() -> object:
+        opened = Run.open(runner.path)
+        return getattr(opened, read)() if read else opened.settings
+
+    path.unlink(missing_ok=True)
+    path.mkdir()
+    with pytest.raises(StoreError, match=str(path)):
+        look()
+    path.rmdir()
+    path.write_bytes(b"[" * 100_000 + b"\n{}\n")
+    with pytest.raises(StoreError, match=str(path)):
+        look()
+
+
+def test_an_altered_figure_in_a_manifest_is_noticed(runner: Runner) -> None:
+    path = runner.path / "stages" / "01-a" / "manifest.json"
+    path.write_text(path.read_text().replace('"verdicts": 1', '"verdicts": 7'))
+    with pytest.raises(StoreError, match=r"manifest\.json is damaged: it was altered"):
+        Run.open(runner.path).stages()
+
+
+@pytest.fixture
+def locked(whole: Path, tmp_path: Path) -> Iterator[Path]:
+    """The run on a file system that is mounted read-only."""
+    with small_disk(tmp_path / "disk", 80) as disk:
+        shutil.copytree(whole, disk / "run")
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        yield disk / "run"
+
+
+def test_a_read_only_run_is_read_and_writing_is_refused_in_words(
+    locked: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert rows(locked) == ["a1", "b2", "c3"]
+    assert command(["runs", "list", str(locked.parent)]) == 0
+    assert command(["inspect", str(locked)]) == 0
+    for path in (locked, locked.parent / "new"):
+        with (
+            pytest.raises(InputError, match="can't be written: .*Read-only file system"),
+            ExitStack() as stack,
+        ):
+            stack.enter_context(RunDirectory(path).writing("x", 0, ""))
+    capsys.readouterr()
+
+
+def test_a_run_below_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="can't be written: .*Not a directory"), ExitStack() as stack:
+        stack.enter_context(RunDirectory(tmp_path / "file" / "run").writing("x", 0, ""))
+
+
+def damaged(data: bytes, how: str, place: float, mask: int) -> bytes:
+    at = int(place * len(data))
+    block = data[at : at + 64]
+    return {
+        "flip": data[:at] + bytes(byte ^ mask for byte in data[at : at + 1]) + data[at + 1 :],
+        "cut": data[:at],
+        "zeros": data[:at] + bytes(len(block)) + data[at + 64 :],
+        "twice": data[:at] + block + data[at:],
+    }[how]
+
+
+CHANGES = st.tuples(
+    st.integers(0, 10**6),
+    st.sampled_from(["flip", "cut", "zeros", "twice", "remove", "swap"]),
+    st.floats(0, 1, exclude_max=True),
+    st.integers(1, 255),
+)
+
+
+@fuzz(examples=20)
+@given(changes=st.lists(CHANGES, min_size=1, max_size=2))
+def test_any_damage_is_mended_or_told(
+    whole: Path, tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, str, float, int]]
+) -> None:
+    """Any byte of any file, files lost or swapped between stages: the same rows, or an error."""
+    runner = Runner(tmp_path_factory.mktemp("damaged") / "run")
+    shutil.copytree(whole, runner.path)
+    try:
+        for number, how, place, mask in changes:
+            files = sorted(path for path in runner.path.rglob("*") if path.is_file() and path.name != ".lock")
+            file = files[number % len(files)]
+            if how == "remove":
+                file.unlink()
+            elif how == "swap":
+                other = files[mask % len(files)]
+                ours, theirs = file.read_bytes(), other.read_bytes()
+                file.write_bytes(theirs)
+                other.write_bytes(ours)
+            else:
+                file.write_bytes(damaged(file.read_bytes(), how, place, mask))
+        try:
+            found = rows(runner.path)
+        except DasdError as error:
+            assert str(runner.path) in str(error)
+        else:  # a stage whose manifest is gone isn't seen
+            assert [row for row in ("a1", "b2", "c3") if row in found] == found
+        try:
+            runner.run(NODES)
+        except DasdError as error:
+            assert str(runner.path) in str(error)
+            return
+        assert rows(runner.path) == ["a1", "b2", "c3"]
+        assert [runner.text(name) for name in "abc"] == ["a1", "b2", "c3"]
+    finally:
+        shutil.rmtree(runner.path)
