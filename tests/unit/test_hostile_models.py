@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
+from transformers import dynamic_module_utils
 
 from dasd.chat import ChatTokenizer
 from dasd.errors import InputError
@@ -42,3 +44,23 @@ def test_a_broken_tokenizer_is_refused(content: str, tmp_path: Path) -> None:
     (model / "tokenizer.json").write_text(content)
     with pytest.raises(InputError, match="its tokenizer can't be loaded"):
         ChatTokenizer.load(ModelSettings(model=str(model)))
+
+
+def test_code_of_a_model_directory_is_not_run_unless_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = copied(tmp_path)
+    config = json.loads((model / "tokenizer_config.json").read_text())
+    config |= {"tokenizer_class": "Evil", "auto_map": {"AutoTokenizer": [None, "evil.Evil"]}}
+    (model / "tokenizer_config.json").write_text(json.dumps(config))
+    ran = tmp_path / "ran"
+    (model / "evil.py").write_text(f"from pathlib import Path\nPath({str(ran)!r}).touch()\n")
+    monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    try:
+        ChatTokenizer.load(ModelSettings(model=str(model)))
+    except InputError as error:
+        assert "trust_remote_code" in str(error)
+    assert not ran.exists()
+    with pytest.raises(InputError):
+        ChatTokenizer.load(ModelSettings(model=str(model), trust_remote_code=True))
+    assert ran.exists()
