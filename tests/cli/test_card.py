@@ -1,14 +1,13 @@
-"""``dasd card`` through the real command."""
+"""``dasd card`` as it is called."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from tests import report_run
+from tests.command import Done
+from tests.command import dasd as command
 
 from dasd.cards.licences import front_matter
 from dasd.cli.card import card
@@ -23,15 +22,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return report_run.make_run(tmp_path_factory.mktemp("card") / "run", until="evaluate-high")
 
 
-def dasd(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "dasd", "card", *arguments],
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+def dasd(*arguments: str) -> Done:
+    return command("card", *arguments)
 
 
 def test_a_card_on_stdout_and_nothing_on_the_disk(run: Run) -> None:

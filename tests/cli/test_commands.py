@@ -1,4 +1,4 @@
-"""The command line through the real command: help, exit codes, one message an error, results on stdout."""
+"""The command line: help, exit codes, one message an error, results on stdout."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 import pytest
 import yaml
+from tests.command import Done, dasd
 from tests.plugin_factory import REGISTER, install
 
 from dasd.cli import COMMANDS, cli
@@ -26,9 +27,8 @@ HELLO = (
 )
 
 
-def dasd(
-    *arguments: str, cwd: Path | None = None, site: Path | None = None, **environment: str
-) -> subprocess.CompletedProcess[str]:
+def started(*arguments: str, cwd: Path | None = None, site: Path | None = None, **environment: str) -> Done:
+    """The command in a process of its own: what comes with ``site`` stays out of this one."""
     path = os.pathsep.join(filter(None, [str(site or ""), os.environ.get("PYTHONPATH", "")]))
     return subprocess.run(
         [sys.executable, "-m", "dasd", *arguments],
@@ -41,7 +41,7 @@ def dasd(
     )
 
 
-def one_message(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+def one_message(done: Done, code: int, *words: str) -> None:
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
@@ -91,14 +91,14 @@ def test_every_command_has_a_line_an_example_and_documented_options(name: str) -
 def test_version() -> None:
     import dasd as package
 
-    assert dasd("--version").stdout == f"dasd {package.__version__}\n"
+    assert started("--version").stdout == f"dasd {package.__version__}\n"
 
 
 # -- wrong use ------------------------------------------------------------------------------------------
 
 
 def test_a_misspelt_command_gets_a_suggestion() -> None:
-    one_message(dasd("smaple", "runs/x"), 2, "No such command 'smaple'", "Did you mean 'sample'?")
+    one_message(started("smaple", "runs/x"), 2, "No such command 'smaple'", "Did you mean 'sample'?")
 
 
 def test_a_wrong_option_is_wrong_use() -> None:
@@ -125,9 +125,9 @@ def test_an_unknown_plugin_is_wrong_use(tmp_path: Path) -> None:
 
 def test_a_requested_broken_plugin_is_wrong_use(tmp_path: Path) -> None:
     install(tmp_path / "site", "broken", "import a_module_that_is_not_there")
-    done = dasd("pipeline", "--plugins", "broken", cwd=tmp_path, site=tmp_path / "site")
+    done = started("pipeline", "--plugins", "broken", cwd=tmp_path, site=tmp_path / "site")
     one_message(done, 2, "a_module_that_is_not_there", "pip install")
-    shown = dasd("pipeline", "--plugins", "broken", site=tmp_path / "site", DASD_DEBUG="1")
+    shown = started("pipeline", "--plugins", "broken", site=tmp_path / "site", DASD_DEBUG="1")
     assert shown.returncode == 2 and "Traceback" in shown.stderr
 
 
@@ -185,7 +185,7 @@ def test_plugins_list_and_info(tmp_path: Path) -> None:
     install(site, "broken", "import a_module_that_is_not_there")
     install(site, "hello", HELLO)
     install(site, "good", REGISTER + "registry.exporter('good', print, doc='Prints.')")
-    found = json.loads(dasd("plugins", "list", "--json", site=site).stdout)
+    found = json.loads(started("plugins", "list", "--json", site=site).stdout)
     plugins = {plugin["name"]: plugin for plugin in found["plugins"]}
     assert not plugins["broken"]["loaded"]
     assert "a_module_that_is_not_there" in plugins["broken"]["error"]
@@ -194,23 +194,23 @@ def test_plugins_list_and_info(tmp_path: Path) -> None:
         "components"
     ]["exporter"]
     assert "transformers" in [component["name"] for component in found["components"]["teacher"]]
-    text = dasd("plugins", "list", site=site).stdout
+    text = started("plugins", "list", site=site).stdout
     assert "broken is broken: ModuleNotFoundError" in text
 
-    info = json.loads(dasd("plugins", "info", "dasd-good", "--json", site=site).stdout)
+    info = json.loads(started("plugins", "info", "dasd-good", "--json", site=site).stdout)
     assert (info["distribution"], info["version"], info["hooks"]) == ("dasd-good", "1.0", ["dasd_register"])
-    assert "options.path (needed)" in dasd("plugins", "info", "file", site=site).stdout
-    one_message(dasd("plugins", "info", "goood", site=site), 2, "did you mean 'good'")
+    assert "options.path (needed)" in started("plugins", "info", "file", site=site).stdout
+    one_message(started("plugins", "info", "goood", site=site), 2, "did you mean 'good'")
 
 
 def test_commands_of_plugins(tmp_path: Path) -> None:
     site = tmp_path / "site"
     install(site, "hello", HELLO)
     install(site, "thief", HELLO.replace("def hello()", "def pipeline()").replace("(hello)", "(pipeline)"))
-    done = dasd("hello", site=site)
+    done = started("hello", site=site)
     assert done.stdout == "hello from a plugin\n"
     assert "thief" in done.stderr and "'pipeline' is there already" in done.stderr
-    assert "hello" in dasd("--help", site=site).stdout
+    assert "hello" in started("--help", site=site).stdout
     assert dasd("hello").returncode == 2
 
 
@@ -302,7 +302,7 @@ def test_ctrl_c_in_the_middle_of_sampling_loses_nothing(work: Path, tmp_path: Pa
     first = asked.read_text().split()
     assert len(first) == 12, "one unit, of which six responses were finished"
     asked.unlink()
-    done = dasd(*command, cwd=work, site=site, ASKED=str(asked))
+    done = started(*command, cwd=work, site=site, ASKED=str(asked))
     assert done.returncode == 0, done.stderr
     left = asked.read_text().split()
     assert len(left) == 6 and set(left) < set(first), "the finished ones aren't asked for again"
@@ -339,11 +339,11 @@ def test_runs_list_show_diff(work: Path) -> None:
     assert [stage["name"] for stage in shown["stages"]][:2] == ["questions", "sample-low"]
     assert "accuracy" in {figure["metric"] for figure in shown["metrics"]}
 
-    started = dasd(
+    begun = dasd(
         "pipeline", "tiny.yaml", "--run", "runs/other", "-o", "seed=1", "-o", "stages.low.temperature=0.7",
         "--until", "questions", cwd=work,
     )  # fmt: skip
-    assert started.stdout == "run: runs/other\n"
+    assert begun.stdout == "run: runs/other\n"
     found = json.loads(dasd("runs", "diff", "runs/tiny", "runs/other", "--json", cwd=work).stdout)
     assert found["recipe"] == [
         {"key": "seed", "first": 0, "second": 1},
@@ -368,7 +368,7 @@ def test_observers_and_requested_defaults_in_a_real_run(work: Path) -> None:
         "    with open('seen', 'a') as f: f.write(f'-{stage} {isinstance(run, Path)} {seconds >= 0}\\n')\n"
         "    raise ValueError('an observer that fails')\n",
     )
-    done = dasd("pipeline", "tiny.yaml", "--plugins", "watcher", "--until", "select", cwd=work, site=site)
+    done = started("pipeline", "tiny.yaml", "--plugins", "watcher", "--until", "select", cwd=work, site=site)
     assert done.returncode == 0, done.stderr
     # Only what the new selector changes has run again.
     assert (work / "seen").read_text() == "+select-low\n-select-low True True\n"

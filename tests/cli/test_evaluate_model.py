@@ -1,4 +1,4 @@
-"""``dasd evaluate MODEL --benchmarks LIST`` through the real command, and what its items mean."""
+"""``dasd evaluate MODEL --benchmarks LIST`` as it is called, and what its items mean."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.cli.test_commands import dasd, one_message
+from tests.cli.test_commands import one_message
+from tests.command import dasd
 
 from dasd.cli.evaluate_model import WELL_KNOWN, Asked, recipe_data, source
 from dasd.errors import InputError

@@ -1,12 +1,9 @@
-"""``dasd filter|dedup|score|select FILE...`` through the real command, on the bundled miniature models."""
+"""``dasd filter|dedup|score|select FILE...`` as they are called, on the bundled miniature models."""
 
 from __future__ import annotations
 
 import json
-import os
 import random
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,8 @@ from typing import Any
 import polars as pl
 import pytest
 import yaml
+from tests.command import Done
+from tests.command import dasd as command
 
 from dasd.miniature import world
 from dasd.records import Message
@@ -36,16 +35,8 @@ trainer: {max_length: 512, precision: fp32, device: cpu}
 """
 
 
-def dasd(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "dasd", *arguments],
-        cwd=cwd,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=250,
-        check=False,
-    )
+def dasd(cwd: Path, *arguments: str) -> Done:
+    return command(*arguments, cwd=cwd)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""``dasd plan`` through the real command: its figures against a real run, and every problem at once."""
+"""``dasd plan`` as it is called: its figures against a real run, and every problem at once."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.command import Done, dasd
 
 from dasd.store import Run
 
@@ -20,11 +22,12 @@ SMALL = (
 )  # fmt: skip
 
 
-def dasd(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def elsewhere(*arguments: str, cwd: Path) -> Done:
+    """The command in a process of its own, where no model of the hub is here."""
     return subprocess.run(
         [sys.executable, "-m", "dasd", *arguments],
         cwd=cwd,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(cwd / "hub"), **environment},
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(cwd / "hub")},
         capture_output=True,
         text=True,
         timeout=250,
@@ -32,8 +35,8 @@ def dasd(*arguments: str, cwd: Path, **environment: str) -> subprocess.Completed
     )
 
 
-def planned(*arguments: str, cwd: Path, code: int = 0, **environment: str) -> dict[str, Any]:
-    done = dasd("plan", *arguments, "--json", cwd=cwd, **environment)
+def planned(*arguments: str, cwd: Path, code: int = 0, command: Callable[..., Done] = dasd) -> dict[str, Any]:
+    done = command("plan", *arguments, "--json", cwd=cwd)
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
@@ -153,7 +156,7 @@ def test_nothing_heavy_is_imported(tmp_path: Path) -> None:
 
 
 def test_the_reports_own_recipe_plans_cleanly_offline(tmp_path: Path) -> None:
-    plan = planned("dasd-4b", cwd=tmp_path)
+    plan = planned("dasd-4b", cwd=tmp_path, command=elsewhere)
     assert plan["problems"] == 0
     assert keys(plan, "note") >= {"teacher.model", "student.model"}
     assert keys(plan, "warning") >= {"questions.train.0.options.path", "questions.eval.0"}
@@ -167,7 +170,7 @@ def test_the_reports_own_recipe_plans_cleanly_offline(tmp_path: Path) -> None:
 
 
 def test_the_reports_mixture_of_experts_plans_cleanly_without_the_run_of_its_data(tmp_path: Path) -> None:
-    plan = planned("dasd-30b-a3b", cwd=tmp_path)
+    plan = planned("dasd-30b-a3b", cwd=tmp_path, command=elsewhere)
     assert plan["problems"] == 0
     assert "data.run" in keys(plan, "warning")
     assert stages(plan)["train-low"]["trains"]["rows"]["expected"] == 104_900

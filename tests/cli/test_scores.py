@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import subprocess
 import sys
-import warnings
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import NamedTuple
-from unittest import mock
 
 import polars as pl
 import pytest
+from tests.command import Done
+from tests.command import dasd as command
 from tests.stage_run import run_recipe
 
-from dasd.cli import guard
 from dasd.store import Run
 
 
-class Done(NamedTuple):
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 def dasd(*arguments: str | Path) -> Done:
-    """As the command does it, in this process."""
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        redirect_stdout(out),
-        redirect_stderr(err),
-        mock.patch.dict(os.environ),
-        warnings.catch_warnings(),
-    ):
-        code = guard.run(["scores", *map(str, arguments)])
-    return Done(code, out.getvalue(), err.getvalue())
+    return command("scores", *arguments)
 
 
 @pytest.fixture(scope="module")

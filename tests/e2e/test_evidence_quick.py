@@ -1,4 +1,7 @@
-"""The quick evidence suite, end to end: only effects so large that one seed shows them. Minutes, so marked slow."""
+"""The quick evidence suite, end to end: only effects so large that one seed shows them.
+
+Minutes, so run by hand (`make test-evidence`); that the suite runs at all is test_evidence_smoke.py's.
+"""
 
 from __future__ import annotations
 
