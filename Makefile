@@ -148,7 +148,7 @@ models: $(VENV)/.built ## Train the bundled miniature models again, from scratch
 
 .PHONY: clean
 clean: ## Remove the environment, builds and caches; runs/ stays
-	rm -rf $(VENV) $(ENGINES_VENV) target dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(ENGINES_VENV) target rust/fuzz/target dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 .PHONY: help
 help: ## Show this list
