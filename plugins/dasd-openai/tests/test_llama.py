@@ -231,4 +231,4 @@ def test_a_quantised_model_agrees_up_to_its_rounding(tmp_path: Path, open_teache
     apart = np.concatenate(found["logprobs"].to_list()) - np.concatenate(scored(teacher, found).to_list())
     teacher.close()
     assert len(apart) > 100
-    assert np.abs(apart).max() < 0.6 and np.abs(apart).mean() < 0.1 and abs(apart.mean()) < 0.03
+    assert np.abs(apart).max() < 1.0 and np.abs(apart).mean() < 0.1 and abs(apart.mean()) < 0.03
