@@ -13,8 +13,7 @@ from pydantic import JsonValue
 
 from dasd.checksums import checksum
 from dasd.errors import InputError
-from dasd.models import check_model, resolve_model
-from dasd.progress import no_bars
+from dasd.models import check_model, loading, resolve_model
 from dasd.records import Message
 from dasd.settings import ModelSettings
 from dasd.token_spans import ends_by_decoding, ends_from_bytes, ends_from_offsets, token_bytes
@@ -119,13 +118,10 @@ class ChatTokenizer:
 
         check_model(settings, weights=False)
         path = resolve_model(settings.model)
-        try:
-            with no_bars():  # a named model's files may be fetched
-                tokenizer: Any = AutoTokenizer.from_pretrained(
-                    path, revision=settings.revision, trust_remote_code=settings.trust_remote_code
-                )
-        except Exception as error:
-            raise InputError(f"model {settings.model}: its tokenizer can't be loaded: {error}") from error
+        with loading(f"model {settings.model}: its tokenizer"):
+            tokenizer: Any = AutoTokenizer.from_pretrained(
+                path, revision=settings.revision, trust_remote_code=settings.trust_remote_code
+            )
         from dasd.formats.harmony import HarmonyTokenizer, is_harmony
 
         kind = HarmonyTokenizer if is_harmony(tokenizer) else cls

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from pydantic import JsonValue
 
 from dasd.checksums import checksum, file_checksum
 from dasd.errors import InputError
+from dasd.model_files import check_sizes
 from dasd.progress import no_bars
 from dasd.settings import ModelSettings
 
@@ -19,6 +22,7 @@ __all__ = [
     "check_model",
     "context_length",
     "declared_context",
+    "loading",
     "model_fingerprint",
     "model_identity",
     "resolve_model",
@@ -71,7 +75,8 @@ def check_model(settings: ModelSettings, *, weights: bool = True) -> None:
     """Refuse a model directory that can't be used, before anything is spent. A named model isn't checked.
 
     ``weights``: whether they are needed; a model behind a server needs its tokenizer and config alone. Raises
-    InputError for a directory without config, tokenizer or safetensors weights, naming what it lacks.
+    InputError for a directory without config, tokenizer or safetensors weights, naming what it lacks, and for
+    weights that are damaged or not of the config's sizes.
     """
     path = Path(resolve_model(settings.model))
     if not path.is_dir():
@@ -89,9 +94,9 @@ def check_model(settings: ModelSettings, *, weights: bool = True) -> None:
     if index.is_file():
         try:
             shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            missing = [name for name in shards if not (path / name).is_file()]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(f"{index} is damaged ({error}); fetch or save the model again") from error
-        missing = [name for name in shards if not (path / name).is_file()]
         if missing:
             raise InputError(f"{where} lacks {len(missing)} of its {len(shards)} shards, e.g. {missing[0]}")
     elif not any(path.glob("*.safetensors")):
@@ -101,6 +106,25 @@ def check_model(settings: ModelSettings, *, weights: bool = True) -> None:
                 "safetensors (load them in a place that you trust and call save_pretrained)"
             )
         raise InputError(f"{where} has no weights (*.safetensors)")
+    check_sizes(path)
+
+
+@contextmanager
+def loading(what: str) -> Iterator[None]:
+    """Load a model's files without bars: InputError that names ``what`` for whatever comes of damaged ones.
+
+    Libraries and a model's own code raise errors of any type there.
+    """
+    try:
+        with no_bars():
+            yield
+    except Exception as error:
+        if "trust_remote_code" in str(error):
+            raise InputError(
+                f"{what} can't be loaded without running code that came with it; if you trust that code, set "
+                "trust_remote_code: true beside the model in the recipe"
+            ) from error
+        raise InputError(f"{what} can't be loaded: {error}") from error
 
 
 def model_fingerprint(settings: ModelSettings) -> dict[str, JsonValue]:
@@ -151,7 +175,7 @@ def declared_context(settings: ModelSettings) -> int | None:
             with no_bars():
                 file = Path(cached_file(settings.model, "config.json", revision=settings.revision) or "")
         config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     config = config.get("text_config", config) if isinstance(config, dict) else {}
     declared = next((v for name in _CONTEXT if isinstance(v := config.get(name), int) and v > 0), None)

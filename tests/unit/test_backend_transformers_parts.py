@@ -187,5 +187,5 @@ def test_weights_that_are_missing_are_refused(tmp_path: Path) -> None:
 def test_damaged_weights_are_refused(tmp_path: Path) -> None:
     settings = save_llama(tmp_path, byte_level())
     (tmp_path / "model.safetensors").write_bytes(b"torn")
-    with pytest.raises(InputError, match="can't be loaded"):
+    with pytest.raises(InputError, match="can't be read as safetensors"):
         load_model(settings, TransformersOptions())

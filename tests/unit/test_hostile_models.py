@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from tests.trainer_run import make_rows, spec, write_shards
 from transformers import dynamic_module_utils
 
+from dasd.backends.options import TransformersOptions
+from dasd.backends.transformers.loading import load_model
 from dasd.chat import ChatTokenizer
 from dasd.errors import InputError
-from dasd.models import resolve_model
+from dasd.models import check_model, resolve_model
 from dasd.records import Message
 from dasd.settings import ModelSettings
+from dasd.trainers.preflight import preflight
+from dasd.trainers.start import start_model
+from dasd.training.model import open_model
 
 
 def copied(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(resolve_model("dasd:mini-student"), tmp_path / "m"))
+    return Path(shutil.copytree(resolve_model("dasd:mini-student"), tmp_path / "model"))
+
+
+def changed(model: Path, **keys: object) -> None:
+    config = json.loads(Path(resolve_model("dasd:mini-student"), "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | keys))
 
 
 @pytest.mark.parametrize(
@@ -64,3 +78,87 @@ def test_code_of_a_model_directory_is_not_run_unless_asked(
     with pytest.raises(InputError):
         ChatTokenizer.load(ModelSettings(model=str(model), trust_remote_code=True))
     assert ran.exists()
+
+
+def test_sizes_that_are_not_those_of_the_tensors_are_refused(tmp_path: Path) -> None:
+    model = copied(tmp_path)
+    settings = ModelSettings(model=str(model))
+    for key, value in (
+        ("hidden_size", 10**9),
+        ("num_hidden_layers", 10**9),
+        ("vocab_size", 10**12),
+        ("vocab_size", 368),
+        ("intermediate_size", 10**9),
+        ("num_attention_heads", 0),
+        ("num_attention_heads", -4),
+        ("num_key_value_heads", [4, 10**9]),
+        ("head_dim", "16"),
+        ("num_hidden_layers", True),
+    ):
+        changed(model, **{key: value})
+        with pytest.raises(InputError, match=f"model/config.json: {key}"):
+            check_model(settings)
+    changed(model, text_config={"hidden_size": 10**9})
+    for load in (lambda: load_model(settings, TransformersOptions()), lambda: start_model(settings)):
+        with pytest.raises(InputError, match="model/config.json: hidden_size is 1000000000"):
+            load()
+    changed(model, quantization_config={}, num_key_value_heads=None, vocab_size=368)
+    check_model(settings)
+
+
+def header(length: int, content: object, data: int = 0) -> bytes:
+    text = json.dumps(content).encode()
+    return (length or len(text)).to_bytes(8, "little") + text + bytes(data)
+
+
+def test_safetensors_headers_that_lie_are_refused(tmp_path: Path) -> None:
+    model = copied(tmp_path)
+    one = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+    for content in (
+        b"torn",
+        header(2**63, {}),
+        header(200 * 2**20, {}),
+        header(10**6, {"a": one}, 8),
+        b"\x04" + bytes(7) + b"[[[[",
+        header(0, [1]),
+        header(0, {"a": one}),
+        header(0, {"a": one, "b": one}, 8),
+        header(0, {"a": one | {"data_offsets": [8, 0]}}, 8),
+        header(0, {"a": one | {"shape": [2**62, 2**62]}}, 8),
+        header(0, {"a": one | {"dtype": "F1000"}}, 8),
+    ):
+        (model / "model.safetensors").write_bytes(content)
+        with pytest.raises(InputError, match="model.safetensors can't be read as safetensors"):
+            check_model(ModelSettings(model=str(model)))
+    for index in ("[" * 100_000, '{"weight_map": {"a": 3}}'):
+        (model / "model.safetensors.index.json").write_text(index)
+        with pytest.raises(InputError, match="index.json is damaged"):
+            check_model(ModelSettings(model=str(model)))
+
+
+def test_what_loading_raises_is_one_error_for_backend_and_trainer(tmp_path: Path) -> None:
+    model = copied(tmp_path)
+    settings, training = ModelSettings(model=str(model)), spec(tmp_path)
+    config = json.loads((model / "config.json").read_text())
+    evil = {"auto_map": {"AutoConfig": "evil.C", "AutoModelForCausalLM": "evil.M"}, "model_type": "evil"}
+    (model / "evil.py").write_text("raise SystemExit('the code of a model directory ran')\n")
+    for keys, words in (
+        ({"hidden_act": "evil"}, "can't be loaded: .*evil"),  # KeyError
+        (evil, "code that came with it; .* set trust_remote_code: true"),
+    ):
+        (model / "config.json").write_text(json.dumps(config | keys))
+        loads: tuple[Callable[[], object], ...] = (
+            lambda: load_model(settings, TransformersOptions()),
+            lambda: open_model(training, torch.float32),
+        )
+        for load in loads:
+            with pytest.raises(InputError, match=words) as refused:
+                load()
+            assert re.match(f"(model )?{re.escape(str(model))}", str(refused.value))
+    shards = write_shards(tmp_path, make_rows(2))
+    with pytest.raises(InputError, match="set trust_remote_code: true"):
+        preflight(shards, training)
+    (model / "config.json").write_text(json.dumps(config))
+    (model / "generation_config.json").write_text("[1]")
+    with pytest.raises(InputError, match="its config and tokenizer can't be loaded"):
+        preflight(shards, training)

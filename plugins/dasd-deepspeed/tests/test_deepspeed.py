@@ -177,7 +177,7 @@ def test_a_process_that_dies_and_muon_under_another_division_from_the_state_befo
 def test_an_error_of_a_process_is_raised_as_what_it_is(root: Path, tmp_path: Path) -> None:
     """A model directory without weights."""
     shutil.copy(Path(resolve_model(STUDENT)) / "config.json", tmp_path)
-    with pytest.raises(InputError, match="can't be trained"):
+    with pytest.raises(InputError, match="can't be loaded"):
         train(root, spec(root, "nothing", model=tmp_path, options={"zero_stage": 1}))
 
 

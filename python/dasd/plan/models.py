@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from dataclasses import dataclass
@@ -10,14 +9,13 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from dasd.errors import InputError
+from dasd.model_files import HEADS, HIDDEN, LAYERS, VOCABULARY, read_config, read_shapes
 from dasd.models import resolve_model
 from dasd.settings import ModelSettings
 
 __all__ = ["Architecture", "ModelFacts", "find_model", "read_facts"]
 
 _STORED = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
-_LONGEST_HEADER = 100 * 2**20
 _EXPERT = re.compile(r"\.experts?\.")
 _CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 
@@ -76,8 +74,8 @@ def _hub_cache() -> Path:
 
 def read_facts(path: Path) -> ModelFacts:
     """Facts of a model directory. Raises InputError for a config or a header that can't be read."""
-    config = _config(path)
-    sizes = _tensors(path)
+    config = read_config(path)
+    sizes = {name: prod(shape) for name, shape in read_shapes(path).items()}
     stored = sum(file.stat().st_size for pattern in _STORED for file in path.glob(pattern))
     parameters = sum(sizes.values()) or None
     return ModelFacts(
@@ -90,28 +88,16 @@ def read_facts(path: Path) -> ModelFacts:
     )
 
 
-def _config(path: Path) -> dict[str, Any]:
-    file = path / "config.json"
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file} can't be read: {error}; fetch or save the model again") from error
-    if not isinstance(config, dict):
-        raise InputError(f"{file}: wanted an object, got {type(config).__name__}")
-    text = config.get("text_config")
-    return {**config, **text} if isinstance(text, dict) else config
-
-
 def _first(config: dict[str, Any], names: tuple[str, ...]) -> int | None:
     values = (config.get(name) for name in names)
     return next((value for value in values if isinstance(value, int) and value > 0), None)
 
 
 def _architecture(config: dict[str, Any]) -> Architecture | None:
-    layers = _first(config, ("num_hidden_layers", "n_layer", "num_layers"))
-    hidden = _first(config, ("hidden_size", "n_embd", "d_model"))
-    heads = _first(config, ("num_attention_heads", "n_head"))
-    vocabulary = _first(config, ("vocab_size",))
+    layers = _first(config, LAYERS)
+    hidden = _first(config, HIDDEN)
+    heads = _first(config, HEADS)
+    vocabulary = _first(config, VOCABULARY)
     if layers is None or hidden is None or heads is None or vocabulary is None:
         return None
     return Architecture(
@@ -132,31 +118,3 @@ def _active(sizes: dict[str, int], config: dict[str, Any]) -> int:
         return total
     routed = sum(size for name, size in sizes.items() if _EXPERT.search(name))
     return total - routed + routed * chosen // experts
-
-
-def _tensors(path: Path) -> dict[str, int]:
-    """Elements of each tensor, from the headers alone."""
-    sizes: dict[str, int] = {}
-    for file in sorted(path.glob("*.safetensors")):
-        for name, tensor in _header(file).items():
-            if name == "__metadata__":
-                continue
-            try:
-                sizes[name] = prod(int(n) for n in tensor["shape"])
-            except (KeyError, TypeError, ValueError) as error:
-                raise InputError(f"{file}: its header is damaged at {name!r}; fetch it again") from error
-    return sizes
-
-
-def _header(file: Path) -> dict[str, Any]:
-    try:
-        with file.open("rb") as handle:
-            length = int.from_bytes(handle.read(8), "little")
-            if not 2 <= length <= min(_LONGEST_HEADER, file.stat().st_size - 8):
-                raise ValueError(f"a header of {length} bytes doesn't fit the file")
-            header = json.loads(handle.read(length))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file} can't be read as safetensors ({error}); fetch it again") from error
-    if not isinstance(header, dict):
-        raise InputError(f"{file}: its header is no object; fetch it again")
-    return header

@@ -13,7 +13,8 @@ from typing import Any
 
 import polars as pl
 
-from dasd.api import TRAIN, InputError, SchemaError, TrainingError, TrainSpec
+from dasd.api import TRAIN, SchemaError, TrainingError, TrainSpec
+from dasd.models import loading
 from dasd.trainers.labels import render_labels
 from dasd.training.plan import plan_training
 
@@ -163,18 +164,14 @@ def _check_columns(lazy: pl.LazyFrame, shards: Sequence[Path]) -> None:
 def _start_model(spec: TrainSpec) -> _StartModel:
     from transformers import AutoConfig, AutoTokenizer
 
-    try:
-        config = AutoConfig.from_pretrained(
+    with loading(f"{spec.model}: its config and tokenizer"):
+        config: Any = AutoConfig.from_pretrained(
             spec.model, trust_remote_code=spec.trust_remote_code, local_files_only=True
         )
-        tokenizer = AutoTokenizer.from_pretrained(
+        tokenizer: Any = AutoTokenizer.from_pretrained(
             spec.model, trust_remote_code=spec.trust_remote_code, local_files_only=True
         )
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{spec.model} can't be trained: wanted a model directory with config and tokenizer; {error}"
-        ) from error
-    end_ids = _end_ids(spec.model, config, tokenizer)
+        end_ids = _end_ids(spec.model, config, tokenizer)
     if not end_ids:
         raise TrainingError(
             f"{spec.model} names no end token: neither its tokenizer nor generation_config.json nor "

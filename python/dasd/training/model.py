@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dasd.checksums import feed_file, hasher
 from dasd.errors import InputError
-from dasd.progress import no_bars
+from dasd.models import loading
 from dasd.records import TrainSpec
 from dasd.seeds import seed_of
 from dasd.training import attention
@@ -57,21 +57,15 @@ def open_model(spec: TrainSpec, dtype: torch.dtype, implementation: str | None =
     from transformers import AutoModelForCausalLM
 
     chosen = {} if implementation is None else {"attn_implementation": implementation}
-    try:
-        with no_bars():
-            return AutoModelForCausalLM.from_pretrained(
-                spec.model,
-                dtype=dtype,
-                use_safetensors=True,
-                trust_remote_code=spec.trust_remote_code,
-                local_files_only=True,
-                **chosen,
-            )
-    except (OSError, ValueError, ImportError) as error:
-        raise InputError(
-            f"{spec.model} can't be trained with attention {implementation!r}: wanted a directory with the "
-            f"config and safetensors of a causal language model; {error}"
-        ) from error
+    with loading(f"{spec.model}, to be trained with attention {implementation!r},"):
+        return AutoModelForCausalLM.from_pretrained(
+            spec.model,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=spec.trust_remote_code,
+            local_files_only=True,
+            **chosen,
+        )
 
 
 def _stored_type(spec: TrainSpec) -> torch.dtype:

@@ -7,15 +7,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
 from dasd.backends.options import TransformersOptions
 from dasd.devices import pick_device
 from dasd.errors import InputError
-from dasd.models import check_model, resolve_model
-from dasd.progress import no_bars
+from dasd.models import check_model, loading, resolve_model
 from dasd.settings import ModelSettings
 
 __all__ = ["load_model"]
@@ -30,21 +28,18 @@ def load_model(settings: ModelSettings, options: TransformersOptions) -> Any:
     """
     check_model(settings)
     device = pick_device(settings.device, f"model {settings.model}: device")
-    try:
-        with _quiet():
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                resolve_model(settings.model),
-                revision=settings.revision,
-                dtype=_DTYPES[settings.precision],
-                trust_remote_code=settings.trust_remote_code,
-                use_safetensors=True,
-                attn_implementation=options.attention,
-                output_loading_info=True,
-            )
-    except (OSError, ValueError, LookupError, ImportError, RuntimeError, TypeError, SafetensorError) as error:
-        raise InputError(f"model {settings.model} can't be loaded: {error}") from error
-    model, loading = loaded
-    missing = sorted(loading["missing_keys"])
+    with loading(f"model {settings.model}"), _quiet():
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            resolve_model(settings.model),
+            revision=settings.revision,
+            dtype=_DTYPES[settings.precision],
+            trust_remote_code=settings.trust_remote_code,
+            use_safetensors=True,
+            attn_implementation=options.attention,
+            output_loading_info=True,
+        )
+    model, found = loaded
+    missing = sorted(found["missing_keys"])
     if missing:
         raise InputError(
             f"model {settings.model}: its files lack {len(missing)} weights, e.g. {missing[0]}; "
@@ -55,12 +50,11 @@ def load_model(settings: ModelSettings, options: TransformersOptions) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' own progress bars and notes on generation settings; its errors stay."""
+    """Without transformers' own notes on generation settings; its errors stay."""
     transformers_logging: Any = logging
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     try:
-        with no_bars():
-            yield
+        yield
     finally:
         transformers_logging.set_verbosity(verbosity)
