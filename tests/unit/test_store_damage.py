@@ -18,6 +18,7 @@ from tests.unit.test_store_directory import Runner, graph
 from dasd.cli.guard import run as command
 from dasd.errors import DasdError, InputError, StoreError
 from dasd.store import Run, RunDirectory
+from dasd.store.files import append_line, read_lines
 
 NODES = graph(1, 2, 3)
 
@@ -105,6 +106,27 @@ def test_an_altered_figure_in_a_manifest_is_noticed(runner: Runner) -> None:
     path.write_text(path.read_text().replace('"verdicts": 1', '"verdicts": 7'))
     with pytest.raises(StoreError, match=r"manifest\.json is damaged: it was altered"):
         Run.open(runner.path).stages()
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [("stage.json", '"kind": "', '"kind": "x'), ("progress.jsonl", '"rows":1', '"rows":7')],
+)
+def test_an_altered_record_of_a_stage_is_noticed(runner: Runner, file: str, old: str, new: str) -> None:
+    path = runner.path / "stages" / "01-a" / file
+    (runner.path / "stages" / "01-a" / "manifest.json").unlink()  # as if it had been interrupted
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(StoreError, match=f"{path}.*altered"):
+        runner.run(NODES)
+
+
+def test_lines_of_an_older_dasd_have_no_checksum(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    path.write_text('{"a":1}\n')
+    append_line(path, b'{"a":2}', durable=False)
+    assert read_lines(path) == [{"a": 1}, {"a": 2}]
 
 
 @pytest.fixture

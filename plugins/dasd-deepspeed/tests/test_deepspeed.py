@@ -145,7 +145,7 @@ class TestDeepSpeed(TrainerSuite):
         return sorted((cls.directory() / "whole" / "rows").glob("*.parquet"))
 
 
-def test_a_process_that_dies_and_muon_under_another_division_from_the_state_before_a_torn_one(
+def test_a_process_that_dies_and_muon_under_another_division_from_the_state_before_an_altered_one(
     root: Path,
 ) -> None:
     steps: list[TrainProgress] = []
@@ -163,7 +163,8 @@ def test_a_process_that_dies_and_muon_under_another_division_from_the_state_befo
     assert processes_of(first.state) == []
     assert not first.output.exists()
     newest = first.state / "state-00000004" / "rank-0.safetensors"
-    newest.write_bytes(newest.read_bytes()[:-100])
+    whole = newest.read_bytes()
+    newest.write_bytes(whole[:-100] + bytes([whole[-100] ^ 64]) + whole[-99:])
     second = spec(root, "muon", on_step=steps.append, **chosen, options={"zero_stage": 1})
     train(root, second, resume=True)
     assert [step.step for step in steps] == [1, 2, 3, 4, 5, 3, 4, 5, 6, 7, 8]

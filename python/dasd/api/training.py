@@ -9,6 +9,7 @@ leaves them and the checkpoint that they are merged into. Labels have been check
 
 from __future__ import annotations
 
+from dasd.checksums import file_checksum
 from dasd.devices import pick_device
 from dasd.seeds import digest, seed_of
 from dasd.store.files import disk_full, means_full, sync, watch_disk, write_whole
@@ -41,6 +42,7 @@ __all__ = [
     "expand_runs",
     "export_adapted",
     "export_model",
+    "file_checksum",
     "learning_rate",
     "load_model",
     "load_rows",

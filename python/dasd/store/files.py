@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from dasd.checksums import checksum
 from dasd.errors import ComponentError, DasdError, DiskFullError, StoreError
 
 MIN_FREE_BYTES = 64 * 2**20
@@ -19,6 +21,7 @@ MIN_FREE_BYTES = 64 * 2**20
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FULL_WORDS = ("no space left on device", "disk quota exceeded", "(os error 28)", "(os error 122)")
+_SUM = re.compile(rb',"sum":"([0-9a-f]{8})"}')
 _NO_ROOM = 1 << 20
 """Free bytes below which a failed write is put down to a full disk."""
 
@@ -125,12 +128,17 @@ def write_whole(path: Path, data: bytes) -> None:
         sync(path.parent)
 
 
+def line_of(record: bytes) -> bytes:
+    """A JSON object as a line of an append-only file: with a checksum of itself as its last key."""
+    return record[:-1] + f',"sum":"{checksum(record, 4)}"}}\n'.encode()
+
+
 def append_line(path: Path, record: bytes, *, durable: bool) -> None:
-    """Append one line. ``durable``: it is on the disk when this returns, else in the kernel's hands.
+    """Append a JSON object as one line. ``durable``: it is on the disk when this returns, else in the kernel's hands.
 
     A write that fails half-way is cut off again, so that the next line doesn't run into it.
     """
-    line = record + b"\n"
+    line = line_of(record)
     with watch_disk(path.parent, len(line)), path.open("ab", buffering=0) as file:
         before = file.seek(0, os.SEEK_END)
         try:
@@ -149,7 +157,8 @@ def append_line(path: Path, record: bytes, *, durable: bool) -> None:
 def read_lines(path: Path) -> list[JsonValue]:
     """The JSON values of an append-only file; a torn last line is left out, no file is no lines.
 
-    Raises StoreError naming file and line for a line before the last that is not JSON.
+    Raises StoreError naming file and line for a line before the last that is not JSON, or whose checksum is not
+    its own; lines of an older dasd have none.
     """
     return _parse_lines(path)[0]
 
@@ -173,18 +182,28 @@ def _parse_lines(path: Path) -> tuple[list[JsonValue], int]:
     lines = data.split(b"\n")
     for number, line in enumerate(lines[:-1], start=1):
         try:
-            values.append(json.loads(line))
+            values.append(json.loads(_without_sum(line)))
         except (ValueError, RecursionError) as error:
             if number == len(lines) - 1 and not lines[-1]:
                 break  # the last line: torn by a power cut that kept its length
             raise StoreError(
-                f"{path}, line {number}: wanted one JSON object, got {line[:80]!r}. The file was altered or "
+                f"{path}, line {number}: wanted one JSON object as it was written, got {line[:80]!r}. The file was altered or "
                 "torn in the middle; restore it from a copy, or remove the directory that it lies in to have "
                 "that part of the run done again.",
                 path,
             ) from error
         length += len(line) + 1
     return values, length
+
+
+def _without_sum(line: bytes) -> bytes:
+    found = _SUM.fullmatch(line[-len(b',"sum":"01234567"}') :])
+    if found is None:
+        return line
+    record = line[: -len(found[0])] + b"}"
+    if checksum(record, 4).encode() != found[1]:
+        raise ValueError("its checksum is that of another line")
+    return record
 
 
 def plain_json(value: object, what: str) -> JsonValue:

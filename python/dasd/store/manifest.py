@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
@@ -94,6 +94,16 @@ class StageHeader(Record):
     inputs: dict[str, str]
     """Digest of what each stage that it reads really wrote, and of the settings that hang on that."""
     started: str
+    checksum: str = ""
+    """Of all the rest, by ``sum``; empty in a run of an older dasd."""
+
+    def sum(self) -> str:
+        """Digest of every other field."""
+        return digest(self.model_dump(mode="json", exclude={"checksum"}))
+
+    def sealed(self) -> Self:
+        """The same with its checksum, to be stored."""
+        return self.model_copy(update={"checksum": self.sum()})
 
 
 class Manifest(StageHeader):
@@ -111,12 +121,6 @@ class Manifest(StageHeader):
     finished: str
     seconds: float
     """Working time over all starts of the stage."""
-    checksum: str = ""
-    """Of all the rest, by ``sum``; empty in a run of an older dasd."""
-
-    def sum(self) -> str:
-        """Digest of every other field."""
-        return digest(self.model_dump(mode="json", exclude={"checksum"}))
 
     def content(self) -> str:
         """Digest of all that a later stage can read from this one: rows, artifacts, summary."""
@@ -204,7 +208,7 @@ def read_record(path: Path, model: type[RecordT]) -> RecordT:
         where = ".".join(str(key) for key in first["loc"]) or "the file"
         what = f"it is not a {model.__name__} record: {where}: {first['msg']}; it was torn or altered"
         raise DamagedError(path, model, what) from error
-    if isinstance(record, Manifest) and record.checksum not in ("", record.sum()):
+    if isinstance(record, StageHeader) and record.checksum not in ("", record.sum()):
         raise DamagedError(path, model, "it was altered: its checksum is not that of what was written")
     found = getattr(record, "format", FORMAT)
     if found > FORMAT:

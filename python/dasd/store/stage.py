@@ -12,6 +12,7 @@ from dasd.errors import StoreError
 from dasd.schemas import ALL
 from dasd.store.files import (
     append_line,
+    line_of,
     mend_lines,
     read_lines,
     remove_tree,
@@ -75,7 +76,7 @@ class StageDirectory:
         """Make the directory of a stage that starts from nothing. Raises DiskFullError."""
         remove_tree(self.path)
         self.path.mkdir(parents=True)
-        write_record(self.path / HEADER, header)
+        write_record(self.path / HEADER, header.sealed())
 
     def progress(self, *, mend: bool = False) -> list[Record]:
         """Records of progress. ``mend``: cut a torn last line off the file (for the one writer)."""
@@ -106,7 +107,7 @@ class StageDirectory:
             record for record in records if not isinstance(record, PartRecord) or record.key in finished
         ]
         if len(standing) != len(records):
-            lines = b"".join(record.model_dump_json().encode() + b"\n" for record in standing)
+            lines = b"".join(line_of(record.model_dump_json().encode()) for record in standing)
             write_whole(self.path / PROGRESS_FILE, lines)
         parts = [record for record in standing if isinstance(record, PartRecord)]
         named = {part.file for part in parts} | {HEADER, PROGRESS_FILE, SCRATCH, KEPT}

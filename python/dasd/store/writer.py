@@ -179,8 +179,7 @@ class DirectoryWriter:
             started=self._header.started,
             finished=now(),
             seconds=round(self.seconds, 3),
-        )
-        manifest = manifest.model_copy(update={"checksum": manifest.sum()})
+        ).sealed()
         write_record(self.directory / MANIFEST, manifest)
         remove_tree(self.directory / SCRATCH)
         sync(self.directory)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import polars as pl
 
+from dasd.errors import StoreError
 from dasd.records import TrainProgress
 from dasd.schemas import LOSSES, check
-from dasd.store.files import append_line, canonical_json, mend_lines, write_whole
+from dasd.store.files import append_line, canonical_json, line_of, mend_lines, write_whole
 
 _COLUMNS = tuple(name for name in LOSSES.columns if name != "stage")
 
@@ -17,12 +18,21 @@ class Curve:
     """``losses.jsonl`` in the state directory of one training stage."""
 
     def __init__(self, directory: Path, stage: str, step: int) -> None:
-        """Go on after step ``step`` (0: anew): lines of later steps, which a kill has undone, are dropped."""
+        """Go on after step ``step`` (0: anew): lines of later steps, which a kill has undone, are dropped.
+
+        Raises StoreError for a file that was altered or lacks a step.
+        """
         self._path = directory / "losses.jsonl"
         self._stage = stage
         rows = [row for row in mend_lines(self._path) if isinstance(row, dict)] if step else []
-        self._rows = [row for row in rows if isinstance(row["step"], int) and row["step"] <= step]
-        write_whole(self._path, b"".join(canonical_json(row) + b"\n" for row in self._rows))
+        self._rows = rows[:step]  # a line a step
+        if [row.get("step") for row in self._rows] != list(range(1, step + 1)):
+            raise StoreError(
+                f"{self._path} is damaged: it lacks losses of the {step} steps that were trained. Restore it from a "
+                f"copy, or remove {directory} and give the same command again: this training then starts anew.",
+                self._path,
+            )
+        write_whole(self._path, b"".join(line_of(canonical_json(row)) for row in self._rows))
 
     @property
     def last_step(self) -> int:

@@ -1,8 +1,8 @@
 """The state of a training on disk: safetensors files with whole parameters, so any division can go on from it.
 
 ``state-STEP/rank-R.safetensors``: float32 weights and optimiser state of the parameters that process R has
-written, by name. ``state-STEP/manifest.json`` is written last: a state without one, or with a file of another
-size, was torn and doesn't count. DeepSpeed's own checkpoints are pickles and aren't used.
+written, by name. ``state-STEP/manifest.json`` is written last: a state without one, or with a file of
+another size or checksum, was torn or altered and doesn't count. DeepSpeed's own checkpoints are pickles and aren't used.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dasd.api.training import Position, disk_full, means_full, sync, write_whole
+from dasd.api.training import Position, digest, disk_full, file_checksum, means_full, sync, write_whole
 from dasd_deepspeed.engine import MOMENTS, Engine
 from dasd_deepspeed.muon import DividedMuon
 
@@ -61,7 +63,9 @@ def save_state(directory: Path, key: str, position: Position, engine: Engine, mu
     comm.barrier()
     if engine.rank == 0:
         files = {file.name: file.stat().st_size for file in target.glob("*.safetensors")}
-        record = {"format": _FORMAT, "key": key, **asdict(position), "files": files}
+        sums = _checksums(target, files)
+        record = {"format": _FORMAT, "key": key, **asdict(position), "files": files, "sums": sums}
+        record["sum"] = _sum(record)
         write_whole(target / _MANIFEST, json.dumps(record, indent=2).encode())
         for old in _states(directory)[_KEPT:]:
             shutil.rmtree(old)
@@ -76,6 +80,9 @@ def find_state(directory: Path, key: str) -> tuple[Path, Position] | None:
     for path in _states(directory):
         try:
             record = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
+            wanted = record.pop("sum", None)
+            if wanted not in (None, _sum(record)):  # a state of an older release has none
+                raise ValueError(f"{_MANIFEST} was altered")
             if record["format"] != _FORMAT or record["key"] != key:
                 _logger.warning(
                     "%s is the state of another training (settings, data, seed or start model)", path
@@ -84,9 +91,9 @@ def find_state(directory: Path, key: str) -> tuple[Path, Position] | None:
             for name, size in record["files"].items():
                 if (path / name).stat().st_size != size:
                     raise ValueError(f"{name} has not the {size} bytes it was written with")
-                with safe_open(path / name, framework="pt"):
-                    pass
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            if record.get("sums") not in (None, _checksums(path, record["files"])):
+                raise ValueError("a file was altered: its checksum is not that of what was written")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             _logger.warning("%s can't be read (%s); an earlier state is looked for", path, error)
             continue
         return path, Position(step=record["step"], tokens=record["tokens"], seconds=record["seconds"])
@@ -114,6 +121,15 @@ def load_state(path: Path, position: Position, engine: Engine, muon: DividedMuon
             for kind in MOMENTS:
                 engine.set_moment(parameter, kind, read(kind, name))
     engine.set_adam_step(position.step)
+
+
+def _checksums(directory: Path, files: Collection[str]) -> dict[str, str]:
+    with ThreadPoolExecutor(8) as pool:  # hashing frees the interpreter's lock
+        return dict(zip(files, pool.map(lambda name: file_checksum(directory / name), files), strict=True))
+
+
+def _sum(record: dict[str, Any]) -> str:
+    return digest(json.dumps(record, sort_keys=True))
 
 
 def _states(directory: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """The state of a training on disk: one safetensors file, replaced whole, with all that exact resume needs.
 
 Trained master weights (all, or an adapter's) and optimiser state are tensors; the rest is JSON in the file's header.
+A checksum of all of it is in the header too.
 There is no state of random numbers: every step seeds from the training's seed and its own number.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
-from dasd.store.files import disk_full, means_full, sync
+from dasd.checksums import checksum, hasher
+from dasd.store.files import canonical_json, disk_full, means_full, sync
 from dasd.training.model import trained_parameters
 from dasd.training.position import Position
 
@@ -38,11 +41,14 @@ def save_state(
         for parameter, values in optimizer.state.items():
             for what, value in values.items():
                 tensors[f"optimizer/{number}/{what}/{names[id(parameter)]}"] = value
-    header = json.dumps({"format": _FORMAT, "key": key, **asdict(position)})
+    header = {"format": _FORMAT, "key": key, **asdict(position)}
+    header["sum"] = _checksum(header, tensors)
     temporary = directory / f".{_FILE}.tmp"
     try:
         save_file(
-            {name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, {"dasd": header}
+            {name: tensor.contiguous() for name, tensor in tensors.items()},
+            temporary,
+            {"dasd": json.dumps(header)},
         )
         sync(temporary)
     except (OSError, SafetensorError) as error:
@@ -75,7 +81,10 @@ def load_state(directory: Path, key: str, model: Any, optimizers: list[Optimizer
                 )
                 return None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except (SafetensorError, KeyError, ValueError) as error:
+        wanted = header.pop("sum", None)
+        if wanted not in (None, _checksum(header, tensors)):  # a state of an older dasd has none
+            raise ValueError("it was altered: its checksum is not that of what was written")
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         _logger.warning("%s can't be read (%s); training starts anew and replaces it", path, error)
         return None
     _restore(tensors, model, optimizers)
@@ -100,6 +109,17 @@ def _restore(tensors: Mapping[str, Tensor], model: Any, optimizers: list[Optimiz
             if kinds and f"{wanted}{min(kinds)}/{names[id(p)]}" in tensors
         }
         optimizer.load_state_dict(plain)
+
+
+def _checksum(header: Mapping[str, object], tensors: Mapping[str, Tensor]) -> str:
+    def of(name: str) -> list[object]:
+        tensor = tensors[name].detach().cpu().contiguous()
+        found = hasher()
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        return [name, str(tensor.dtype), list(tensor.shape), found.hexdigest()]
+
+    with ThreadPoolExecutor(8) as pool:  # hashing large tensors frees the interpreter's lock
+        return checksum(canonical_json([header, list(pool.map(of, sorted(tensors)))]))
 
 
 def _names(model: Any) -> dict[int, str]:
