@@ -15,6 +15,7 @@ from contextlib import suppress
 
 from dasd.errors import BackendError
 from dasd.sandbox.bubblewrap import SandboxError, plain_environment, python_command, sandbox_command
+from dasd.sandbox.groups import new_group
 from dasd.sandbox.limits import Limits, Outcome, Result
 from dasd.sandbox.processes import files_in_tmp, usage
 from dasd.sandbox.seccomp import seccomp_filter
@@ -58,6 +59,7 @@ class Box:
         self._write: dict[int, memoryview] = {}
         self._init: int | None = None
         self._init_pid = 0
+        self._group = new_group(limits) if self._sandboxed else None
         self._start(mode, {**job, "limits": _rlimits(limits, self._sandboxed)}, stdin, descriptors)
 
     def _start(self, mode: str, job: dict[str, object], stdin: bytes, descriptors: Sequence[int]) -> None:
@@ -82,6 +84,8 @@ class Box:
                 seccomp = self._filter(theirs)
                 passed += [ends[5]] + ([seccomp] if seccomp is not None else [])
                 command = sandbox_command(self.limits, ends[5], seccomp) + command
+            if self._group is not None:
+                command = self._group.command() + command
             self._process = subprocess.Popen(
                 command,
                 stdin=ends[0],
@@ -95,6 +99,8 @@ class Box:
         except BaseException:
             for descriptor in self._ours:
                 os.close(descriptor)
+            if self._group is not None:
+                self._group.remove()
             raise
         finally:
             for descriptor in theirs:
@@ -127,6 +133,8 @@ class Box:
             with suppress(OSError):
                 os.close(descriptor)
         self._ours = []
+        if self._group is not None:
+            self._group.remove()
         if self._directory is not None:
             self._directory.cleanup()
 
@@ -211,8 +219,11 @@ class Box:
                 self.stop(Outcome.MEMORY)
             elif processes > self.limits.processes + 4:  # bubblewrap's own and setpriv
                 self.stop(Outcome.PROCESSES)
-            elif files_in_tmp(self._init_pid) > self.limits.files:
+            elif files_in_tmp(self._init_pid) > self.limits.files or self._over_group():
                 self.stop(Outcome.MEMORY)
+
+    def _over_group(self) -> bool:
+        return self._group is not None and self._group.exceeded()
 
     def stop(self, outcome: Outcome) -> None:
         """End it for ``outcome``."""
@@ -241,6 +252,8 @@ class Box:
         for descriptor in self._read:
             while self.stopped is None and self._pending(descriptor) and self._take(descriptor):
                 pass
+        if self.stopped is None and self._over_group():
+            self.stopped = Outcome.MEMORY
         code = self._process.returncode
         if code < 0 and ended and self.stopped is None and self._sandboxed:
             # bubblewrap tells its program's end by a positive code: this is no doing of the program.
