@@ -14,7 +14,7 @@ __all__ = ["PARENT", "Group", "new_group"]
 
 PARENT = "DASD_CONTROL_GROUP"
 """Environment variable: the control group that dasd may make groups in. Never guessed: groups belong to who made them."""
-_KERNEL_BYTES = 64 << 20  # 20,000 files take 30 MB, 32 processes 10 MB
+_KERNEL_BYTES = 64 << 20  # 20,000 files with long names take 30 MB; the rest is for processes
 _numbers = itertools.count()
 _swept: set[Path] = set()
 
@@ -28,6 +28,7 @@ class Group:
         path.mkdir()
         try:
             self._limit(limits, limits.memory_bytes + limits.disk_bytes + _KERNEL_BYTES)
+            self.exceeded()  # a kernel that doesn't tell is refused here, not amid a program
         except OSError:
             path.rmdir()
             raise
@@ -89,7 +90,7 @@ def new_group(limits: Limits) -> Group | None:
         return Group(parent / f"dasd-{os.getpid()}-{next(_numbers)}", limits)
     except OSError as error:
         raise SandboxError(
-            f"{PARENT} is {named}, and no memory control group can be made in it ({error.strerror}: {error.filename}): "
+            f"{PARENT} is {named}, and no memory control group can be made in it ({error}): "
             "name a directory of your own below /sys/fs/cgroup (docs/sandbox.md), or unset it"
         ) from error
 
