@@ -5,6 +5,8 @@ from __future__ import annotations
 from hashlib import blake2b
 from pathlib import Path
 
+from dasd.regular import regular
+
 __all__ = ["checksum", "feed_file", "file_checksum", "hasher"]
 
 _CHUNK = 1 << 20
@@ -29,6 +31,6 @@ def file_checksum(path: Path, size: int = 16) -> str:
 
 def feed_file(into: blake2b, path: Path) -> None:
     """Update ``into`` with a file's content, a piece at a time. Raises OSError."""
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         while piece := file.read(_CHUNK):
             into.update(piece)

@@ -60,6 +60,15 @@ class _Loader(yaml.SafeLoader):
         raise RecipeError(f"{self.name}, line {event.start_mark.line + 1}: {problem}")
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """PyYAML's own, without aliases: a few lines of them are more values than any machine can walk through."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise RecipeError("no aliases (*name) here")
+        return super().compose_node(parent, index)
+
+
 _Loader.yaml_implicit_resolvers = {}
 for _tag, _pattern, _starts in (
     ("bool", r"true|True|TRUE|false|False|FALSE", [*"tTfF"]),
@@ -123,6 +132,11 @@ def parse(text: str, name: str) -> tuple[Any, dict[KeyPath, int]]:
         raise RecipeError(f"{where}: this isn't YAML: {str(error.problem)[:_QUOTED]}{hint}") from error
     finally:
         loader.dispose()
+
+
+def plain(text: str) -> Any:
+    """``yaml.safe_load`` of what a tool wrote (a run's recipe, a card's head). Raises YAMLError, RecipeError for aliases."""
+    return yaml.load(text, _PlainLoader)  # noqa: S506 (a SafeLoader)
 
 
 def value(text: str) -> Any:

@@ -12,6 +12,7 @@ from dasd.cards.names import hub_name
 from dasd.cards.options import CardOptions
 from dasd.errors import InputError
 from dasd.models import resolve_model
+from dasd.recipe_yaml import plain
 from dasd.settings import RecipeSettings
 
 __all__ = ["UNKNOWN", "Licence", "Licences", "find_licences", "front_matter"]
@@ -57,7 +58,7 @@ def front_matter(text: str) -> dict[str, object]:
     if not lines or lines[0].strip() != "---":
         return {}
     try:
-        found = yaml.safe_load("\n".join(lines[1 : 1 + [line.strip() for line in lines[1:]].index("---")]))
+        found = plain("\n".join(lines[1 : 1 + [line.strip() for line in lines[1:]].index("---")]))
     except (ValueError, KeyError, RecursionError, yaml.YAMLError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -38,6 +38,9 @@ _ENVIRONMENT = {
 
 def main() -> None:
     """Run the command line and exit."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by the caller; the descriptor must not become a file's
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123
     code = run(sys.argv[1:])
     loaded = sys.modules.get("dasd.plugin_loading")
     alive = [(plugin, thread) for plugin, thread in (loaded.STRAY if loaded else ()) if thread.is_alive()]

@@ -15,6 +15,7 @@ from pydantic import JsonValue
 
 from dasd.checksums import checksum
 from dasd.errors import ComponentError, DasdError, DiskFullError, StoreError
+from dasd.regular import regular
 
 MIN_FREE_BYTES = 64 * 2**20
 """Room that must be free before a run starts."""
@@ -176,7 +177,7 @@ def _parse_lines(path: Path) -> tuple[list[JsonValue], int]:
     values: list[JsonValue] = []
     length = 0
     try:
-        data = path.read_bytes() if path.exists() else b""
+        data = regular(path).read_bytes() if path.exists() else b""
     except OSError as error:
         raise StoreError(f"{path} can't be read: {error.strerror}; restore it from a copy", path) from error
     lines = data.split(b"\n")

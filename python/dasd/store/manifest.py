@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, Valid
 
 from dasd.checksums import checksum
 from dasd.errors import StoreError
+from dasd.regular import regular
 from dasd.store.files import canonical_json, write_whole
 
 FORMAT = 1
@@ -200,7 +201,7 @@ def now() -> str:
 def read_record(path: Path, model: type[RecordT]) -> RecordT:
     """A stored record. Raises DamagedError naming the file if it is missing, torn or altered, StoreError if newer."""
     try:
-        record = model.model_validate_json(path.read_bytes())
+        record = model.model_validate_json(regular(path).read_bytes())
     except OSError as error:
         raise DamagedError(path, model, f"it can't be read: {error.strerror}") from error
     except ValidationError as error:

@@ -12,6 +12,8 @@ import yaml
 from pydantic import JsonValue, ValidationError
 
 from dasd.errors import InputError, StoreError
+from dasd.recipe_yaml import plain
+from dasd.regular import regular
 from dasd.schemas import ALL, SENTENCES
 from dasd.settings import RecipeSettings
 from dasd.settings_evaluation import recipe_model
@@ -71,7 +73,7 @@ class Run:
         """The recipe as it was last run. Raises StoreError if recipe.yaml is missing or altered."""
         path = self.directory / RECIPE
         try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+            data = plain(regular(path).read_text(encoding="utf-8"))
             return recipe_model(data).model_validate(data)
         except (OSError, ValueError, RecursionError, yaml.YAMLError, ValidationError) as error:
             raise StoreError(f"{path} can't be read as the recipe of this run: {error}", path) from error
@@ -146,7 +148,7 @@ class Run:
         if not path.exists():
             raise InputError(f"{self.directory} has no report yet; finish the run, or give `dasd report`")
         try:
-            content = json.loads(path.read_bytes())
+            content = json.loads(regular(path).read_bytes())
         except (OSError, ValueError, RecursionError) as error:
             raise StoreError(
                 f"{path} is torn or was altered: {error}. Restore it from a copy, or remove the directory of stage "

@@ -1,0 +1,69 @@
+"""Files of a run that never end or blow up when they are read: pipes, devices, YAML aliases."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dasd.cards.licences import front_matter
+from dasd.checksums import file_checksum
+from dasd.errors import DasdError
+from dasd.store import Run, RunDirectory
+from dasd.store.manifest import RunRecord, read_record
+
+
+def _laugh(last: str) -> str:
+    """YAML of 12 lines that is 9^11 values."""
+    lines = ["q0: &q0 [1, 1]"]
+    lines += [f"q{level}: &q{level} [{', '.join([f'*q{level - 1}'] * 9)}]" for level in range(1, 11)]
+    return "\n".join([*lines, f"{last}: *q10\n"])
+
+
+def _run(path: Path) -> Run:
+    store = RunDirectory(path / "run")
+    with store.writing("endless", 3, "seed: 0\n"):
+        pass
+    return Run.open(store.path)
+
+
+def test_aliases_in_the_recipe_of_a_run_and_in_a_card_are_refused(tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    (run.directory / "recipe.yaml").write_text(_laugh("teacher"))
+    with pytest.raises(DasdError, match="no aliases"):
+        _ = run.settings
+    assert front_matter(f"---\n{_laugh('license')}---\n") == {}
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_pipes_and_devices_are_not_read(tmp_path: Path, kind: str) -> None:
+    run = _run(tmp_path)
+    for name in ("recipe.yaml", "report.json", "run.json"):
+        (run.directory / name).unlink(missing_ok=True)
+        if kind == "pipe":
+            os.mkfifo(run.directory / name)
+        else:
+            (run.directory / name).symlink_to("/dev/full")
+    with pytest.raises(OSError, match="a pipe, a socket or a device"):
+        file_checksum(run.directory / "recipe.yaml")
+    with pytest.raises(DasdError, match="a pipe, a socket or a device"):
+        _ = run.settings
+    with pytest.raises(DasdError, match="a pipe, a socket or a device"):
+        run.report()
+    with pytest.raises(DasdError, match="a pipe, a socket or a device"):
+        read_record(run.directory / "run.json", RunRecord)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_closed_standard_streams(number: int, tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$0" -m dasd runs list {tmp_path} {number}>&-', sys.executable],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 0, done.stderr
