@@ -19,6 +19,7 @@ from dasd.store.files import (
     check_free,
     free_bytes,
     human_bytes,
+    line_of,
     means_full,
     mend_lines,
     plain_json,
@@ -73,7 +74,7 @@ def test_a_line_that_does_not_fit_is_cut_off_again(disk: Path) -> None:
         for _ in range(10_000):
             append_line(path, line, durable=True)
     assert len(read_lines(path)) > 100
-    assert path.stat().st_size == len(read_lines(path)) * (len(line) + 1)
+    assert path.stat().st_size == len(read_lines(path)) * len(line_of(line))
 
 
 def test_a_file_that_does_not_fit(disk: Path) -> None:

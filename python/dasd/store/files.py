@@ -130,7 +130,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def line_of(record: bytes) -> bytes:
-    """A JSON object as a line of an append-only file: with a checksum of itself as its last key."""
+    """A JSON object that is not empty as a line of an append-only file: with a checksum of itself as its last key."""
     return record[:-1] + f',"sum":"{checksum(record, 4)}"}}\n'.encode()
 
 
