@@ -182,6 +182,8 @@ def test_the_same_program_gives_the_same_order_of_sets() -> None:
         ("5", "5.0000001", False),
         ("", "", True),
         ("1", "", False),
+        ("10", "1_0", False),
+        ("5", "\u0665", False),
     ],
 )
 def test_output_is_compared_by_words(expected: str, printed: str, same: bool) -> None:

@@ -47,6 +47,7 @@ def test_an_equal_value_always_fits(expected: object) -> None:
         ([1], {1}, False),
         ("a", b"a", False),
         ({"1": 2}, {1: 2}, True),
+        ({"1": 2}, {1: 3, "1": 2}, False),
         ({"(1, 2)": 3}, {(1, 2): 3}, True),
         ({"None": 0}, {None: 0}, True),
         ({"()": [()]}, {(): [[]]}, True),

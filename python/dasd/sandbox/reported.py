@@ -51,8 +51,10 @@ def _equal(expected: Any, found: Any) -> bool:
         if tag == "d" and isinstance(expected, dict):
             # JSON's keys are text; a program's may be numbers.
             named = {str(_key(key)): value for key, value in inside}
-            return expected.keys() == named.keys() and all(
-                _equal(value, named[key]) for key, value in expected.items()
+            return (
+                len(named) == len(inside)
+                and expected.keys() == named.keys()
+                and all(_equal(value, named[key]) for key, value in expected.items())
             )
         if tag == "c":
             return not isinstance(expected, bool) and bool(complex(*inside) == expected)
