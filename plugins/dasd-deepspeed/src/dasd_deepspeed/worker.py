@@ -204,4 +204,8 @@ def parse(line: str) -> tuple[TrainProgress | None, dict[str, Any] | None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # All is written. An ordinary exit may meet a thread of gloo's that is still ending, and aborts.
+    os._exit(code)
