@@ -70,5 +70,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def write_recipe(path: Path, recipe: Mapping[str, Any]) -> Path:
     """A recipe as YAML; returns ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(dict(recipe), sort_keys=False), encoding="utf-8")
+    # By way of JSON: lists that stand twice would be written as aliases, which recipes may not have.
+    plain = json.loads(json.dumps(dict(recipe)))
+    path.write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
     return path

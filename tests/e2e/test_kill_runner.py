@@ -170,7 +170,7 @@ class Server:
         assert self.process.returncode == 0
 
 
-TIMES = ("started", "finished", "seconds")
+TIMES = ("started", "finished", "seconds", "checksum")
 
 
 def result(directory: Path) -> dict[str, object]:

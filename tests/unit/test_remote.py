@@ -272,7 +272,7 @@ def test_debugging_shows_what_the_worker_writes(
     monkeypatch.setenv("DASD_DEBUG", "1")
     with closing(speaker()) as made:
         list(made.sample(asked("plain"), SPEC))
-    assert "worker: printed at import\n" in capfd.readouterr().err
+    assert "worker: warning: plugin speaker printed: printed at import\n" in capfd.readouterr().err
 
 
 def test_a_program_that_never_answers_is_given_up(tmp_path: Path) -> None:
