@@ -32,6 +32,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmServer]:
     server.kill()
 
 
+@pytest.fixture(scope="module")
+def in_process() -> Iterator[Teacher]:
+    """The model that the servers serve, by the built-in backend."""
+    settings = ModelSettings(model="dasd:mini-teacher", precision="fp32", device="cpu")
+    teacher = PluginHost.load([]).registry.make_teacher(settings)
+    yield teacher
+    teacher.close()
+
+
 @pytest.fixture
 def key(monkeypatch: pytest.MonkeyPatch) -> str:
     """The server's key, in the environment."""

@@ -72,14 +72,6 @@ class TestLlamaCpp(TeacherSuite):
         )
 
 
-@pytest.fixture(scope="module")
-def in_process() -> Iterator[Teacher]:
-    settings = ModelSettings(model="dasd:mini-teacher", precision="fp32", device="cpu")
-    teacher = PluginHost.load([]).registry.make_teacher(settings)
-    yield teacher
-    teacher.close()
-
-
 @pytest.mark.parametrize("mode", ["tokens", "chat"])
 def test_greedy_responses_are_those_of_the_model_in_process(
     mode: str, llama: LlamaServer, open_teacher: Open, in_process: Teacher

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
@@ -12,7 +12,6 @@ from openai_asking import GREEDY, sampled
 from openai_serving import VllmServer
 
 from dasd.api import ContinueRequest, ModelSettings, SampledTokens, ScoreRequest, ScoringSpec, Teacher
-from dasd.plugins import PluginHost
 from dasd.testing import TeacherSuite
 
 Open = Callable[..., Teacher]
@@ -35,14 +34,6 @@ class TestOpenAITeacher(TeacherSuite):
             batch_size=8,
             options={"base_url": server.url},
         )
-
-
-@pytest.fixture(scope="module")
-def in_process() -> Iterator[Teacher]:
-    settings = ModelSettings(model="dasd:mini-teacher", precision="fp32", device="cpu")
-    teacher = PluginHost.load([]).registry.make_teacher(settings)
-    yield teacher
-    teacher.close()
 
 
 @pytest.fixture

@@ -73,7 +73,6 @@ def cell(figure: Figure | None, decimals: int) -> str:
 
 def print_summary(run: Run) -> None:
     """The table and the path of the report on stdout."""
-
     from dasd.cli.options import print_table
 
     columns, rows = table(figures(run))
