@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -258,9 +259,10 @@ class TestResumesWithoutItsOptimizer(Suite):
                 from safetensors import safe_open
 
                 with safe_open(file, "pt") as opened:
-                    metadata = opened.metadata()
+                    header = json.loads(opened.metadata()["dasd"])
+                header.pop("sum")  # or the altered state is refused
                 emptied = {k: v if k.startswith("model/") or "step" in k else v * 0 for k, v in state.items()}
-                save_file(emptied, file, metadata)
+                save_file(emptied, file, {"dasd": json.dumps(header)})
             return super().train(shards, spec, resume)
 
 
