@@ -226,9 +226,11 @@ def test_directories_that_hold_something_else_are_left_alone(tmp_path: Path) -> 
 def test_a_newer_format_is_refused(runner: Runner) -> None:
     runner.run(graph(1))
     path = runner.path / "run.json"
-    path.write_text(path.read_text().replace('"format": 1', '"format": 99'))
+    newer = path.read_text().replace('"format": 1', '"format": 99, "what": "only that one knows"')
+    path.write_text(newer)
     with pytest.raises(StoreError, match="upgrade dasd"):
         runner.run(graph(1))
+    assert path.read_text() == newer
 
 
 HOLD = """

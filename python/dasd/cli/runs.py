@@ -105,7 +105,7 @@ def show(run: Path, as_json: bool) -> None:
         print_json(
             {
                 "run": str(run),
-                "record": opened.record.model_dump(mode="json"),
+                "record": opened.record.model_dump(mode="json", exclude={"checksum"}),
                 "stages": [
                     {
                         "name": stage.name,

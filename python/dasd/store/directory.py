@@ -172,7 +172,7 @@ class RunDirectory:
             machine=this_machine(),
             seed=seed,
         )
-        write_record(path, record)
+        write_record(path, record.sealed())
         return mended
 
     def _started(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import sys
@@ -83,7 +84,22 @@ class Artifact(Record):
     files: tuple[ArtifactFile, ...]
 
 
-class StageHeader(Record):
+class Sealed(Record):
+    """A record that knows when it was altered."""
+
+    checksum: str = ""
+    """Of all the rest, by ``sum``; empty in a run of an older dasd."""
+
+    def sum(self) -> str:
+        """Digest of every other field."""
+        return digest(self.model_dump(mode="json", exclude={"checksum"}))
+
+    def sealed(self) -> Self:
+        """The same with its checksum, to be stored."""
+        return self.model_copy(update={"checksum": self.sum()})
+
+
+class StageHeader(Sealed):
     """``stage.json``: written before anything else of a stage, so that old parts never meet new settings."""
 
     format: int = FORMAT
@@ -95,16 +111,6 @@ class StageHeader(Record):
     inputs: dict[str, str]
     """Digest of what each stage that it reads really wrote, and of the settings that hang on that."""
     started: str
-    checksum: str = ""
-    """Of all the rest, by ``sum``; empty in a run of an older dasd."""
-
-    def sum(self) -> str:
-        """Digest of every other field."""
-        return digest(self.model_dump(mode="json", exclude={"checksum"}))
-
-    def sealed(self) -> Self:
-        """The same with its checksum, to be stored."""
-        return self.model_copy(update={"checksum": self.sum()})
 
 
 class Manifest(StageHeader):
@@ -144,7 +150,7 @@ class Machine(Record):
     """Names; known only if torch was loaded already."""
 
 
-class RunRecord(Record):
+class RunRecord(Sealed):
     """``run.json``."""
 
     format: int = FORMAT
@@ -201,22 +207,33 @@ def now() -> str:
 def read_record(path: Path, model: type[RecordT]) -> RecordT:
     """A stored record. Raises DamagedError naming the file if it is missing, torn or altered, StoreError if newer."""
     try:
-        record = model.model_validate_json(regular(path).read_bytes())
+        data = regular(path).read_bytes()
     except OSError as error:
         raise DamagedError(path, model, f"it can't be read: {error.strerror}") from error
+    found = _format(data)  # first of all: what else a newer dasd writes isn't known here
+    if found > FORMAT:
+        raise StoreError(
+            f"{path} has format {found}, this dasd knows formats up to {FORMAT}; upgrade dasd", path
+        )
+    try:
+        record = model.model_validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(key) for key in first["loc"]) or "the file"
         what = f"it is not a {model.__name__} record: {where}: {first['msg']}; it was torn or altered"
         raise DamagedError(path, model, what) from error
-    if isinstance(record, StageHeader) and record.checksum not in ("", record.sum()):
+    if isinstance(record, Sealed) and record.checksum not in ("", record.sum()):
         raise DamagedError(path, model, "it was altered: its checksum is not that of what was written")
-    found = getattr(record, "format", FORMAT)
-    if found > FORMAT:
-        raise StoreError(
-            f"{path} has format {found}, this dasd knows formats up to {FORMAT}; upgrade dasd", path
-        )
     return record
+
+
+def _format(data: bytes) -> int:
+    """The format that a record says it has; 0 for what says none."""
+    with suppress(ValueError, RecursionError):
+        value = json.loads(data)
+        if isinstance(value, dict) and type(value.get("format")) is int:
+            return int(value["format"])
+    return 0
 
 
 def write_record(path: Path, record: Record) -> None:
