@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import deepspeed_training
+import numpy as np
 import polars as pl
 import pytest
 from deepspeed_training import OPTIONS, STUDENT, processes_of, settings, shards, spec
@@ -28,6 +30,7 @@ from dasd.api import (
     TrainProgress,
     TrainSpec,
 )
+from dasd.api.training import Position
 from dasd.models import resolve_model
 from dasd.plugins import PluginHost
 from dasd.testing import TrainerSuite
@@ -173,6 +176,33 @@ def test_a_process_that_dies_and_muon_under_another_division_from_the_state_befo
     assert losses(steps[:1]) == pytest.approx(reference[:1], rel=1e-6)
     assert losses(steps[:5]) == pytest.approx(reference[:5], rel=1e-3)
     assert losses(steps[5:]) == pytest.approx(reference[2:], rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "rank-0.safetensors"])
+def test_every_byte_of_a_state_counts(tmp_path: Path, name: str) -> None:
+    """A newer state with one byte altered is passed over for the one before."""
+    from safetensors.numpy import save_file
+
+    from dasd_deepspeed.state import find_state, seal
+
+    for step in (2, 4):
+        directory = tmp_path / f"state-{step:08d}"
+        directory.mkdir()
+        save_file({"weight/a": np.arange(step, dtype=np.float32)}, directory / "rank-0.safetensors")
+        seal(directory, "key", Position(step=step, tokens=9, seconds=1.5))
+    newest, path, chance = find_state(tmp_path, "key"), directory / name, random.Random(name)
+    whole, same = path.read_bytes(), []
+    with path.open("r+b", buffering=0) as file:
+        for place, byte in enumerate(whole):
+            os.pwrite(file.fileno(), bytes([byte ^ chance.randrange(1, 256)]), place)
+            found = find_state(tmp_path, "key")
+            os.pwrite(file.fileno(), bytes([byte]), place)
+            assert found is not None
+            if found[1].step != 2:
+                assert found == newest
+                same.append(place)
+    # One white space for another, and the name of the checksum's own key.
+    assert len(same) < 8 and (name == "manifest.json" or not same), same
 
 
 def test_an_error_of_a_process_is_raised_as_what_it_is(root: Path, tmp_path: Path) -> None:

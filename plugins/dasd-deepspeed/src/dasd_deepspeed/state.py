@@ -62,14 +62,19 @@ def save_state(directory: Path, key: str, position: Position, engine: Engine, mu
         raise
     comm.barrier()
     if engine.rank == 0:
-        files = {file.name: file.stat().st_size for file in target.glob("*.safetensors")}
-        sums = _checksums(target, files)
-        record = {"format": _FORMAT, "key": key, **asdict(position), "files": files, "sums": sums}
-        record["sum"] = _sum(record)
-        write_whole(target / _MANIFEST, json.dumps(record, indent=2).encode())
+        seal(target, key, position)
         for old in _states(directory)[_KEPT:]:
             shutil.rmtree(old)
     comm.barrier()
+
+
+def seal(target: Path, key: str, position: Position) -> None:
+    """Make the files in ``target`` a state: write its manifest. Raises DiskFullError."""
+    files = {file.name: file.stat().st_size for file in target.glob("*.safetensors")}
+    sums = _checksums(target, files)
+    record = {"format": _FORMAT, "key": key, **asdict(position), "files": files, "sums": sums}
+    record["sum"] = _sum(record)
+    write_whole(target / _MANIFEST, json.dumps(record, indent=2).encode())
 
 
 def find_state(directory: Path, key: str) -> tuple[Path, Position] | None:
