@@ -20,6 +20,7 @@ __all__ = [
     "PROTOCOL",
     "Channel",
     "ChannelClosed",
+    "GarbledError",
     "Kind",
     "Message",
     "frame_body",
@@ -40,11 +41,17 @@ Kind = Literal[
 _KINDS: tuple[Kind, ...] = get_args(Kind)
 _HEAD = struct.Struct(">BIQ")
 _READ_BYTES = 1 << 20
+_MOST_BYTES = 1 << 32
+"""Of a message. More is announced by what is no message."""
 _IDLE_MILLISECONDS = 500
 
 
 class ChannelClosed(Exception):  # noqa: N818
     """The other end is closed; whoever holds this end knows what that means."""
+
+
+class GarbledError(Exception):
+    """What came is no message, and nothing behind it can be read any more."""
 
 
 class Message(NamedTuple):
@@ -83,9 +90,11 @@ class Channel:
                 raise ChannelClosed from error
 
     def receive(self) -> Message:
-        """The next message. Raises ChannelClosed when the other end is closed."""
+        """The next message. Raises ChannelClosed when the other end is closed, GarbledError for what is no message."""
         self._fill(_HEAD.size)
         kind, number, length = _HEAD.unpack_from(self._buffer)
+        if kind >= len(_KINDS) or length > _MOST_BYTES:
+            raise GarbledError(f"{bytes(self._buffer[:60])!r} where a message should begin")
         self._fill(_HEAD.size + length)
         body = bytes(memoryview(self._buffer)[_HEAD.size : _HEAD.size + length])
         del self._buffer[: _HEAD.size + length]
@@ -132,5 +141,8 @@ def frame_body(frame: pl.DataFrame) -> bytes:
 
 
 def frame_of(body: bytes) -> pl.DataFrame:
-    """The frame of an Arrow IPC stream."""
-    return pl.read_ipc_stream(io.BytesIO(body))
+    """The frame of an Arrow IPC stream. Raises GarbledError for anything else."""
+    try:
+        return pl.read_ipc_stream(io.BytesIO(body))
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise GarbledError(f"{len(body)} bytes that are no frame: {error}") from error

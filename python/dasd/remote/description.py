@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from functools import partial
 
 from dasd.errors import PluginError
 from dasd.remote.backend import Backend
@@ -36,9 +37,9 @@ def _ask(settings: ModelSettings, python: str, section: str) -> Backend:
         asked = Describe(settings.backend, dict(settings.options), section)
         worker.send("describe", body=encode(asked))
         answer = worker.receive()
-        if answer.kind == "description":
-            return decode(Backend, answer.body)
-        failure = decode(Failure, answer.body)
+        if answer.kind != "error":
+            return worker.read(answer, partial(decode, Backend), "description")
+        failure = worker.read(answer, partial(decode, Failure), "error")
         raise failure.exception() or PluginError(
             f"{section}.backend: {settings.backend!r} can't be asked for in the environment of {worker.path}: "
             f"{failure.text}. {worker.last_lines()}"

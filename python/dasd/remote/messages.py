@@ -100,7 +100,7 @@ class Failure:
 
     def exception(self) -> errors.DasdError | None:
         """The exception that was raised, if it was one of dasd's."""
-        return None if self.error is None else getattr(errors, self.error)(self.text)
+        return getattr(errors, self.error)(self.text) if self.error in errors.__all__ else None
 
 
 def encode(record: object) -> bytes:

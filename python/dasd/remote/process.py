@@ -10,18 +10,21 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from pydantic import ValidationError
 
 from dasd import __version__
 from dasd.errors import BackendError, InputError, PluginError
-from dasd.remote.channel import PROTOCOL, Channel, ChannelClosed, Kind, Message
+from dasd.remote.channel import PROTOCOL, Channel, ChannelClosed, GarbledError, Kind, Message
 from dasd.remote.messages import Hello, decode
 
 __all__ = ["WorkerProcess", "interpreter"]
+
+BodyT = TypeVar("BodyT")
 
 START_SECONDS = 300.0
 """What Python and dasd may take to start; on a shared file system that is long."""
@@ -106,12 +109,37 @@ class WorkerProcess:
             raise self._died() from None
 
     def receive(self) -> Message:
-        """The next message. Raises BackendError when the worker is dead or closed."""
+        """The next message. Raises BackendError when the worker is dead or closed, or sends none."""
         self._refuse_closed()
         try:
             return self._channel.receive()
         except ChannelClosed:
             raise self._died() from None
+        except GarbledError as error:
+            raise self.garbled(error) from None
+
+    def read(self, message: Message, body: Callable[[bytes], BodyT], *kinds: Kind) -> BodyT:
+        """What ``body`` makes of the message's. Raises BackendError where it can't, or for a message of another kind."""
+        try:
+            if message.kind not in kinds:
+                raise GarbledError(f"{message.kind!r} where {' or '.join(map(repr, kinds))} was wanted")
+            return body(message.body)
+        except (GarbledError, ValidationError) as error:
+            raise self.garbled(error) from error
+
+    def garbled(self, error: GarbledError | ValidationError) -> BackendError:
+        """Ends the worker, whose messages can't be understood; the error to raise."""
+        self.close(patience=0)
+        if isinstance(error, ValidationError):
+            found = error.errors(include_url=False, include_input=False)[0]
+            why = ": ".join([*map(str, found["loc"]), found["msg"]])
+        else:
+            why = str(error)
+        return BackendError(
+            f"{self._key}: the worker in {self.path} sent what is no answer of dasd's ({why[:300]}); look for what "
+            "else writes to its pipe (a program that the backend starts, say), or install dasd and the plugin there "
+            f"anew. {self._log.last_lines()}"
+        )
 
     def last_lines(self) -> str:
         """The end of what the worker wrote to its standard error, for messages."""
@@ -145,7 +173,7 @@ class WorkerProcess:
             hello = decode(Hello, message.body)
         except ChannelClosed:
             raise self._no_worker() from None
-        except ValidationError as error:
+        except (GarbledError, ValidationError) as error:
             raise PluginError(
                 f"{self._key}: {self.path} has another version of dasd, whose worker answers differently; "
                 f"wanted {__version__} in both environments"

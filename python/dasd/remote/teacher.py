@@ -6,6 +6,7 @@ import itertools
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 
 import polars as pl
 
@@ -48,7 +49,7 @@ class RemoteTeacher:
             message = self._worker.receive()
             if message.kind == "error":
                 raise self._failure(message)
-            self._info = decode(ModelInfo, message.body)
+            self._info = self._worker.read(message, partial(decode, ModelInfo), "ready")
         except BaseException:
             self._worker.close()
             raise
@@ -86,12 +87,13 @@ class RemoteTeacher:
             self._worker.send(kind, number, encode(request))
             while (message := self._next(number)).kind in ("frame", "refused"):
                 if message.kind == "frame":
-                    yield frame_of(message.body)
+                    yield self._worker.read(message, frame_of, "frame")
                 else:
-                    refused = decode(Refused, message.body)
+                    refused = self._worker.read(message, partial(decode, Refused), "refused")
                     request.spec.on_refused(refused.sample_id, refused.reason)
             if message.kind == "error":
                 raise self._failure(message)
+            self._worker.read(message, len, "end")
         except GeneratorExit:
             with suppress(BackendError):  # a dead worker has nothing to cancel
                 self._worker.send("cancel", number)
@@ -112,7 +114,7 @@ class RemoteTeacher:
         return mine.popleft()
 
     def _failure(self, message: Message) -> Exception:
-        failure = decode(Failure, message.body)
+        failure = self._worker.read(message, partial(decode, Failure), "error")
         error = failure.exception()
         if error is not None and not isinstance(error, ComponentError):
             return error
