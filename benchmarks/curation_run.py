@@ -20,17 +20,18 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from dasd.chat import ChatTokenizer
+from dasd.frames import kept_ids, only
+from dasd.loaded_recipe import Recipe
 from dasd.pipeline import Pipeline
 from dasd.plugins import PluginHost
 from dasd.progress import Console
-from dasd.recipe import Recipe
 from dasd.schemas import QUESTIONS, SAMPLES, SCORES
 from dasd.settings import ModelSettings, OffPolicyStage
 from dasd.stages.base import Stage, StageContext
 from dasd.stages.dedup import DedupStage
 from dasd.stages.filter import FilterStage
 from dasd.stages.select import SelectStage
-from dasd.stages.work import finish_rows, kept_ids, only, units
+from dasd.stages.work import finish_rows, units
 
 __all__ = ["MEASURED", "Size", "make_model", "pipeline_of", "prepare"]
 

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from dasd.loaded_recipe import Recipe
 from dasd.plan import RunPlan, StagePlan, plan_recipe
-from dasd.recipe import Recipe
 from dasd.settings import OffPolicyStage
 from dasd.stages.quotas import limits, question_limits
 

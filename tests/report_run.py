@@ -16,9 +16,9 @@ from pydantic import JsonValue
 
 from dasd import kernels
 from dasd.errors import BackendError
+from dasd.loaded_recipe import Recipe
 from dasd.pipeline import Pipeline
 from dasd.progress import Console
-from dasd.recipe import Recipe
 from dasd.records import ModelInfo, ScoreRequest, ScoringSpec
 from dasd.registry import Registry
 from dasd.schemas import ALL, EVAL, METRICS, QUESTIONS, SAMPLES, SCORES, SENTENCES, TRAIN, VERDICTS, Schema

@@ -19,12 +19,11 @@ import polars as pl
 from dasd import filters, selectors, sources
 from dasd.chat import ChatTokenizer
 from dasd.errors import BackendError
+from dasd.loaded_recipe import Recipe
 from dasd.miniature import world
 from dasd.pipeline import Pipeline
 from dasd.progress import Console
-from dasd.recipe import Recipe
 from dasd.records import (
-    Checkpoint,
     ContinueRequest,
     EvalSpec,
     Grade,
@@ -34,10 +33,9 @@ from dasd.records import (
     SamplingSpec,
     ScoreRequest,
     ScoringSpec,
-    TrainProgress,
-    TrainSpec,
 )
 from dasd.registry import Owner, Registry
+from dasd.roles import Checkpoint, TrainProgress, TrainSpec
 from dasd.schemas import EVAL, LOSSES, SAMPLES, SCORES
 from dasd.settings import ModelSettings
 from dasd.store import Run

@@ -13,10 +13,11 @@ import polars as pl
 from benchmarks.evidence.components import register
 from benchmarks.evidence.places import write_recipe
 from benchmarks.evidence.worlds import World
+from dasd.compatibility import check_recipe
+from dasd.loaded_recipe import Recipe
 from dasd.pipeline import Pipeline
 from dasd.plugins import PluginHost
 from dasd.progress import Console
-from dasd.recipe import Recipe
 from dasd.store import Run
 
 __all__ = ["QuietConsole", "forget", "link_stages", "machine", "run_recipe", "save_frame"]
@@ -42,7 +43,7 @@ def run_recipe(
     loaded = Recipe.load(path)
     host = PluginHost.load(loaded.settings.plugins, console.warn)
     register(host.registry, world)
-    host.registry.check_recipe(loaded.settings)
+    check_recipe(host.registry, loaded.settings)
     pipeline = Pipeline(loaded, host.registry, console=console, observe=host.observe)
     return pipeline.run(directory, until=until or pipeline.stages[-2].name)
 

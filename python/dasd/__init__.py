@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dasd import kernels
+    from dasd.loaded_recipe import Recipe
     from dasd.pipeline import Pipeline
-    from dasd.recipe import Recipe
     from dasd.store import Run
 
-__version__ = "0.1.0"
 
 __all__ = ["Pipeline", "Recipe", "Run", "__version__", "kernels"]
 
-_HOMES = {"Pipeline": "dasd.pipeline", "Recipe": "dasd.recipe", "Run": "dasd.store"}
+_HOMES = {"Pipeline": "dasd.pipeline", "Recipe": "dasd.loaded_recipe", "Run": "dasd.store"}
 
 
 def __getattr__(name: str) -> object:

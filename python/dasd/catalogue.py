@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ from pydantic import BaseModel, JsonValue
 from dasd.components import Component, Owner, Role
 from dasd.errors import PluginError
 from dasd.plugin_code import code_digest
+from dasd.suggest import did_you_mean
 
 __all__ = ["Catalogue"]
 
@@ -75,10 +75,9 @@ class Catalogue:
         found = self._components.get((role, name))
         if found is None:
             known = self.names(role)
-            close = difflib.get_close_matches(name, known, n=1)
             raise PluginError(
                 f"there is no {role} {name!r}"
-                + (f"; did you mean {close[0]!r}?" if close else "")
+                + did_you_mean(name, known, "")
                 + f" Known: {', '.join(known) or 'none'}. A plugin's has to be installed, and loaded with "
                 "--plugins NAME (see `dasd plugins list`)."
             )

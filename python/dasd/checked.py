@@ -9,22 +9,10 @@ from pathlib import Path
 import polars as pl
 from pydantic import JsonValue
 
-from dasd.api import (
-    Evaluator,
-    Exported,
-    Exporter,
-    ExportRun,
-    Filter,
-    Questions,
-    Selector,
-    Teacher,
-    Trainer,
-    Verifier,
-)
 from dasd.blame import Origin
 from dasd.errors import PluginError, SchemaError
+from dasd.export_records import Exported, ExportRun
 from dasd.records import (
-    Checkpoint,
     ContinueRequest,
     EvalSpec,
     Grade,
@@ -35,7 +23,18 @@ from dasd.records import (
     SamplingSpec,
     ScoreRequest,
     ScoringSpec,
+)
+from dasd.roles import (
+    Checkpoint,
+    Evaluator,
+    Exporter,
+    Filter,
+    Questions,
+    Selector,
+    Teacher,
+    Trainer,
     TrainSpec,
+    Verifier,
 )
 from dasd.schemas import EVAL, QUESTIONS, SAMPLES, SCORES, Schema, check
 from dasd.settings import QuestionSource

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from dasd.benchmarks import benchmark_of
+from dasd.engine import backend_of
 from dasd.errors import PluginError, RecipeError
 from dasd.records import ModelInfo
 from dasd.settings import (
@@ -21,21 +21,22 @@ from dasd.settings import (
     TrainerSettings,
 )
 from dasd.settings_verifier import VerifierSettings
+from dasd.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from dasd.registry import Registry
 
 
-def check(registry: Registry, settings: RecipeSettings) -> None:
+def check_recipe(registry: Registry, settings: RecipeSettings) -> None:
     """PluginError for a name that nobody registered, RecipeError for options and misfits."""
     for _, question in questions(registry, settings):
         question()
 
 
 def questions(registry: Registry, settings: RecipeSettings) -> list[tuple[str, Callable[[], object]]]:
-    """All that ``check`` asks, in its order, each with the key path that it is about.
+    """All that ``check_recipe`` asks, in its order, each with the key path that it is about.
 
-    A question raises as ``check`` does; one may fail and the others still be asked.
+    A question raises as ``check_recipe`` does; one may fail and the others still be asked.
     """
     asked: list[tuple[str, Callable[[], object]]] = [
         ("student.backend", partial(_student, registry, settings)),
@@ -105,10 +106,9 @@ def _filter(registry: Registry, filters: FilterSettings, name: str) -> None:
     key = f"filters.options.{name}"
     builtin = any(c.name == name and c.owner.distribution == "dasd" for c in registry.components("filter"))
     if name not in filters.extra and not builtin:
-        close = difflib.get_close_matches(name, filters.extra, n=1)
         raise RecipeError(
             f"{key}: filters.extra has no {name!r}"
-            + (f"; did you mean {close[0]!r}?" if close else "; add it there, or take its options out")
+            + did_you_mean(name, filters.extra, "; add it there, or take its options out")
         )
     registry.checked_options("filter", name, filters.options[name], key)
 
@@ -139,7 +139,7 @@ def _teacher(registry: Registry, settings: RecipeSettings) -> None:
 
 
 def _student(registry: Registry, settings: RecipeSettings) -> None:
-    student = registry.backend(settings.student, "student")
+    student = backend_of(registry, settings.student, "student")
     if not student.runs_student:
         able = ", ".join(c.name for c in registry.components("teacher") if c.runs_student)
         raise RecipeError(f"student.backend: {student.label} can't run a student; use one of {able}")
@@ -150,11 +150,11 @@ def _options(registry: Registry, model: ModelSettings, section: str) -> None:
     if model.python is None:
         registry.checked_options("teacher", model.backend, model.options, f"{section}.options")
     else:
-        registry.backend(model, section)  # the other environment checks them
+        backend_of(registry, model, section)  # the other environment checks them
 
 
 def _continues(registry: Registry, settings: RecipeSettings) -> None:
-    teacher = registry.backend(settings.teacher, "teacher")
+    teacher = backend_of(registry, settings.teacher, "teacher")
     mixed = [stage.name for stage in settings.stages if isinstance(stage, MixedPolicyStage)]
     if mixed and not teacher.continues:
         raise RecipeError(
@@ -176,7 +176,7 @@ def logprobs_reader(registry: Registry, settings: RecipeSettings) -> tuple[str, 
 
 
 def _logprobs(registry: Registry, settings: RecipeSettings) -> None:
-    teacher = registry.backend(settings.teacher, "teacher")
+    teacher = backend_of(registry, settings.teacher, "teacher")
     reader = logprobs_reader(registry, settings)
     # Responses from a file bring their own; the sample stage refuses those that don't.
     samples = any(isinstance(stage, OffPolicyStage) and not stage.samples for stage in settings.stages)

@@ -8,9 +8,9 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, JsonValue
 
-from dasd.api import Evaluator, Exporter, Filter, Questions, Selector, Teacher, Trainer, Verifier
 from dasd.blame import Origin
 from dasd.errors import PluginError
+from dasd.roles import Evaluator, Exporter, Filter, Questions, Selector, Teacher, Trainer, Verifier
 from dasd.settings import FilterSettings, ModelSettings, SelectSettings, TrainerSettings
 
 Role = Literal[

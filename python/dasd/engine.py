@@ -1,16 +1,42 @@
-"""The one inference engine that is open."""
+"""From the settings of a model to its engine: in this environment or in the one of its ``python``; one open at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from dasd.api import Teacher
+from dasd.blame import Origin
+from dasd.checked import CheckedTeacher
 from dasd.records import ModelInfo
+from dasd.registry import Registry
+from dasd.remote.backend import Backend
+from dasd.roles import Teacher
 from dasd.settings import ModelSettings
 
-if TYPE_CHECKING:
-    from dasd.registry import Registry
+__all__ = ["ModelPool", "backend_of", "open_teacher"]
+
+
+def backend_of(registry: Registry, settings: ModelSettings, section: str = "teacher") -> Backend:
+    """The backend that runs ``settings``, here or in the environment of its ``python``.
+
+    ``section`` stands before the keys in messages. Raises PluginError for a name that nobody registered and for
+    another environment that can't be used, InputError for a ``python`` that isn't there, and RecipeError for options
+    that the other environment refuses.
+    """
+    if settings.python is not None:
+        from dasd.remote.description import describe
+
+        return describe(settings, section)
+    return Backend.of(registry, settings.backend)
+
+
+def open_teacher(registry: Registry, settings: ModelSettings) -> Teacher:
+    """Start the backend of ``settings`` where it runs; every frame that it yields is checked."""
+    if settings.python is not None:
+        from dasd.remote.teacher import RemoteTeacher
+
+        label = f"teacher {settings.backend!r} (in {settings.python})"
+        return CheckedTeacher(RemoteTeacher(settings), Origin(label))
+    return registry.make_teacher(settings)
 
 
 class ModelPool:
@@ -28,7 +54,7 @@ class ModelPool:
         if self._teacher is not None and self._settings == settings:
             return self._teacher
         self.close()
-        self._teacher = self._registry.make_teacher(settings)
+        self._teacher = open_teacher(self._registry, settings)
         self._settings = settings
         if self._on_open is not None:
             self._on_open(self._teacher.info)

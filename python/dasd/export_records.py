@@ -8,12 +8,12 @@ from typing import Literal, Protocol
 
 import polars as pl
 
+from dasd.rows_file import FileFormat
 from dasd.schemas import DRAW, QUESTIONS, SAMPLES, TRAIN, Schema
 from dasd.settings import ModelSettings, TrainerSettings
 
-__all__ = ["EXPORT", "ExportRun", "ExportStage", "Exported", "ExportedFile", "FileFormat"]
+__all__ = ["EXPORT", "ExportRun", "ExportStage", "Exported", "ExportedFile"]
 
-FileFormat = Literal["jsonl", "parquet"]
 
 EXPORT = Schema(
     "export",

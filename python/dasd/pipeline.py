@@ -16,11 +16,13 @@ from typing import Any, NamedTuple
 
 from pydantic import JsonValue
 
+from dasd.compatibility import check_recipe
+from dasd.engine import ModelPool
 from dasd.errors import ComponentError, DasdError, InputError
+from dasd.loaded_recipe import Recipe
 from dasd.opened import Opened
 from dasd.progress import Console, human_seconds
-from dasd.recipe import Recipe
-from dasd.registry import ModelPool, Registry
+from dasd.registry import Registry
 from dasd.stages.base import HangsOnNeeds, Stage, StageContext
 from dasd.store import (
     DirectoryWriter,
@@ -37,7 +39,7 @@ from dasd.store import (
 )
 from dasd.store.files import disk_full, means_full, plain_json
 from dasd.store.manifest import StageHeader
-from dasd.store.run import did_you_mean
+from dasd.suggest import did_you_mean
 
 RUNS = Path("runs")
 """Where run directories are made when none is given, under the recipe's name."""
@@ -103,7 +105,7 @@ class Pipeline:
             recipe = Recipe.load(recipe, overrides, plugins)
         console = console or Console()
         host = PluginHost.load(recipe.settings.plugins, console.warn)
-        host.registry.check_recipe(recipe.settings)
+        check_recipe(host.registry, recipe.settings)
         return cls(recipe, host.registry, console=console, observe=host.observe)
 
     def directory(self, directory: Path | str | None = None) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Sequence
@@ -18,6 +17,7 @@ from dasd.errors import PluginError
 from dasd.plugin_loading import loading
 from dasd.printable import echo
 from dasd.registry import Component, Owner, Registry
+from dasd.suggest import did_you_mean
 
 BUILTIN = ("backends", "trainers", "evaluators", "selectors", "filters", "sources", "verifiers", "exporters")
 """Modules of dasd that register its own components, through the same hook as any plugin."""
@@ -88,7 +88,7 @@ class PluginHost:
     # -- loading -----------------------------------------------------------------------------------
 
     def _load_builtin(self, module: str) -> None:
-        from dasd import __version__
+        from dasd.version import __version__
 
         plugin = importlib.import_module(f"dasd.{module}")
         owner = Owner(f"dasd.{module}", "dasd", __version__)
@@ -226,8 +226,7 @@ def _refuse_unknown_hooks(manager: pluggy.PluginManager, plugin: object) -> None
         if name.startswith("dasd_") and name not in marked and inspect.isroutine(getattr(plugin, name))
     )
     for name in unknown:
-        close = difflib.get_close_matches(name, HOOKS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else f"; hooks are {', '.join(HOOKS)}"
+        hint = did_you_mean(name, HOOKS, f"; hooks are {', '.join(HOOKS)}")
         raise PluginError(f"there is no hook {name!r}{hint}")
     for name in unmarked:
         raise PluginError(f"{name!r} isn't marked with dasd.api.hookimpl, so it would never be called")
@@ -242,10 +241,9 @@ def _chosen(names: Sequence[str], found: Sequence[metadata.EntryPoint]) -> Itera
         matches = [p for p in found if wanted in (_normal(p.name), _normal(_distribution(p)))]
         if not matches:
             known = sorted({point.name for point in found})
-            close = difflib.get_close_matches(name, known, n=1)
             raise PluginError(
                 f"plugin {name!r} is not installed"
-                + (f"; did you mean {close[0]!r}?" if close else "")
+                + did_you_mean(name, known, "")
                 + f" Installed: {', '.join(known) or 'none'}. To install it: pip install dasd-{wanted}"
             )
         chosen += [point for point in matches if point not in chosen]

@@ -20,7 +20,7 @@ from dasd.records import Message, SampledTokens, ScoreRequest, ScoringSpec
 from dasd.settings import ModelSettings
 
 if TYPE_CHECKING:
-    from dasd.api import Teacher
+    from dasd.roles import Teacher
 
 __all__ = [
     "CLOSE",

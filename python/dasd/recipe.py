@@ -1,15 +1,13 @@
-"""Recipes: YAML files (or mappings) into settings, with overrides, plugins' defaults and absolute paths."""
+"""Recipes: YAML files (or mappings) into settings, with overrides and absolute paths."""
 
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from dasd import recipe_yaml
@@ -26,7 +24,8 @@ from dasd.settings import (
     RecipeSettings,
     TrainerSettings,
 )
-from dasd.settings_evaluation import EvaluationRecipe, recipe_model
+from dasd.settings_evaluation import recipe_model
+from dasd.suggest import did_you_mean
 
 BUNDLED = Path(__file__).parent / "recipes"
 
@@ -50,41 +49,6 @@ def bundled() -> list[BundledRecipe]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """A validated recipe and the file that it came from (``None``: a mapping)."""
-
-    settings: RecipeSettings
-    path: Path | None = None
-
-    @classmethod
-    def load(
-        cls,
-        source: str | Path | Mapping[str, Any],
-        overrides: Sequence[str] = (),
-        plugins: Sequence[str] = (),
-    ) -> Recipe:
-        """Read the name of a bundled recipe, a YAML file or a mapping.
-
-        ``overrides``: ``"stages.high.temperature=0.9"``; ``plugins``: names to load besides the recipe's own.
-        Components of requested plugins become the defaults of their role, where neither the file nor an
-        override sets the key. Relative paths that exist become absolute.
-        Raises RecipeError with every problem that was found; PluginError for a plugin that doesn't load.
-        """
-        draft = RecipeDraft.read(source)
-        for override in overrides:
-            draft.override(override)
-        draft.request(plugins)
-        return cls(draft.validate(), draft.path)
-
-    def to_yaml(self) -> str:
-        """The resolved recipe with every key; loads back to the same settings."""
-        data = self.settings.model_dump(mode="json")
-        if isinstance(self.settings, EvaluationRecipe) and data["teacher"] == data["student"]:
-            del data["teacher"]  # nobody was named
-        return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)
-
-
 def find(reference: str | Path) -> Path:
     """The file of a bundled recipe's name or of a path; RecipeError says which names there are."""
     names = [recipe.name for recipe in bundled()]
@@ -97,10 +61,9 @@ def find(reference: str | Path) -> Path:
             + (f"; this run's is {path / 'recipe.yaml'}" if (path / "recipe.yaml").is_file() else "")
         )
     if not path.is_file():
-        close = difflib.get_close_matches(str(reference), names, n=1)
         raise RecipeError(
             f"there is no recipe {str(reference)!r}: neither a file nor a name"
-            + (f"; did you mean {close[0]!r}?" if close else "")
+            + did_you_mean(str(reference), names, "")
             + f" Bundled: {', '.join(names)}."
         )
     return path
@@ -186,21 +149,11 @@ class RecipeDraft:
         self.lines = {known: line for known, line in self.lines.items() if known[: len(whole)] != whole}
         self.overridden[whole] = _shown(key, raw)
 
-    def request(self, plugins: Sequence[str]) -> None:
-        """Add ``plugins`` to the recipe's own, and let what they bring be the defaults of its role."""
-        own = self.data.get("plugins") or []
-        if not isinstance(own, (list, tuple)) or not all(isinstance(name, str) for name in own):
-            return  # validation says what is wrong
-        requested = list(dict.fromkeys([*own, *plugins]))
-        if not requested:
-            return
-        from dasd.plugins import PluginHost
-
-        self.data["plugins"] = requested
-        for path, value in PluginHost.load(requested).defaults().items():
-            section = self.data.setdefault(path[0], {})
-            if isinstance(section, dict):
-                section.setdefault(path[1], value)
+    def default(self, section: str, key: str, value: str | list[str]) -> None:
+        """Set a key that neither the file nor an override sets."""
+        keys = self.data.setdefault(section, {})
+        if isinstance(keys, dict):
+            keys.setdefault(key, value)
 
     def validate(self) -> RecipeSettings:
         """Settings, or one RecipeError with all problems."""
@@ -327,9 +280,8 @@ def _step(here: Any, part: str, text: str) -> str | int:
     if part.isdigit() and int(part) < len(here):
         return int(part)
     known = [str(name) for name in names if name] or [str(index) for index in range(len(here))]
-    close = difflib.get_close_matches(part, known, n=1)
     raise RecipeError(
         f"-o {text}: there is no item {part!r} in this list"
-        + (f"; did you mean {close[0]!r}?" if close else "")
+        + did_you_mean(part, known, "")
         + f" Known: {', '.join(known) or 'none'}."
     )

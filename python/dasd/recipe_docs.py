@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from dasd.recipe import BUNDLED, Recipe, find
+from dasd.recipe import BUNDLED, find
 from dasd.recipe_yaml import parse
 from dasd.settings import (
     DataSettings,
@@ -89,7 +89,7 @@ def keys_markdown() -> str:
     return "".join(parts)
 
 
-def template(name: str = "demo", run_name: str | None = None) -> str:
+def template(name: str, settings: RecipeSettings, run_name: str | None = None) -> str:
     """Recipe ``name`` with every other key added as a comment: its default and its meaning.
 
     ``run_name`` becomes the name of its run directory.
@@ -105,7 +105,6 @@ def template(name: str = "demo", run_name: str | None = None) -> str:
         *(["#", *head] if head else []),
         "",
     ]
-    settings = Recipe.load(path).settings
     for key, field in RecipeSettings.model_fields.items():
         section = getattr(settings, key)
         value = data.get(key)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin
@@ -10,6 +9,7 @@ from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origi
 from pydantic import BaseModel, ValidationError
 
 from dasd.recipe_yaml import KeyPath, dotted
+from dasd.suggest import did_you_mean, nearest
 
 _LONGEST_VALUE = 60
 MOST_PROBLEMS = 30
@@ -103,9 +103,8 @@ def _unknown_key(key: str, section: type[BaseModel] | None, root: type[BaseModel
     known = list(section.model_fields) if section else []
     if key in known:  # the first of several sections that may stand here
         return "unknown key in a section of this `kind`; one of another kind has it"
-    close = difflib.get_close_matches(key, known, n=1)
-    if close:
-        return f"unknown key; did you mean {close[0]!r}?"
+    if nearest(key, known):
+        return f"unknown key{did_you_mean(key, known)}"
     if root is not None:
         elsewhere = list(dict.fromkeys(dotted(path) for path, _ in all_keys(root) if path[-1] == key))
         if elsewhere:
@@ -184,8 +183,7 @@ def _words(wanted: str) -> list[str]:
 
 
 def _close(got: object, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(got, known, n=1) if isinstance(got, str) else []
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return did_you_mean(got, known, "") if isinstance(got, str) else ""
 
 
 def show(value: object) -> str:

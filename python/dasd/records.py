@@ -13,7 +13,6 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from dasd.errors import BackendError
-from dasd.settings import TrainerSettings
 
 Role = Literal["system", "user", "assistant"]
 LogprobsMode = Literal["raw", "processed", "none"]
@@ -151,53 +150,8 @@ class ModelInfo:
     """Whether it goes on from a given text. Of a server that is known once it is asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class TrainProgress:
-    """One optimiser step that has finished."""
-
-    step: int
-    steps: int
-    epoch: float
-    loss: float
-    """Mean cross-entropy over the trained tokens of the step, in nats."""
-    learning_rate: float
-    grad_norm: float
-    tokens: int
-    """Tokens seen so far in this training, padding not counted."""
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class TrainSpec:
-    """One training. ``settings`` is the trainer's own validated section of the recipe."""
-
-    stage: str
-    model: Path
-    """Directory of the weights to start from; of a named model the snapshot of its revision."""
-    output: Path
-    """Directory to leave the trained model in (written whole or not at all)."""
-    state: Path
-    """Directory for the trainer's own state while it runs (exact resume)."""
-    settings: TrainerSettings
-    seed: int
-    trust_remote_code: bool
-    on_step: Callable[[TrainProgress], None]
-
-
 ADAPTER = "adapter"
 """Directory in a checkpoint with the adapter that was merged into it, as ``PeftModel.from_pretrained`` reads it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """A trained model: a Hugging Face directory that ``from_pretrained`` loads, and what training did."""
-
-    path: Path
-    steps: int
-    tokens: int
-    first_loss: float
-    last_loss: float
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)

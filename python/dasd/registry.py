@@ -7,9 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
-from dasd import checked, compatibility
-from dasd.api import Evaluator, Exporter, Filter, Selector, Teacher, Trainer
-from dasd.blame import Origin
+from dasd import checked
 from dasd.catalogue import Catalogue
 from dasd.components import (
     ROLES,
@@ -26,10 +24,9 @@ from dasd.components import (
     TrainerFactory,
     VerifierFactory,
 )
-from dasd.engine import ModelPool
 from dasd.errors import PluginError, RecipeError
-from dasd.remote.backend import Backend
-from dasd.settings import FilterSettings, ModelSettings, RecipeSettings, SelectSettings, TrainerSettings
+from dasd.roles import Evaluator, Exporter, Filter, Selector, Teacher, Trainer
+from dasd.settings import FilterSettings, ModelSettings, SelectSettings, TrainerSettings
 from dasd.settings_verifier import VerifierSettings
 
 __all__ = [
@@ -38,7 +35,6 @@ __all__ = [
     "EvaluatorFactory",
     "ExporterFactory",
     "FilterFactory",
-    "ModelPool",
     "Owner",
     "QuestionsFactory",
     "Registry",
@@ -193,21 +189,6 @@ class Registry(Catalogue):
         """
         self._add("exporter", name, factory, options, doc)
 
-    # -- looking up --------------------------------------------------------------------------------
-
-    def backend(self, settings: ModelSettings, section: str = "teacher") -> Backend:
-        """The backend that runs ``settings``, here or in the environment of its ``python``.
-
-        ``section`` stands before the keys in messages. Raises PluginError for a name that nobody registered
-        and for another environment that can't be used, InputError for a ``python`` that isn't there, and
-        RecipeError for options that the other environment refuses.
-        """
-        if settings.python is not None:
-            from dasd.remote.description import describe
-
-            return describe(settings, section)
-        return Backend.of(self, settings.backend)
-
     # -- making ------------------------------------------------------------------------------------
 
     def _make(self, role: Role, name: str, *arguments: object) -> tuple[Any, Component]:
@@ -220,12 +201,8 @@ class Registry(Catalogue):
                 raise PluginError(f"{component.label} can't be used: {error}. Try: {install}") from error
 
     def make_teacher(self, settings: ModelSettings) -> Teacher:
-        """Start the backend ``settings.backend``; every frame that it yields is checked."""
-        if settings.python is not None:
-            from dasd.remote.teacher import RemoteTeacher
-
-            label = f"teacher {settings.backend!r} (in {settings.python})"
-            return checked.CheckedTeacher(RemoteTeacher(settings), Origin(label))
+        """Start the backend ``settings.backend`` in this environment; every frame that it yields is checked."""
+        assert settings.python is None, "another environment's backend: open_teacher of dasd.engine starts it"
         options = self.checked_options("teacher", settings.backend, settings.options, "options")
         settings = settings.model_copy(update={"options": options})
         made, component = self._make("teacher", settings.backend, settings)
@@ -326,11 +303,3 @@ class Registry(Catalogue):
     def check_verifier(self, verifier: VerifierSettings, path: str = "verifier") -> None:
         """PluginError for a verifier that nobody registered, RecipeError for its options, by their ``path``."""
         self.checked_options("verifier", verifier.name, verifier.options, f"{path}.options")
-
-    def check_recipe(self, settings: RecipeSettings) -> None:
-        """Refuse, before anything is spent, a recipe whose components are unknown or can't do their part.
-
-        Raises PluginError for a name that nobody registered, RecipeError for options and for roles that
-        don't fit together.
-        """
-        compatibility.check(self, settings)

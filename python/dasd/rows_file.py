@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import polars as pl
 
-from dasd.export_records import FileFormat
+__all__ = ["FileFormat", "RowsFile"]
 
-__all__ = ["RowsFile"]
+FileFormat = Literal["jsonl", "parquet"]
 
 
 class RowsFile:

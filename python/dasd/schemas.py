@@ -270,3 +270,26 @@ def check(frame: pl.DataFrame, schema: Schema, origin: str) -> pl.DataFrame:
                 f"{origin} returned {schema.name}.{name} with a null in row {row}; this column can't be null"
             )
     return frame.select(list(schema.columns))
+
+
+CANDIDATES = Schema(
+    "candidates",
+    {
+        "sample_id": pl.String,
+        "question_id": pl.String,
+        "candidate": pl.UInt32,
+        "text": pl.String,
+        "teacher_tokens": pl.UInt32,  # as the teacher sampled them, what `dasd inspect` shows
+        "student_tokens": pl.UInt32,  # of the same text by the student's tokenizer
+        "sentences": pl.UInt32,
+        "teacher": pl.UInt32,  # number of Teacher sentences at the recipe's beta
+        "student": pl.UInt32,  # number of Student sentences
+        "common": pl.UInt32,  # number of the others
+        "mean_delta": pl.Float32,  # mean over sentences of p_teacher - p_student
+        "teacher_mean_logprob": pl.Float32,  # nats a token, over teacher_tokens; NaN where unknown
+        "student_mean_logprob": pl.Float32,  # nats a token, over student_tokens, before any training
+    },
+    frozenset({"mean_delta"}),
+)
+"""A question's candidates as a selector sees them, a row a response. Both numbers of tokens count the end token. A sum
+of log-probabilities is a mean times the same model's tokens; a mean over the other's tokens means nothing."""

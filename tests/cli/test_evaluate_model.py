@@ -112,7 +112,7 @@ def test_well_known_names_are_those_of_the_plugins() -> None:
 
 
 def test_the_command_line_stands_before_recipe_and_benchmark(registry: Registry) -> None:
-    from dasd.recipe import Recipe
+    from dasd.loaded_recipe import Recipe
 
     base = Recipe.load("demo").settings
     asked = Asked(("miniature",), 5, 3, 99, 0.6, 0.9, "vllm", 7)

@@ -19,9 +19,9 @@ from pathlib import Path
 import polars as pl
 from pydantic import JsonValue
 
+from dasd.loaded_recipe import Recipe
 from dasd.pipeline import Pipeline
 from dasd.progress import Console
-from dasd.recipe import Recipe
 from dasd.registry import Registry
 from dasd.stages.base import StageContext
 

@@ -13,6 +13,7 @@ import pytest
 from tests.engines.conftest import Commands
 
 import dasd
+from dasd.engine import open_teacher
 from dasd.errors import BackendError
 from dasd.plugins import PluginHost
 from dasd.records import Message, SampleRequest, SamplingSpec
@@ -74,6 +75,6 @@ def test_two_versions_of_transformers_give_the_same_samples() -> None:
     own = VLLM.model_copy(update={"backend": "transformers", "python": None})
     rows = []
     for settings in (own, own.model_copy(update={"python": str(MAIN)})):
-        with closing(registry.make_teacher(settings)) as teacher:
+        with closing(open_teacher(registry, settings)) as teacher:
             rows.append(pl.concat(teacher.sample(asked(6), SPEC)).drop("engine_version"))
     assert rows[0].drop("logprobs").equals(rows[1].drop("logprobs"))

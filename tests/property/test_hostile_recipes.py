@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.fuzzing import fuzz
 
 from dasd.errors import DasdError, RecipeError
-from dasd.recipe import Recipe
+from dasd.loaded_recipe import Recipe
 
 VALID: dict[str, Any] = {
     "name": "x",

@@ -14,8 +14,10 @@ from tests.stage_run import make_recipe, make_registry
 from dasd import trainers
 from dasd.cards import model_card
 from dasd.cards.contents import model_files
+from dasd.compatibility import check_recipe
 from dasd.errors import PluginError, RecipeError
 from dasd.exporting import export_run
+from dasd.loaded_recipe import Recipe
 from dasd.pipeline import Pipeline
 from dasd.plan.adapters import adapter_of
 from dasd.plan.memory import training_memory
@@ -23,7 +25,6 @@ from dasd.plan.models import Architecture
 from dasd.plan.records import Given, ModelPlan
 from dasd.plugins import PluginHost
 from dasd.progress import Console
-from dasd.recipe import Recipe
 from dasd.registry import Registry
 from dasd.report import gather
 from dasd.report.numbers import short
@@ -174,19 +175,19 @@ def test_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     base["trainer"] = {**TRAINER, **LORA}
     for stage in base["stages"]:
         stage["trainer"] = {}
-    made.check_recipe(Recipe.load(base).settings)
+    check_recipe(made, Recipe.load(base).settings)
     wrong = {**base, "stages": [{**STAGES[0], "trainer": {"lora": {"targets": ["q_prj"]}}}]}
     with pytest.raises(
         RecipeError, match=r"^stages\.0\.trainer\.lora\.targets: 'q_prj' .* did you mean 'q_proj'"
     ):
-        made.check_recipe(Recipe.load(wrong).settings)
+        check_recipe(made, Recipe.load(wrong).settings)
     made.trainer("narrow", lambda _: None)  # type: ignore[arg-type, return-value]
     wrong = {**base, "trainer": {**base["trainer"], "trainer": "narrow"}}
     with pytest.raises(RecipeError, match=r"^trainer\.adapter: trainer 'narrow' .* use one of .*torch"):
-        made.check_recipe(Recipe.load(wrong).settings)
+        check_recipe(made, Recipe.load(wrong).settings)
     monkeypatch.setattr("dasd.training.lora.find_spec", lambda _: None)
     with pytest.raises(PluginError, match=r"trainer\.adapter: lora needs .* pip install 'dasd\[lora\]'"):
-        made.check_recipe(Recipe.load(base).settings)
+        check_recipe(made, Recipe.load(base).settings)
 
 
 def test_the_plan_counts_the_adapter() -> None:

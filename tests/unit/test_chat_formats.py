@@ -19,8 +19,8 @@ from transformers import LlamaConfig, PreTrainedTokenizerFast
 from dasd.chat import ChatTokenizer
 from dasd.engine_rows import EngineRows, Generated, Prompted
 from dasd.errors import InputError
+from dasd.loaded_recipe import Recipe
 from dasd.reading import Reading, prompt_opening
-from dasd.recipe import Recipe
 from dasd.records import ContinueRequest, Message, ModelInfo, SampleRequest, SamplingSpec
 from dasd.settings import ModelSettings
 from dasd.stages.training_rows import RowMaker

@@ -14,8 +14,8 @@ from tests.stage_run import ListConsole, ScriptedModel
 
 from dasd import backends, evaluators, filters, selectors, sources, verifiers
 from dasd.errors import PluginError, SchemaError
+from dasd.loaded_recipe import Recipe
 from dasd.pipeline import Pipeline
-from dasd.recipe import Recipe
 from dasd.records import EvalSpec, Message, SampleRequest, SamplingSpec
 from dasd.registry import Registry
 from dasd.schemas import EVAL

@@ -12,10 +12,11 @@ import pytest
 from tests.stage_run import RECIPE, ScriptedEvaluator, make_recipe, make_registry, merged
 
 from dasd.benchmarks import Benchmark, benchmarks
+from dasd.compatibility import check_recipe
 from dasd.errors import InputError, PluginError, RecipeError
+from dasd.loaded_recipe import Recipe
 from dasd.pipeline import Pipeline
 from dasd.progress import Console
-from dasd.recipe import Recipe
 from dasd.records import EvalSpec
 from dasd.registry import Registry
 from dasd.settings_evaluation import EvaluationRecipe
@@ -153,14 +154,14 @@ def test_an_evaluator_that_isn_t_there_is_told_of_before_anything_runs() -> None
     made = make_registry()
     made.questions("bench", MiniatureQuestions, evaluator="nobody")
     with pytest.raises(PluginError, match="no evaluator 'nobody'"):
-        made.check_recipe(recipe({"source": "bench"}).settings)
+        check_recipe(made, recipe({"source": "bench"}).settings)
 
     def broken(_: Registry) -> Any:
         raise ImportError("No module named 'harness'")
 
     made.evaluator("nobody", broken)
     with pytest.raises(PluginError, match="No module named 'harness'"):
-        made.check_recipe(recipe({"source": "bench"}).settings)
+        check_recipe(made, recipe({"source": "bench"}).settings)
 
 
 # -- a recipe that evaluates alone ----------------------------------------------------------------------

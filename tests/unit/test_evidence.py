@@ -18,8 +18,8 @@ from benchmarks.evidence.scale import FULL, QUICK, SELECTION
 from benchmarks.evidence.verdicts import held_against
 from benchmarks.evidence.worlds import WORLDS, World, drawn
 
+from dasd.loaded_recipe import Recipe
 from dasd.miniature.world import Question, verify
-from dasd.recipe import Recipe
 
 DOCS = Path(__file__).parents[2] / "docs" / "evidence.md"
 worlds = pytest.mark.parametrize("world", WORLDS.values(), ids=list(WORLDS))

@@ -20,7 +20,7 @@ from benchmarks.evidence.verdicts import held_against
 from benchmarks.evidence.worlds import AUTHORS, WORLDS
 
 from dasd.errors import InputError
-from dasd.recipe import Recipe
+from dasd.loaded_recipe import Recipe
 from dasd.settings import OffPolicyStage
 
 DOCS = Path(__file__).parents[2] / "docs"

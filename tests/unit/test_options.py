@@ -14,6 +14,7 @@ from tests.plugin_factory import install
 from tests.stage_run import ScriptedEvaluator, make_recipe, make_registry
 
 from dasd.cli.guard import run
+from dasd.compatibility import check_recipe
 from dasd.errors import InputError, PluginError, RecipeError
 from dasd.records import Grade
 from dasd.registry import Owner, Registry
@@ -78,7 +79,7 @@ def source(verifier: Any) -> dict[str, Any]:
 )  # fmt: skip
 def test_wrong_options_are_refused_with_their_path(registry: Registry, changes: Any, words: str) -> None:
     with pytest.raises(RecipeError) as error:
-        registry.check_recipe(make_recipe(**changes).settings)
+        check_recipe(registry, make_recipe(**changes).settings)
     assert words in str(error.value)
 
 
@@ -86,8 +87,8 @@ def test_an_unknown_verifier_of_a_source_is_told_with_its_path(registry: Registr
     with pytest.raises(
         PluginError, match=r"questions\.train\.0\.options\.verifier: there is no verifier 'depe'"
     ):
-        registry.check_recipe(make_recipe(**source("depe:1")).settings)
-    registry.check_recipe(make_recipe(**source("deep:1")).settings)
+        check_recipe(registry, make_recipe(**source("depe:1")).settings)
+    check_recipe(registry, make_recipe(**source("deep:1")).settings)
 
 
 def test_filters_and_evaluators_get_theirs_with_defaults(registry: Registry) -> None:
@@ -98,7 +99,7 @@ def test_filters_and_evaluators_get_theirs_with_defaults(registry: Registry) -> 
             {"depth": depth}
         )
     assert registry.make_evaluator("deep", {"depth": 2})
-    registry.check_recipe(make_recipe(evaluation={"evaluator": "deep", "options": {"depth": 2}}).settings)
+    check_recipe(registry, make_recipe(evaluation={"evaluator": "deep", "options": {"depth": 2}}).settings)
 
 
 def test_one_verifier_with_two_options_grades_each_by_its_own(registry: Registry) -> None:

@@ -11,9 +11,9 @@ from pydantic import JsonValue
 from tests.small_disk import fill, small_disk
 
 from dasd.errors import ComponentError, DiskFullError, InputError, LockError, StoreError
+from dasd.loaded_recipe import Recipe
 from dasd.pipeline import Pipeline
 from dasd.progress import Console
-from dasd.recipe import Recipe
 from dasd.registry import Registry
 from dasd.sandbox.permission import allow_without_sandbox, without_sandbox
 from dasd.stages.base import StageContext

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from benchmarks.report_plan import PAGE, with_section
 
+from dasd.loaded_recipe import Recipe
 from dasd.miniature import model_path
 from dasd.plan import Amount, Given, RunPlan, StagePlan, plan_recipe
 from dasd.plan.checks import check_logprobs
@@ -16,7 +17,6 @@ from dasd.plan.records import Finding, StageCost, StageWork
 from dasd.plan.room import check_disk, disk_need
 from dasd.plugins import PluginHost
 from dasd.progress import Console
-from dasd.recipe import Recipe
 from dasd.settings import SelectSettings
 
 SMALL = (

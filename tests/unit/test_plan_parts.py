@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from dasd.chat import ChatTokenizer
+from dasd.loaded_recipe import Recipe
 from dasd.miniature import model_path
 from dasd.plan.amounts import at_most, scaled, times, total, with_balance
 from dasd.plan.lengths import Lengths
@@ -20,7 +21,6 @@ from dasd.plan.models import read_facts
 from dasd.plan.prompts import PromptFiles
 from dasd.plan.records import NONE, UNKNOWN, Amount, Given
 from dasd.plan.steps import exact_training, expected_training
-from dasd.recipe import Recipe
 from dasd.records import Message
 from dasd.seeds import seed_of
 from dasd.settings import ModelSettings, TrainerSettings

@@ -12,10 +12,11 @@ from tests.plugin_factory import REGISTER
 from tests.plugin_factory import install as install_plugin
 
 from dasd import hooks
+from dasd.compatibility import check_recipe
 from dasd.errors import PluginError, RecipeError
+from dasd.loaded_recipe import Recipe
 from dasd.plugin_code import code_digest
 from dasd.plugins import HOOKS, PluginHost
-from dasd.recipe import Recipe
 from dasd.registry import Owner
 
 ROOT = Path(__file__).parents[2]
@@ -298,4 +299,4 @@ def test_recipes_that_dont_fit_are_refused_early(
     recipe = Recipe.load("demo", overrides, ["api"])
     host, _ = load("api")
     with pytest.raises(RecipeError, match=words):
-        host.registry.check_recipe(recipe.settings)
+        check_recipe(host.registry, recipe.settings)

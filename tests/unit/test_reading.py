@@ -18,8 +18,8 @@ from tests.tiny_models import chat
 
 from dasd.backends.transformers.engine import TransformersTeacher
 from dasd.chat import ChatTokenizer
+from dasd.loaded_recipe import Recipe
 from dasd.reading import CLOSE, OPEN, Reading, Vocabulary, behind_tag, prompt_opening
-from dasd.recipe import Recipe
 from dasd.records import (
     ContinueRequest,
     Message,

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
+from dasd.compatibility import check_recipe
 from dasd.errors import RecipeError
+from dasd.loaded_recipe import Recipe
 from dasd.plugins import PluginHost
-from dasd.recipe import BUNDLED, Recipe, bundled
+from dasd.recipe import BUNDLED, bundled
 from dasd.recipe_docs import keys_markdown, template
 from dasd.recipe_errors import all_keys
 from dasd.registry import ROLES
@@ -42,7 +44,7 @@ def refused(source: Any, *overrides: str) -> str:
 @pytest.mark.parametrize("name", [recipe.name for recipe in bundled()])
 def test_bundled_recipes_load_fit_and_round_trip(name: str, tmp_path: Path) -> None:
     recipe = Recipe.load(name)
-    PluginHost.load().registry.check_recipe(recipe.settings)
+    check_recipe(PluginHost.load().registry, recipe.settings)
     (tmp_path / "recipe.yaml").write_text(recipe.to_yaml())
     assert Recipe.load(tmp_path / "recipe.yaml").settings == recipe.settings
     # The run store reads a kept recipe with plain YAML.
@@ -362,7 +364,7 @@ def test_a_started_recipe_is_the_one_it_started_from(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "own.yaml").write_text(template(name, "own"))
+    (tmp_path / "own.yaml").write_text(template(name, Recipe.load(name).settings, "own"))
     settings = Recipe.load(tmp_path / "own.yaml").settings
     assert settings == Recipe.load(name, ["name=own"]).settings
     text = (tmp_path / "own.yaml").read_text()

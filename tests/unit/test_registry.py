@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
+from dasd.engine import ModelPool
 from dasd.errors import ComponentError, InputError, PluginError, RecipeError, SchemaError
 from dasd.records import (
     ContinueRequest,
@@ -20,9 +21,9 @@ from dasd.records import (
     SamplingSpec,
     ScoreRequest,
     ScoringSpec,
-    TrainSpec,
 )
-from dasd.registry import ModelPool, Owner, Registry
+from dasd.registry import Owner, Registry
+from dasd.roles import TrainSpec
 from dasd.schemas import EVAL, QUESTIONS, SAMPLES
 from dasd.settings import FilterSettings, ModelSettings, QuestionSource, SelectSettings, TrainerSettings
 

@@ -17,6 +17,7 @@ import pytest
 from tests.plugin_factory import install
 from tests.remote_plugin import CODE, environment
 
+from dasd.engine import open_teacher
 from dasd.errors import BackendError, ComponentError, DasdError, InputError
 from dasd.plugins import PluginHost
 from dasd.records import ContinueRequest, Message, SampleRequest, SamplingSpec, ScoreRequest, ScoringSpec
@@ -135,7 +136,7 @@ def test_samples_equal_those_of_this_process_bit_for_bit(monkeypatch: pytest.Mon
     settings = ModelSettings(model="dasd:mini-teacher", precision="fp32", device="cpu", batch_size=4)
     frames = []
     for python in (None, sys.executable):
-        with closing(registry.make_teacher(settings.model_copy(update={"python": python}))) as model:
+        with closing(open_teacher(registry, settings.model_copy(update={"python": python}))) as model:
             requests = asked(*["q"] * 6)
             samples = pl.concat(model.sample(requests, SPEC))
             texts = samples.select("sample_id", "text").iter_rows()

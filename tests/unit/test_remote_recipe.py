@@ -8,16 +8,18 @@ import pytest
 from tests.plugin_factory import install
 from tests.remote_plugin import CODE, environment
 
-from dasd import __version__
+from dasd.compatibility import check_recipe
+from dasd.engine import backend_of
 from dasd.errors import DasdError, InputError, PluginError, RecipeError
+from dasd.loaded_recipe import Recipe
 from dasd.plugins import PluginHost
-from dasd.recipe import Recipe
 from dasd.registry import Registry
 from dasd.remote import description
 from dasd.remote.channel import MAGIC
 from dasd.remote.process import WorkerProcess, interpreter
 from dasd.settings import ModelSettings
 from dasd.stages.fingerprints import backend_settings
+from dasd.version import __version__
 
 FAKE = """
 import struct, sys
@@ -54,7 +56,7 @@ def registry() -> Registry:
 
 
 def check(registry: Registry, *overrides: str) -> None:
-    registry.check_recipe(Recipe.load("demo", overrides).settings)
+    check_recipe(registry, Recipe.load("demo", overrides).settings)
 
 
 def test_a_backend_that_is_installed_there_alone_will_do(registry: Registry, there: str) -> None:
@@ -98,13 +100,13 @@ def test_a_student_needs_a_backend_that_runs_one(registry: Registry, there: str)
 
 def test_it_is_asked_once(registry: Registry, there: str, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = ModelSettings(model="m", backend="speaker", python=there)
-    first = registry.backend(settings)
+    first = backend_of(registry, settings)
 
     def refuse(*_: object) -> None:
         raise AssertionError("a second worker was started")
 
     monkeypatch.setattr(description, "WorkerProcess", refuse)
-    assert registry.backend(settings) == first
+    assert backend_of(registry, settings) == first
 
 
 def test_the_fingerprint_knows_the_plugin_there_and_not_the_place(registry: Registry, there: str) -> None:
@@ -171,7 +173,7 @@ def test_a_script_may_set_what_that_environment_needs(registry: Registry, there:
     script.write_text(f'#!/bin/sh\nexport SPEAKER_SIZE=4\nexec {there} "$@"\n')
     script.chmod(0o755)
     settings = ModelSettings(model="m", backend="speaker", python=str(script))
-    assert registry.backend(settings).versions["plugin"] == "dasd-speaker"
+    assert backend_of(registry, settings).versions["plugin"] == "dasd-speaker"
 
 
 def test_an_environment_without_dasd(bare: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 from tests import report_run
 
-from dasd.recipe import Recipe
+from dasd.loaded_recipe import Recipe
 from dasd.report import gather, numbers, series
 from dasd.report.answers import MOST, along_answers, drawn_answers
 from dasd.report.cutoffs import cut_off_bins

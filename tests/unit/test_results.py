@@ -15,9 +15,9 @@ from tests.stage_run import run_recipe
 from dasd import results
 from dasd.cli.scores import scores as scores_command
 from dasd.errors import InputError
+from dasd.loaded_recipe import Recipe
 from dasd.pipeline import Pipeline
 from dasd.progress import Console
-from dasd.recipe import Recipe
 from dasd.records import RowsSetAside
 from dasd.schemas import EVAL, QUESTIONS, check
 from dasd.store import Run

@@ -15,10 +15,11 @@ from tests.think_pairs import thinking_model
 from tests.tiny_models import byte_level, chat
 
 from dasd.chat import ChatTokenizer
+from dasd.compatibility import check_recipe
 from dasd.errors import BackendError, InputError, RecipeError
+from dasd.loaded_recipe import Recipe
 from dasd.pipeline import Pipeline
 from dasd.progress import Console
-from dasd.recipe import Recipe
 from dasd.schemas import QUESTIONS, SET_ASIDE
 from dasd.settings import OffPolicyStage
 from dasd.stages.given_rows import GivenReader
@@ -267,7 +268,7 @@ def test_logprobs_that_nobody_can_give_are_refused(tmp_path: Path, sampled: Run,
         teacher={"backend": "silent"},
         stages=[{"name": "low", "temperature": 0.6, "samples": str(path)}],
     )
-    registry.check_recipe(recipe.settings)
+    check_recipe(registry, recipe.settings)
     with pytest.raises(InputError, match=r"low\.jsonl, row 1: no log-probabilities.*token_ids and logprobs"):
         Pipeline(recipe, registry, console=Console(quiet=True)).run(tmp_path / "run", until="sample-low")
 

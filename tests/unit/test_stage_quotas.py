@@ -11,8 +11,8 @@ import pytest
 from tests.stage_run import RECIPE, ListConsole, ScriptedModel, run_recipe
 
 from dasd.errors import BackendError, InputError, RecipeError
+from dasd.loaded_recipe import Recipe
 from dasd.plan import Amount, plan_recipe
-from dasd.recipe import Recipe
 from dasd.settings import OffPolicyStage, QuestionSource
 from dasd.sources.mini import MiniatureQuestions
 from dasd.stages import quotas

@@ -19,9 +19,9 @@ from dasd.chat import ChatTokenizer
 from dasd.checksums import file_checksum
 from dasd.errors import InputError, RecipeError, StoreError
 from dasd.exporting import export_run
+from dasd.loaded_recipe import Recipe
 from dasd.pipeline import Pipeline
 from dasd.plan import Amount, Given, RunPlan, plan_recipe
-from dasd.recipe import Recipe
 from dasd.report.gather import run_facts
 from dasd.settings import ModelSettings
 from dasd.store import Run

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from dasd.errors import InputError, StoreError
-from dasd.recipe import Recipe
+from dasd.loaded_recipe import Recipe
 from dasd.schemas import LOSSES, VERDICTS
 from dasd.store import DirectoryWriter, FinishedInputs, Node, Run, RunDirectory, fingerprint
 

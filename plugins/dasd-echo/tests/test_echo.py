@@ -20,9 +20,10 @@ from dasd.api import (
     ScoringSpec,
     resolve_model,
 )
+from dasd.compatibility import check_recipe
+from dasd.loaded_recipe import Recipe
 from dasd.pipeline import Pipeline
 from dasd.plugins import PluginHost
-from dasd.recipe import Recipe
 
 QUESTION = "1 + 2 = ?"
 
@@ -142,19 +143,19 @@ def test_what_a_recording_cant_do(tmp_path: Path) -> None:
     loaded = settings(path)
     registry = PluginHost.load(["echo"]).registry
     with pytest.raises(RecipeError, match="can't continue"):
-        registry.check_recipe(loaded)
+        check_recipe(registry, loaded)
     off_policy = loaded.model_copy(update={"stages": loaded.stages[:1]})
-    registry.check_recipe(off_policy)
+    check_recipe(registry, off_policy)
     divergence = loaded.select.model_copy(update={"selector": "divergence"})
     with pytest.raises(RecipeError, match=r"gives none; use one of .*random"):
-        registry.check_recipe(off_policy.model_copy(update={"select": divergence}))
+        check_recipe(registry, off_policy.model_copy(update={"select": divergence}))
     teacher = registry.make_teacher(loaded.teacher)
     with pytest.raises(BackendError, match="can't continue"):
         list(teacher.continue_([], SamplingSpec("mix", 1.0, 1.0, 8)))
     with pytest.raises(BackendError, match="can't score"):
         list(teacher.score([], ScoringSpec("score", 64)))
     with pytest.raises(RecipeError, match="did you mean 'repeat'"):
-        registry.check_recipe(settings(path, repaet=True))
+        check_recipe(registry, settings(path, repaet=True))
 
 
 def test_a_whole_run_up_to_selection(tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ from dasd.api import (
     resolve_model,
 )
 from dasd.compatibility import check_opened
+from dasd.loaded_recipe import Recipe
 from dasd.plugins import PluginHost
-from dasd.recipe import Recipe
 from dasd.testing import TeacherSuite
 from dasd_openai.bodies import Draw, sampling_body
 from dasd_openai.servers import dialect

@@ -16,8 +16,9 @@ import pytest
 from pydantic import ValidationError
 
 from dasd.api import BackendError, ChatTokenizer, InputError, ModelSettings, resolve_model
+from dasd.compatibility import check_recipe
+from dasd.loaded_recipe import Recipe
 from dasd.plugins import PluginHost
-from dasd.recipe import Recipe
 from dasd.stages.fingerprints import engine_settings
 from dasd.stages.graph import build_graph
 from dasd_openai.answers import Reply
@@ -128,7 +129,7 @@ def test_what_only_changes_the_speed_keeps_the_samples_that_are_there() -> None:
 def test_a_server_runs_no_student() -> None:
     recipe = Recipe.load("demo", ["student.backend=openai"], ["openai"])
     with pytest.raises(Exception, match=r"student\.backend: teacher 'openai' .* can't run a student"):
-        PluginHost.load(["openai"]).registry.check_recipe(recipe.settings)
+        check_recipe(PluginHost.load(["openai"]).registry, recipe.settings)
 
 
 @pytest.fixture

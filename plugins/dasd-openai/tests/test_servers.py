@@ -24,8 +24,8 @@ from dasd.api import (
     Teacher,
 )
 from dasd.compatibility import check_logprobs
+from dasd.loaded_recipe import Recipe
 from dasd.plugins import PluginHost
-from dasd.recipe import Recipe
 
 Open = Callable[..., Teacher]
 Choice = dict[str, Any]

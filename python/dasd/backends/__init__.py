@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dasd.api import Teacher, hookimpl
 from dasd.backends.options import TransformersOptions
 from dasd.errors import PluginError
 from dasd.registry import Registry
+from dasd.roles import Teacher, hookimpl
 from dasd.settings import ModelSettings
 
 __all__ = ["dasd_register"]

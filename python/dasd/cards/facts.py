@@ -15,7 +15,7 @@ from dasd.report import gather, steps
 from dasd.report.data import ModelFacts, ReportData
 from dasd.settings import RecipeSettings
 from dasd.store.origin import Origin, origin_of
-from dasd.store.run import did_you_mean
+from dasd.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from dasd.store import Manifest, Run

@@ -14,7 +14,7 @@ from dasd.errors import InputError
 from dasd.report.numbers import MISSING, plus_minus
 from dasd.results import Evaluation
 from dasd.results.records import Sampling
-from dasd.store.run import did_you_mean
+from dasd.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import click
 
-from dasd import __version__
+from dasd.suggest import nearest
+from dasd.version import __version__
 
 __all__ = ["COMMANDS", "LazyGroup", "cli"]
 
@@ -87,10 +88,8 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            import difflib
-
-            close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
+            close = nearest(args[0], self.list_commands(ctx))
+            hint = f" Did you mean {close!r}?" if close else ""
             raise click.UsageError(error.message.split("\n")[0].rstrip(".") + f".{hint}", ctx) from error
 
     def _load_plugins(self) -> None:

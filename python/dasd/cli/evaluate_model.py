@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ import click
 
 from dasd.cli.options import F, split_names
 from dasd.printable import echo
+from dasd.suggest import nearest
 
 if TYPE_CHECKING:
     from dasd.progress import Console
@@ -110,9 +110,9 @@ def evaluate_model(
     ``recipe``: one whose student's backend settings, system prompt, seed and section ``evaluation`` are taken.
     """
     from dasd.cli.scores import scores
+    from dasd.loaded_recipe import Recipe
     from dasd.pipeline import RUNS, Pipeline
     from dasd.plugins import PluginHost
-    from dasd.recipe import Recipe
 
     base = Recipe.load(recipe, (), plugins).settings if recipe is not None else None
     requested = list(dict.fromkeys([*(base.plugins if base else ()), *plugins]))
@@ -188,8 +188,8 @@ def source(text: str, registry: Registry) -> dict[str, Any]:
 
 def _unknown(name: str, registered: Sequence[str]) -> str:
     homes = {each: plugin for plugin, names in WELL_KNOWN.items() for each in names}
-    close = difflib.get_close_matches(name, [*registered, *homes], n=1)
-    meant = name if name in homes else close[0] if close else ""
+    close = nearest(name, [*registered, *homes])
+    meant = name if name in homes else close or ""
     parts = [f"there is no benchmark {name!r}"]
     if meant and meant != name:
         parts.append(f"; did you mean {meant!r}?")

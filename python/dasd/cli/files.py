@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dasd.recipe import Recipe
+from dasd.loaded_recipe import Recipe
 from dasd.settings import OffPolicyStage, QuestionSource
 from dasd.sources.rows import QUESTION_COLUMNS
 from dasd.sources.values import ValueFile

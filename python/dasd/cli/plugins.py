@@ -107,15 +107,13 @@ def find_records(host: PluginHost, name: str) -> list[PluginRecord]:
     ]
     found = found or [r for r in host.plugins if name in (c.name for c in r.components)]
     if not found:
-        import difflib
-
         from dasd.errors import PluginError
+        from dasd.suggest import did_you_mean
 
         known = sorted({r.name for r in host.plugins} | {c.name for c in host.registry.components()})
-        close = difflib.get_close_matches(name, known, n=1)
         raise PluginError(
             f"there is no plugin or component {name!r}"
-            + (f"; did you mean {close[0]!r}?" if close else f". Known: {', '.join(known)}.")
+            + did_you_mean(name, known, f". Known: {', '.join(known)}.")
         )
     return found
 

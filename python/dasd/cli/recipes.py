@@ -56,7 +56,8 @@ def show(
       dasd recipes show demo > my.yaml
       dasd recipes show my.yaml --resolved -o trainer.epochs=2
     """
-    from dasd.recipe import Recipe, find
+    from dasd.loaded_recipe import Recipe
+    from dasd.recipe import find
 
     if resolved or overrides or plugins or as_json:
         loaded = Recipe.load(recipe, overrides, plugins)
@@ -80,9 +81,13 @@ def init(output: Path, source: str, force: bool) -> None:
       dasd recipes init my.yaml --from smollm2
     """
     from dasd.errors import InputError
+    from dasd.loaded_recipe import Recipe
     from dasd.recipe_docs import template
 
-    text = template(source, re.sub(r"[^A-Za-z0-9._-]", "-", output.stem).lstrip("-._") or None)
+    loaded = Recipe.load(source)
+    text = template(
+        source, loaded.settings, re.sub(r"[^A-Za-z0-9._-]", "-", output.stem).lstrip("-._") or None
+    )
     if output.exists() and not force:
         raise InputError(f"{output} is there already; choose another name, or --force to write over it")
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -134,8 +134,8 @@ def _on_files(
     directory: Path | None,
 ) -> None:
     from dasd.cli.files import narrowed
+    from dasd.loaded_recipe import Recipe
     from dasd.pipeline import RUNS, Pipeline
-    from dasd.recipe import Recipe
 
     if recipe is None:
         raise click.UsageError(

@@ -10,13 +10,13 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from dasd import __version__
 from dasd.doctor.conflicts import conflicts
 from dasd.doctor.devices import cores, memory_available_bytes, memory_bytes, nvidia_gpus
 from dasd.doctor.packages import RELEVANT, installed, packages
 from dasd.doctor.records import PluginState, Problem, Report
 from dasd.doctor.torch_state import look_at_torch
 from dasd.store.files import MIN_FREE_BYTES, free_bytes, human_bytes
+from dasd.version import __version__
 
 __all__ = ["examine"]
 

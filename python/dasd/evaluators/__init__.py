@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dasd.api import hookimpl
 from dasd.evaluators.verifier import VerifierEvaluator
 from dasd.registry import Registry
+from dasd.roles import hookimpl
 
 __all__ = ["dasd_register"]
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from dasd.api import Teacher
 from dasd.checked import CheckedVerifier, grade_rows
 from dasd.errors import BackendError, InputError
 from dasd.records import EvalSpec, Message, SampleRequest, SamplingSpec
 from dasd.registry import Registry
+from dasd.roles import Teacher
 from dasd.schemas import EVAL
 from dasd.seeds import digest, seed_of
 from dasd.settings_verifier import VerifierSettings

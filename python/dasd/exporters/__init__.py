@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dasd.api import hookimpl
 from dasd.exporters.llamafactory import LlamaFactoryExporter, LlamaFactoryOptions
 from dasd.exporters.options import NoOptions
 from dasd.exporters.release import LogprobsExporter, TextExporter
 from dasd.exporters.sharegpt import ShareGptExporter
 from dasd.exporters.trl import TrlExporter, TrlOptions
 from dasd.registry import Registry
+from dasd.roles import hookimpl
 
 __all__ = ["dasd_register"]
 

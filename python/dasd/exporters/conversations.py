@@ -7,8 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
-from dasd.export_records import ExportedFile, ExportRun, ExportStage, FileFormat
-from dasd.rows_file import RowsFile
+from dasd.export_records import ExportedFile, ExportRun, ExportStage
+from dasd.rows_file import FileFormat, RowsFile
 
 __all__ = ["Lost", "answer_turn", "conversation", "write_stage"]
 

@@ -11,18 +11,18 @@ import polars as pl
 
 from dasd.chat import ChatTokenizer
 from dasd.errors import InputError
-from dasd.export_records import EXPORT, SAMPLED_TOKENS, TRAINED_TOKENS, ExportRun, ExportStage, FileFormat
+from dasd.export_records import EXPORT, SAMPLED_TOKENS, TRAINED_TOKENS, ExportRun, ExportStage
+from dasd.frames import count_rows, kept_ids, messages_by_question, only
+from dasd.loaded_recipe import Recipe
 from dasd.reading import Reading, prompt_opening, teacher_opening
-from dasd.recipe import Recipe
 from dasd.records import Message
+from dasd.rows_file import FileFormat
 from dasd.schemas import SAMPLES
 from dasd.settings import MixedPolicyStage, OffPolicyStage
-from dasd.stages.train import balance_ids
-from dasd.stages.training_rows import RowMaker
-from dasd.stages.work import count_rows, kept_ids, messages_by_question, only
+from dasd.stages.training_rows import RowMaker, balance_ids
 from dasd.store import Run
 from dasd.store.origin import origin_of
-from dasd.store.run import did_you_mean
+from dasd.suggest import did_you_mean
 
 __all__ = ["ROWS", "Rows", "gather"]
 

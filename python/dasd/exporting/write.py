@@ -11,17 +11,18 @@ from typing import Literal
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
-from dasd import __version__
 from dasd.checksums import file_checksum
 from dasd.errors import InputError, LockError
-from dasd.export_records import Exported, ExportRun, FileFormat
+from dasd.export_records import Exported, ExportRun
 from dasd.exporting.gather import Rows, gather
 from dasd.progress import Console
 from dasd.registry import Registry
+from dasd.rows_file import FileFormat
 from dasd.store import Run
 from dasd.store.files import disk_full, means_full, remove_tree, watch_disk
 from dasd.store.lock import LOCK
 from dasd.store.origin import Origin, origin_of
+from dasd.version import __version__
 
 __all__ = ["EXPORTS", "MANIFEST", "ExportManifest", "export_run"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dasd.api import hookimpl
 from dasd.filters.form import LengthFilter, StructureFilter, ToolCallFilter, TruncationFilter
 from dasd.filters.quality import AnswerFilter, RepetitionFilter
 from dasd.registry import Registry
+from dasd.roles import hookimpl
 from dasd.settings import FilterSettings
 
 __all__ = ["BUILT_IN", "dasd_register", "wanted_filters"]

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import polars as pl
 
 from dasd.errors import DasdError
+from dasd.loaded_recipe import Recipe
 from dasd.plan.questions import BenchmarkFacts
 from dasd.plan.records import Finding
-from dasd.recipe import Recipe
 from dasd.registry import Registry
 from dasd.settings_verifier import VerifierSettings
 

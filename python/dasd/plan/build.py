@@ -10,7 +10,9 @@ from pathlib import Path
 
 import polars as pl
 
+from dasd.engine import backend_of
 from dasd.errors import DasdError
+from dasd.loaded_recipe import Recipe
 from dasd.pipeline import RUNS, Pipeline
 from dasd.plan.answers import check_answers
 from dasd.plan.checks import (
@@ -42,7 +44,6 @@ from dasd.plan.reuse import selected_lengths, stage_states
 from dasd.plan.room import check_disk, compare_memory, plan_memory
 from dasd.plan.work import WorkPlanner
 from dasd.progress import Console
-from dasd.recipe import Recipe
 from dasd.registry import Registry
 from dasd.schemas import QUESTIONS
 from dasd.settings import RecipeSettings, TrainerSettings
@@ -218,7 +219,7 @@ def _teacher_weights(registry: Registry, settings: RecipeSettings) -> bool:
     if not settings.asks_teacher:
         return False
     try:
-        return registry.backend(settings.teacher).runs_student
+        return backend_of(registry, settings.teacher).runs_student
     except DasdError:
         return True
 

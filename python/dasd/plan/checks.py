@@ -12,6 +12,7 @@ import polars as pl
 
 from dasd.compatibility import logprobs_reader
 from dasd.errors import DasdError, InputError
+from dasd.frames import messages_of
 from dasd.models import check_model
 from dasd.plan.lengths import PromptLengths
 from dasd.plan.models import ModelFacts, find_model, read_facts
@@ -22,7 +23,6 @@ from dasd.plan.records import Finding, ModelRole
 from dasd.records import Message
 from dasd.registry import Registry
 from dasd.settings import MixedPolicyStage, ModelSettings, OffPolicyStage, RecipeSettings
-from dasd.stages.work import messages_of
 
 __all__ = ["RoleFacts", "check_environment", "check_lengths", "check_logprobs", "check_tokenizers", "look_at"]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 
 from dasd.errors import DasdError
+from dasd.loaded_recipe import Recipe
 from dasd.plan.records import UNKNOWN, Amount, Finding
-from dasd.recipe import Recipe
 from dasd.settings import DataSettings, OffPolicyStage
 from dasd.stages.source_run import SourceRun
 from dasd.store.directory import RUN

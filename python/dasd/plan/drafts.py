@@ -11,9 +11,10 @@ from pydantic import ValidationError
 
 from dasd import compatibility
 from dasd.errors import DasdError, PluginError, RecipeError
+from dasd.loaded_recipe import Recipe, request
 from dasd.plan.records import Finding
 from dasd.plugins import PluginHost
-from dasd.recipe import Recipe, RecipeDraft
+from dasd.recipe import RecipeDraft
 from dasd.recipe_errors import without_tags
 from dasd.recipe_yaml import KeyPath, dotted
 from dasd.registry import Registry
@@ -56,7 +57,7 @@ def read_draft(source: str | Path, overrides: Sequence[str], plugins: Sequence[s
     if listed:
         draft.data["plugins"] = []
     try:
-        draft.request(working)
+        request(draft, working)
     except PluginError as error:
         findings.append(Finding("problem", "plugins", str(error)))
     settings = _valid(draft, findings)

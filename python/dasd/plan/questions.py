@@ -12,16 +12,17 @@ import polars as pl
 from pydantic import JsonValue
 
 from dasd.benchmarks import Benchmark, benchmark_of, default_benchmark
+from dasd.engine import ModelPool
 from dasd.errors import DasdError, InputError, NotHereError
+from dasd.loaded_recipe import Recipe
 from dasd.models import declared_context
 from dasd.plan.models import find_model
 from dasd.plan.prompts import PromptFiles
 from dasd.plan.records import UNKNOWN, Amount, Finding
 from dasd.plan.shares import Askable, check_shares
 from dasd.progress import Console
-from dasd.recipe import Recipe
 from dasd.records import Message, RowsSetAside
-from dasd.registry import ModelPool, Registry
+from dasd.registry import Registry
 from dasd.schemas import QUESTIONS
 from dasd.settings import ModelSettings, OffPolicyStage, QuestionSource
 from dasd.stages.base import StageContext

@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 
 from dasd.errors import DasdError
+from dasd.frames import kept_ids, messages_by_question
 from dasd.pipeline import Pipeline
 from dasd.plan.prompts import PromptFiles
 from dasd.plan.records import Finding
 from dasd.plan.work import Selected
-from dasd.stages.work import kept_ids, messages_by_question
 from dasd.store import Run
 from dasd.store.directory import RUN
 

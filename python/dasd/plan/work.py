@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from dasd.loaded_recipe import Recipe
 from dasd.plan.amounts import at_most, least, rounded, scaled, times, total, with_balance
 from dasd.plan.data import TakenFacts
 from dasd.plan.lengths import Lengths
@@ -19,7 +20,6 @@ from dasd.plan.questions import BenchmarkFacts
 from dasd.plan.records import NONE, UNKNOWN, Amount, Generation, Scoring, StageWork, Training
 from dasd.plan.shares import Askable
 from dasd.plan.steps import exact_training, expected_training
-from dasd.recipe import Recipe
 from dasd.report.distilled import RESPONSES
 from dasd.settings import TrainerSettings
 from dasd.sources.values import UNREADABLE, ValueFile

@@ -17,10 +17,10 @@ from typing import IO, TypeVar
 
 from pydantic import ValidationError
 
-from dasd import __version__
 from dasd.errors import BackendError, InputError, PluginError
 from dasd.remote.channel import PROTOCOL, Channel, ChannelClosed, GarbledError, Kind, Message
 from dasd.remote.messages import Hello, decode
+from dasd.version import __version__
 
 __all__ = ["WorkerProcess", "interpreter"]
 

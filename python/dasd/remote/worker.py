@@ -20,8 +20,6 @@ from dataclasses import replace
 
 import polars as pl
 
-from dasd import __version__
-from dasd.api import Teacher
 from dasd.errors import BackendError, PluginError
 from dasd.plugins import PluginHost
 from dasd.registry import Registry
@@ -39,6 +37,8 @@ from dasd.remote.messages import (
     decode,
     encode,
 )
+from dasd.roles import Teacher
+from dasd.version import __version__
 
 GRACE_SECONDS = 30.0
 """What a backend may take to stop. Then the worker and all that it started are killed."""

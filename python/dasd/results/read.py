@@ -12,13 +12,13 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dasd.errors import InputError
+from dasd.frames import GRADABLE
 from dasd.recipe_errors import describe
 from dasd.results.records import ATTEMPTS, Evaluation, Origin, Sampling, Ungraded
 from dasd.sources.rows import warn_set_aside
 from dasd.sources.values import UNREADABLE, ValueFile
-from dasd.stages.metrics import GRADABLE
 from dasd.store import Manifest, Run
-from dasd.store.run import did_you_mean
+from dasd.suggest import did_you_mean
 
 __all__ = ["choose", "read"]
 

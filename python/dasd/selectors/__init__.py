@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
-from dasd.api import Selector, SelectSettings, hookimpl
 from dasd.registry import Registry
+from dasd.roles import Selector, hookimpl
 from dasd.selectors.counts import DivergenceOptions, DivergenceSelector, FewestSelector, RatioSelector
 from dasd.selectors.coverage import CoverageOptions, CoverageSelector
 from dasd.selectors.lengths import LengthMatchedSelector, LongestSelector, RandomSelector
 from dasd.selectors.likelihood import GrapeSelector, NaturalnessOptions, NaturalnessSelector
 from dasd.selectors.options import NoOptions
+from dasd.settings import SelectSettings
 
 __all__ = ["dasd_register"]
 

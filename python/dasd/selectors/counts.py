@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from dasd.api import Teacher
+from dasd.roles import Teacher
 
 __all__ = ["DivergenceOptions", "DivergenceSelector", "FewestSelector", "RatioSelector", "beyond_length"]
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from dasd.api import Teacher
+from dasd.roles import Teacher
 from dasd.seeds import uniform
 from dasd.selectors.ngrams import ngram_features
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from dasd.api import Teacher
+from dasd.roles import Teacher
 from dasd.seeds import uniform
 
 __all__ = ["LengthMatchedSelector", "LongestSelector", "RandomSelector", "draws"]

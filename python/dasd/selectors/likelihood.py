@@ -9,8 +9,9 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from dasd import kernels
-from dasd.api import PluginError, ScoreRequest, ScoringSpec, Teacher
-from dasd.records import Message
+from dasd.errors import PluginError
+from dasd.records import Message, ScoreRequest, ScoringSpec
+from dasd.roles import Teacher
 
 __all__ = ["GrapeSelector", "NaturalnessOptions", "NaturalnessSelector"]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dasd.api import hookimpl
 from dasd.registry import Registry
+from dasd.roles import hookimpl
 from dasd.sources.file import FileOptions, FileQuestions
 from dasd.sources.gym import GymOptions, GymQuestions
 from dasd.sources.mini import MiniatureOptions, MiniatureQuestions

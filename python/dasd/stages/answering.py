@@ -11,10 +11,10 @@ from functools import partial
 import polars as pl
 from pydantic import JsonValue
 
-from dasd.api import Evaluator
 from dasd.benchmarks import Benchmark, benchmarks_by_label, default_benchmark
 from dasd.errors import PluginError
 from dasd.records import EvalSpec
+from dasd.roles import Evaluator
 from dasd.schemas import EVAL
 from dasd.seeds import digest
 from dasd.settings import CPU_BATCH_SIZE, ModelSettings

@@ -10,9 +10,10 @@ from typing import Protocol, runtime_checkable
 import polars as pl
 from pydantic import JsonValue
 
+from dasd.engine import ModelPool
+from dasd.loaded_recipe import Recipe
 from dasd.progress import Console
-from dasd.recipe import Recipe
-from dasd.registry import ModelPool, Registry
+from dasd.registry import Registry
 
 
 class StageWriter(Protocol):

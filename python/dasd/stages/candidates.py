@@ -5,9 +5,8 @@ from __future__ import annotations
 import polars as pl
 
 from dasd import kernels
-from dasd.api import CANDIDATES
 from dasd.errors import StoreError
-from dasd.schemas import SENTENCES
+from dasd.schemas import CANDIDATES, SENTENCES
 
 __all__ = ["candidates_frame", "compared", "kinds", "sentences_frame"]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dasd.loaded_recipe import Recipe
 from dasd.models import model_identity
-from dasd.recipe import Recipe
 from dasd.settings import ModelSettings
 from dasd.stages.base import StageContext
 

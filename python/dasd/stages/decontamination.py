@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from dasd import kernels
-from dasd.recipe import Recipe
+from dasd.loaded_recipe import Recipe
 from dasd.records import RowsSetAside
 from dasd.registry import Registry
 from dasd.settings import DedupSettings

@@ -14,13 +14,14 @@ import polars as pl
 from pydantic import JsonValue
 
 from dasd import kernels
-from dasd.recipe import Recipe
+from dasd.frames import count_rows, kept_ids, only
+from dasd.loaded_recipe import Recipe
 from dasd.registry import Registry
 from dasd.settings import DedupSettings
 from dasd.stages.base import StageContext
 from dasd.stages.groups import question_groups, resume_at
 from dasd.stages.responses import reasons
-from dasd.stages.work import count_rows, finish_rows, kept_ids, only, share, verdict_rows
+from dasd.stages.work import finish_rows, share, verdict_rows
 
 __all__ = ["DedupStage", "duplicates"]
 

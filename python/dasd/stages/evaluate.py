@@ -9,8 +9,9 @@ import polars as pl
 from pydantic import JsonValue
 
 from dasd.benchmarks import benchmarks
+from dasd.frames import messages_by_question, only
+from dasd.loaded_recipe import Recipe
 from dasd.reading import Reading
-from dasd.recipe import Recipe
 from dasd.records import ScoringSpec
 from dasd.registry import Registry
 from dasd.settings import ModelSettings
@@ -20,7 +21,7 @@ from dasd.stages.base import StageContext
 from dasd.stages.checkpoints import student_after, student_name
 from dasd.stages.grading import Grader, answers_by_question
 from dasd.stages.metrics import answer_metrics, kl_metrics, metrics_words, teacher_metrics
-from dasd.stages.work import Asked, generate, messages_by_question, only, units
+from dasd.stages.work import Asked, generate, units
 from dasd.store import Summaries
 
 __all__ = ["EvaluateStage"]

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 import polars as pl
 from pydantic import JsonValue
 
-from dasd.recipe import Recipe
+from dasd.frames import count_rows
+from dasd.loaded_recipe import Recipe
 from dasd.registry import Registry
 from dasd.stages import fingerprints
 from dasd.stages.base import StageContext
 from dasd.stages.groups import question_groups, resume_at
 from dasd.stages.responses import Judge, reasons
-from dasd.stages.work import count_rows, finish_rows, share
+from dasd.stages.work import finish_rows, share
 from dasd.store import Summaries
 
 __all__ = ["FilterStage"]

@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from dasd.checksums import file_checksum
+from dasd.engine import backend_of
 from dasd.errors import InputError
 from dasd.models import model_fingerprint
 from dasd.registry import Registry
@@ -43,7 +44,7 @@ def engine_settings(settings: ModelSettings, registry: Registry) -> Settings:
 
 def backend_settings(settings: ModelSettings, registry: Registry) -> Settings:
     """How a backend runs a model that another stage makes (a checkpoint)."""
-    backend = registry.backend(settings)
+    backend = backend_of(registry, settings)
     found: Settings = {
         "backend": settings.backend,
         "versions": backend.versions,

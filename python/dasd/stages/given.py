@@ -17,10 +17,12 @@ from pydantic import JsonValue
 
 from dasd.chat import ChatTokenizer
 from dasd.compatibility import logprobs_reader
+from dasd.engine import backend_of
 from dasd.errors import InputError
+from dasd.frames import messages_by_question
+from dasd.loaded_recipe import Recipe
 from dasd.models import model_identity
 from dasd.reading import OPEN, Reading
-from dasd.recipe import Recipe
 from dasd.records import Message, OnRefused, RowsSetAside, ScoringSpec
 from dasd.registry import Registry
 from dasd.schemas import SAMPLES
@@ -31,7 +33,7 @@ from dasd.stages.base import StageContext
 from dasd.stages.given_rows import GivenReader
 from dasd.stages.sample import samples_summary
 from dasd.stages.set_aside import report_set_aside
-from dasd.stages.work import Asked, generate, messages_by_question, units
+from dasd.stages.work import Asked, generate, units
 
 __all__ = ["GivenSamplesStage"]
 
@@ -68,7 +70,7 @@ class GivenSamplesStage:
         settings = self.recipe.settings
         return (
             logprobs_reader(self.registry, settings) is not None
-            and self.registry.backend(settings.teacher).gives_logprobs
+            and backend_of(self.registry, settings.teacher).gives_logprobs
         )
 
     def settings(self) -> Mapping[str, JsonValue]:
@@ -191,7 +193,7 @@ class GivenSamplesStage:
             return
         raise InputError(
             f"{files[bare[0].file].path}, row {bare[0].row}: no log-probabilities ({len(bare)} of {len(places)} "
-            f"responses). {reader[0]}, and {self.registry.backend(settings.teacher).label} can't score them; wanted "
+            f"responses). {reader[0]}, and {backend_of(self.registry, settings.teacher).label} can't score them; wanted "
             f"columns token_ids and logprobs, or a teacher.backend that scores; or {reader[1]}"
         )
 

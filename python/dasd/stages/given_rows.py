@@ -14,7 +14,6 @@ from dasd.reading import OPEN, behind_tag, prompt_opening
 from dasd.recipe_errors import describe
 from dasd.records import Message
 from dasd.sources.rows import QUESTION_COLUMNS, messages_of, question_id, question_of
-from dasd.stages import work
 from dasd.stages.requests import sample_id
 
 __all__ = ["GivenReader", "GivenRow"]
@@ -90,14 +89,14 @@ class GivenReader:
         self._by_content: dict[str, str] = {}
         for identifier, cell, split in questions.select("question_id", "messages", "split").iter_rows():
             self._split[identifier] = split
-            self._by_content[self._content(work.messages_of(cell))] = identifier
+            self._by_content[self._content(messages_of(cell))] = identifier
         self._aside: dict[str, str] = {}
         for identifier, cell, reason, detail in (
             set_aside.filter(pl.col("split") == "train")
             .select("question_id", "messages", "reason", "detail")
             .iter_rows()
         ):
-            for name in (identifier, self._content(work.messages_of(cell))):
+            for name in (identifier, self._content(messages_of(cell))):
                 self._aside.setdefault(name, f"{reason}, {detail}")
 
     def question(self, value: Mapping[str, object]) -> str:

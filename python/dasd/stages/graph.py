@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dasd.engine import backend_of
 from dasd.errors import RecipeError
+from dasd.loaded_recipe import Recipe
 from dasd.models import check_model
-from dasd.recipe import Recipe
 from dasd.registry import Registry
 from dasd.settings import MixedPolicyStage, OffPolicyStage
 from dasd.stages.asking import has_own
@@ -42,7 +43,7 @@ def build_graph(recipe: Recipe, registry: Registry) -> list[Stage]:
     teacher = recipe.settings.teacher
     # A backend that can't run a student loads no directory's weights: a server, or recordings.
     if recipe.settings.stages:
-        weights = recipe.settings.asks_teacher and registry.backend(teacher).runs_student
+        weights = recipe.settings.asks_teacher and backend_of(registry, teacher).runs_student
         check_model(teacher, weights=weights)
     check_model(recipe.settings.student)
     if recipe.settings.data is not None:

@@ -6,19 +6,17 @@ from collections.abc import Callable
 
 import polars as pl
 
+from dasd.frames import GRADABLE
 from dasd.schemas import METRICS
 from dasd.scores import mean_over_questions
 
-__all__ = ["GRADABLE", "answer_metrics", "kl_metrics", "metrics_frame", "metrics_words", "teacher_metrics"]
+__all__ = ["answer_metrics", "kl_metrics", "metrics_frame", "metrics_words", "teacher_metrics"]
 
 HELDOUT = "heldout"
 """Benchmark name of the figures over held-out responses of the teacher."""
 
 LINES = 5
 """Most lines of ``metrics_words``."""
-
-GRADABLE = pl.col("answer").is_not_null() & pl.col("verifier").is_not_null()
-"""Of QUESTIONS rows: whether an answer to the question can be right or wrong."""
 
 
 def metrics_frame(

@@ -17,9 +17,10 @@ import polars as pl
 from pydantic import JsonValue
 
 from dasd.chat import ChatTokenizer
+from dasd.frames import count_rows, kept_ids, messages_by_question
+from dasd.loaded_recipe import Recipe
 from dasd.models import model_identity
 from dasd.reading import Reading
-from dasd.recipe import Recipe
 from dasd.records import ContinueRequest, SamplingSpec
 from dasd.registry import Registry
 from dasd.schemas import VERDICTS
@@ -32,18 +33,7 @@ from dasd.stages.cuts import cut_end
 from dasd.stages.requests import sample_id, sample_requests
 from dasd.stages.responses import Judge, reasons
 from dasd.stages.room import least_room, no_room, prompts_of
-from dasd.stages.work import (
-    Asked,
-    Unit,
-    count_rows,
-    finish_rows,
-    generate,
-    kept_ids,
-    messages_by_question,
-    share,
-    units,
-    verdict_rows,
-)
+from dasd.stages.work import Asked, Unit, finish_rows, generate, share, units, verdict_rows
 from dasd.store import Summaries
 
 __all__ = ["MixStage"]

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from dasd.engine import backend_of
 from dasd.errors import BackendError, InputError, PluginError
+from dasd.frames import messages_by_question
 from dasd.reading import Reading
 from dasd.records import Message, ScoringSpec
 from dasd.report.answers import OwnAnswers, answer_id, drawn_answers
@@ -21,7 +23,6 @@ from dasd.settings import MixedPolicyStage, ModelSettings, RecipeSettings
 from dasd.stages.base import StageContext
 from dasd.stages.candidates import compared, sentences_frame
 from dasd.stages.checkpoints import student_after
-from dasd.stages.work import messages_by_question
 
 __all__ = ["own_answers", "samples_teacher"]
 
@@ -44,7 +45,7 @@ def own_answers(context: StageContext, checkpoint: str | None, evaluated: bool) 
     aside in REFUSED and counted. A teacher that fails costs the figures alone: the run is at its end.
     """
     settings = context.recipe.settings
-    backend = context.registry.backend(settings.teacher)
+    backend = backend_of(context.registry, settings.teacher)
     if checkpoint is None:
         return OwnAnswers(why_not="no model was distilled.")
     if not evaluated:

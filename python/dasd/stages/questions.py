@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from dasd.benchmarks import benchmark_of
 from dasd.errors import InputError
-from dasd.recipe import Recipe
+from dasd.loaded_recipe import Recipe
 from dasd.records import RowsSetAside
 from dasd.registry import Registry
 from dasd.schemas import PLACES, QUESTIONS

@@ -13,7 +13,7 @@ import polars as pl
 
 from dasd.seeds import uniform
 from dasd.settings import OffPolicyStage
-from dasd.store.run import did_you_mean
+from dasd.suggest import did_you_mean
 
 __all__ = [
     "ANY",

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import polars as pl
 from pydantic import JsonValue
 
-from dasd import __version__
 from dasd.errors import StoreError
+from dasd.frames import messages_by_question
+from dasd.loaded_recipe import Recipe
 from dasd.reading import Reading
-from dasd.recipe import Recipe
 from dasd.records import ScoringSpec
 from dasd.registry import Registry
 from dasd.report.answers import MOST
@@ -25,10 +25,10 @@ from dasd.stages import fingerprints
 from dasd.stages.base import StageContext
 from dasd.stages.grading import Grader, answers_by_question
 from dasd.stages.own_answers import own_answers, samples_teacher
-from dasd.stages.work import messages_by_question
 from dasd.store import Run, Summaries
 from dasd.store.files import write_whole
 from dasd.store.run import REPORT, REPORT_PAGE
+from dasd.version import __version__
 
 __all__ = ["ReportStage"]
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from dasd.frames import messages_of
 from dasd.records import SampleRequest
 from dasd.seeds import digest, seed_of
-from dasd.stages.work import messages_of
 
 __all__ = ["sample_id", "sample_requests"]
 

@@ -8,12 +8,13 @@ import polars as pl
 
 from dasd.chat import ChatTokenizer
 from dasd.filters import wanted_filters
+from dasd.frames import messages_of
+from dasd.loaded_recipe import Recipe
 from dasd.reading import CLOSE, OPEN, Reading
-from dasd.recipe import Recipe
 from dasd.registry import Registry
 from dasd.schemas import SAMPLES
 from dasd.stages.grading import Grader, answers_by_question
-from dasd.stages.work import messages_of, verdict_rows
+from dasd.stages.work import verdict_rows
 
 __all__ = ["Judge", "reasons"]
 

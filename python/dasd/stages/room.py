@@ -10,10 +10,10 @@ import polars as pl
 
 from dasd.chat import ChatTokenizer
 from dasd.errors import InputError
+from dasd.frames import messages_of
 from dasd.models import declared_context
 from dasd.records import Message
 from dasd.settings import ModelSettings
-from dasd.stages.work import messages_of
 
 __all__ = ["LEAST_ROOM", "Prompts", "PromptsOf", "least_room", "no_room", "prompts_of", "unanswerable"]
 

@@ -9,8 +9,8 @@ import polars as pl
 from pydantic import JsonValue
 
 from dasd.compatibility import check_opened
+from dasd.loaded_recipe import Recipe
 from dasd.models import model_identity
-from dasd.recipe import Recipe
 from dasd.records import SamplingSpec
 from dasd.registry import Registry
 from dasd.stages import fingerprints, quotas

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 from pydantic import JsonValue
 
+from dasd.frames import kept_ids, messages_by_question, only
+from dasd.loaded_recipe import Recipe
 from dasd.reading import Reading
-from dasd.recipe import Recipe
 from dasd.records import ScoringSpec
 from dasd.registry import Registry
 from dasd.stages import fingerprints
 from dasd.stages.base import StageContext
-from dasd.stages.work import Asked, Unit, generate, kept_ids, messages_by_question, only, share, units
+from dasd.stages.work import Asked, Unit, generate, share, units
 
 __all__ = ["ScoreStage"]
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import polars as pl
 from pydantic import JsonValue
 
-from dasd.api import Selector
 from dasd.errors import InputError
+from dasd.frames import kept_ids, only
+from dasd.loaded_recipe import Recipe
 from dasd.reading import Reading
-from dasd.recipe import Recipe
 from dasd.registry import Registry
+from dasd.roles import Selector
 from dasd.seeds import uniform
 from dasd.settings import OffPolicyStage, SelectSettings
 from dasd.stages import fingerprints, quotas
@@ -22,7 +23,7 @@ from dasd.stages.candidates import candidates_frame, compared, sentences_frame
 from dasd.stages.grading import Answers, Grader, answers_by_question
 from dasd.stages.groups import QUESTIONS_PER_WINDOW, RowStream, question_groups, question_windows
 from dasd.stages.selection import selection_summary, selection_warnings, selection_words
-from dasd.stages.work import Unit, finish_rows, kept_ids, only
+from dasd.stages.work import Unit, finish_rows
 from dasd.store import Summaries
 
 __all__ = ["SelectStage", "best", "choose"]

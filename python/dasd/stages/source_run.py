@@ -9,15 +9,15 @@ from pathlib import Path
 import polars as pl
 
 from dasd.errors import InputError
+from dasd.frames import kept_ids
+from dasd.loaded_recipe import Recipe
 from dasd.models import model_fingerprint
-from dasd.recipe import Recipe
 from dasd.settings import OffPolicyStage, RecipeSettings, TrainingStage
 from dasd.stages import quotas
-from dasd.stages.work import kept_ids
 from dasd.store import Manifest, Run
 from dasd.store.directory import RUN
 from dasd.store.origin import Origin, origin_of
-from dasd.store.run import did_you_mean
+from dasd.suggest import did_you_mean
 
 __all__ = ["HELDOUT", "SourceRun", "has_heldout"]
 

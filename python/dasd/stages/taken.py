@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 import polars as pl
 from pydantic import JsonValue
 
-from dasd.recipe import Recipe
+from dasd.frames import count_rows, messages_by_question, only
+from dasd.loaded_recipe import Recipe
 from dasd.settings import MixedPolicyStage, OffPolicyStage, TrainingStage
 from dasd.stages import fingerprints
 from dasd.stages.base import StageContext
@@ -21,7 +22,7 @@ from dasd.stages.responses import reasons
 from dasd.stages.sample import samples_summary
 from dasd.stages.source_run import HELDOUT, SourceRun
 from dasd.stages.training_rows import RowMaker
-from dasd.stages.work import Unit, count_rows, finish_rows, messages_by_question, only, units, verdict_rows
+from dasd.stages.work import Unit, finish_rows, units, verdict_rows
 
 __all__ = ["TakenHeldoutStage", "TakenMixStage", "TakenSamplesStage", "TakenSelectStage"]
 

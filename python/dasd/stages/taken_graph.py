@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dasd.recipe import Recipe
+from dasd.loaded_recipe import Recipe
 from dasd.settings import OffPolicyStage
 from dasd.stages.base import Stage
 from dasd.stages.source_run import HELDOUT, has_heldout

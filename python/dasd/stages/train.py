@@ -11,21 +11,23 @@ from pathlib import Path
 import polars as pl
 from pydantic import JsonValue
 
+from dasd.frames import count_rows, kept_ids, messages_by_question, only
+from dasd.loaded_recipe import Recipe
 from dasd.progress import Task
-from dasd.recipe import Recipe
-from dasd.records import ADAPTER, Checkpoint, TrainProgress, TrainSpec
+from dasd.records import ADAPTER
 from dasd.registry import Registry
+from dasd.roles import Checkpoint, TrainProgress, TrainSpec
 from dasd.schemas import LOSSES, check
-from dasd.seeds import seed_of, uniform
+from dasd.seeds import seed_of
 from dasd.settings import MixedPolicyStage, OffPolicyStage
 from dasd.stages import fingerprints
 from dasd.stages.base import StageContext
-from dasd.stages.training_rows import RowMaker
-from dasd.stages.work import count_rows, finish_rows, kept_ids, messages_by_question, only, units
+from dasd.stages.training_rows import RowMaker, balance_ids
+from dasd.stages.work import finish_rows, units
 from dasd.trainers.preflight import Preflight, preflight
 from dasd.trainers.start import StartModel, start_model
 
-__all__ = ["TrainStage", "balance_ids"]
+__all__ = ["TrainStage"]
 
 LOSSES_FILE = "losses.parquet"
 """Where a trainer may leave LOSSES rows in its output: over all starts, which the callback can't know."""
@@ -186,12 +188,6 @@ def _adapter_parameters(output: Path) -> dict[str, JsonValue]:
     with safe_open(file, framework="np") as tensors:
         shapes = [tensors.get_slice(name).get_shape() for name in tensors.keys()]  # noqa: SIM118 (no mapping)
     return {"adapter_parameters": sum(prod(shape) for shape in shapes)}
-
-
-def balance_ids(selected: frozenset[str], count: int, seed: int) -> frozenset[str]:
-    """At most ``count`` of the selected off-policy samples, drawn by the seed."""
-    drawn = sorted(selected, key=lambda sample_id: (uniform("balance", seed, sample_id), sample_id))
-    return frozenset(drawn[:count])
 
 
 def losses(output: Path, stage: str, seen: list[TrainProgress]) -> pl.DataFrame:

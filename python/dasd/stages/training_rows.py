@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from dasd.chat import ChatTokenizer
+from dasd.loaded_recipe import Recipe
 from dasd.reading import Reading
-from dasd.recipe import Recipe
 from dasd.records import Message
 from dasd.schemas import TRAIN
+from dasd.seeds import uniform
 
-__all__ = ["RowMaker"]
+__all__ = ["RowMaker", "balance_ids"]
 
 
 class RowMaker:
@@ -60,3 +61,9 @@ class RowMaker:
         if question not in self._prompts:
             self._prompts[question] = self._chat.prompt_ids(self._messages[question])
         return self._prompts[question]
+
+
+def balance_ids(selected: frozenset[str], count: int, seed: int) -> frozenset[str]:
+    """At most ``count`` of the selected off-policy samples, drawn by the seed."""
+    drawn = sorted(selected, key=lambda sample_id: (uniform("balance", seed, sample_id), sample_id))
+    return frozenset(drawn[:count])

@@ -7,13 +7,13 @@ same rows as one that ran through.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import polars as pl
 
-from dasd.records import Message, OnRefused
+from dasd.records import OnRefused
 from dasd.schemas import ALL
 from dasd.stages.base import StageContext
 from dasd.stages.places import located
@@ -23,13 +23,8 @@ from dasd.stages.under_way import UnderWay
 __all__ = [
     "Asked",
     "Unit",
-    "count_rows",
     "finish_rows",
     "generate",
-    "kept_ids",
-    "messages_by_question",
-    "messages_of",
-    "only",
     "share",
     "units",
     "verdict_rows",
@@ -161,11 +156,6 @@ def finish_rows(context: StageContext, frame: str, rows: pl.DataFrame, unit: Uni
     context.writer.finish_unit(unit.key)
 
 
-def count_rows(frame: pl.LazyFrame) -> int:
-    """Number of rows, without reading them."""
-    return int(frame.select(pl.len()).collect().item())
-
-
 def verdict_rows(
     sample_ids: pl.Series, stage: str, reasons: Sequence[str], details: Sequence[str]
 ) -> pl.DataFrame:
@@ -179,27 +169,6 @@ def verdict_rows(
             "detail": pl.Series(details, dtype=pl.String),
         }
     )
-
-
-def kept_ids(verdicts: pl.LazyFrame) -> frozenset[str]:
-    """The sample_ids that a stage kept."""
-    return frozenset(verdicts.filter(pl.col("kept")).select("sample_id").collect().to_series())
-
-
-def only(rows: pl.DataFrame, sample_ids: Collection[str]) -> pl.DataFrame:
-    """The rows of these samples; costs by the rows, not by the ids, which may be a whole run's."""
-    return rows.filter(pl.Series([item in sample_ids for item in rows["sample_id"]], dtype=pl.Boolean))
-
-
-def messages_of(cell: Iterable[dict[str, str]]) -> tuple[Message, ...]:
-    """Messages from a cell of QUESTIONS."""
-    return tuple(Message(turn["role"], turn["content"]) for turn in cell)  # type: ignore[arg-type]
-
-
-def messages_by_question(questions: pl.LazyFrame) -> dict[str, tuple[Message, ...]]:
-    """The conversation of each question_id."""
-    rows = questions.select("question_id", "messages").collect().iter_rows()
-    return {question: messages_of(cell) for question, cell in rows}
 
 
 def share(part: float, whole: float) -> float | None:

@@ -12,7 +12,6 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from dasd import __version__
 from dasd.errors import DasdError, InputError, StoreError
 from dasd.store.files import append_line, check_free, mend_lines, remove_tree, watch_disk, write_whole
 from dasd.store.lock import only_writer
@@ -29,6 +28,7 @@ from dasd.store.manifest import (
     write_record,
 )
 from dasd.store.stage import HEADER, SCRATCH, StageDirectory, move
+from dasd.version import __version__
 
 RUN = "run.json"
 RECIPE = "recipe.yaml"

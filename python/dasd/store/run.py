@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -21,15 +20,10 @@ from dasd.store.directory import EVENTS, RECIPE, RUN, STAGES, RunDirectory
 from dasd.store.files import read_lines
 from dasd.store.manifest import Event, Manifest, RunRecord, read_record
 from dasd.store.stage import StageDirectory, scan
+from dasd.suggest import did_you_mean
 
 REPORT = "report.json"
 REPORT_PAGE = "report.html"
-
-
-def did_you_mean(wanted: str, known: Iterable[str]) -> str:
-    """``"; did you mean 'x'?"`` for the known name nearest to ``wanted``, or ``"."``."""
-    close = difflib.get_close_matches(wanted, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else "."
 
 
 def _once(sentences: pl.LazyFrame) -> pl.LazyFrame:

@@ -10,7 +10,6 @@ from pathlib import Path, PurePosixPath
 import polars as pl
 from pydantic import JsonValue
 
-from dasd import __version__
 from dasd.checksums import checksum
 from dasd.errors import StoreError
 from dasd.schemas import ALL, check
@@ -27,6 +26,7 @@ from dasd.store.manifest import (
     write_record,
 )
 from dasd.store.stage import MANIFEST, SCRATCH, StageDirectory, describe_artifact, scan
+from dasd.version import __version__
 
 RESERVED = frozenset({"stages", "superseded", "run.json", "recipe.yaml", "events.jsonl"})
 

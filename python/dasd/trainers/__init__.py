@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dasd.api import Trainer, TrainerSettings, hookimpl
+from dasd.roles import Trainer, hookimpl
+from dasd.settings import TrainerSettings
 from dasd.trainers.torch.options import TorchOptions
 
 if TYPE_CHECKING:

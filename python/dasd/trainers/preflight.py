@@ -13,8 +13,10 @@ from typing import Any
 
 import polars as pl
 
-from dasd.api import TRAIN, SchemaError, TrainingError, TrainSpec
+from dasd.errors import SchemaError, TrainingError
 from dasd.models import loading
+from dasd.roles import TrainSpec
+from dasd.schemas import TRAIN
 from dasd.trainers.labels import render_labels
 from dasd.training.plan import plan_training
 

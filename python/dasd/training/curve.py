@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from dasd.errors import StoreError
-from dasd.records import TrainProgress
+from dasd.roles import TrainProgress
 from dasd.schemas import LOSSES, check
 from dasd.store.files import append_line, canonical_json, line_of, mend_lines, write_whole
 

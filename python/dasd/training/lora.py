@@ -6,7 +6,6 @@ trained, and the layer computes W x + alpha / rank B A x. B begins at zero, so t
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -18,6 +17,7 @@ from torch import nn
 from dasd.errors import PluginError, RecipeError
 from dasd.models import resolve_model
 from dasd.settings import LoraSettings, ModelSettings
+from dasd.suggest import did_you_mean
 
 TARGETS = "trainer.lora.targets"
 _NAMED = 24
@@ -82,13 +82,8 @@ def _unmatched(model: Any, target: str, linear: dict[str, nn.Linear]) -> str:
         what = f"{target!r} is {others[0]}, which is no linear layer"
     else:
         what = f"{target!r} matches no module of {type(model).__name__}"
-    close = difflib.get_close_matches(target, known, n=1)
     more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
-    return (
-        what
-        + (f"; did you mean {close[0]!r}?" if close else "")
-        + f" Its linear layers: {', '.join(known[:_NAMED])}{more}"
-    )
+    return what + did_you_mean(target, known, "") + f" Its linear layers: {', '.join(known[:_NAMED])}{more}"
 
 
 def add_adapter(model: Any, lora: LoraSettings, seed: int) -> None:

@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dasd.records import ADAPTER, TrainSpec
+from dasd.records import ADAPTER
+from dasd.roles import TrainSpec
 from dasd.training.export import export_model
 from dasd.training.lora import peft_config
 from dasd.training.model import open_model

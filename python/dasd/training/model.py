@@ -12,7 +12,7 @@ from torch import Tensor
 from dasd.checksums import feed_file, hasher
 from dasd.errors import InputError
 from dasd.models import loading
-from dasd.records import TrainSpec
+from dasd.roles import TrainSpec
 from dasd.seeds import seed_of
 from dasd.training import attention
 from dasd.training.lora import add_adapter, narrow_frozen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dasd.records import TrainSpec
+from dasd.roles import TrainSpec
 from dasd.seeds import digest
 from dasd.store.files import canonical_json
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dasd.api import Verifier, hookimpl
 from dasd.errors import PluginError
 from dasd.registry import Registry
+from dasd.roles import Verifier, hookimpl
 from dasd.verifiers.choice import ChoiceVerifier
 from dasd.verifiers.code import CodeVerifier
 from dasd.verifiers.number import NumberVerifier

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch.optim import Optimizer
 
-from dasd.api import TrainerSettings, TrainProgress
+from dasd.roles import TrainProgress
 from dasd.seeds import seed_of
+from dasd.settings import TrainerSettings
 from dasd.training.batches import collate
 from dasd.training.loss import weighted_nll
 from dasd.training.optimizer import set_learning_rate

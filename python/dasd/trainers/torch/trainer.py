@@ -7,8 +7,10 @@ from pathlib import Path
 
 import torch
 
-from dasd.api import Checkpoint, RecipeError, TrainerSettings, TrainSpec
 from dasd.devices import pick_device
+from dasd.errors import RecipeError
+from dasd.roles import Checkpoint, TrainSpec
+from dasd.settings import TrainerSettings
 from dasd.store.files import watch_disk
 from dasd.trainers.torch.loop import Loop
 from dasd.trainers.torch.options import TorchOptions
