@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,9 @@ from dasd.plugin_code import code_digest
 from dasd.suggest import did_you_mean
 
 __all__ = ["Catalogue"]
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+"""Names stand in recipes, lists (``a,b``), ``NAME:VALUE`` and paths."""
 
 
 class Catalogue:
@@ -33,12 +37,20 @@ class Catalogue:
         doc: str,
         **declared: Any,
     ) -> None:
-        if not isinstance(name, str) or not name or name != name.strip():
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise PluginError(
-                f"{self._owner} registers a {role} as {name!r}; wanted a name, e.g. 'my-{role}'"
+                f"{self._owner} registers a {role} as {_short(name)}; wanted a name of at most 100 letters, digits, "
+                f"hyphens, dots and underscores, e.g. 'my-{role}'"
             )
+        registers = f"{self._owner} registers {role} {name!r} with"
         if not callable(factory):
-            raise PluginError(f"{self._owner} registers {role} {name!r} with {factory!r}; wanted a factory")
+            raise PluginError(f"{registers} {_short(factory)}; wanted a factory")
+        if options is not None and not (isinstance(options, type) and issubclass(options, BaseModel)):
+            raise PluginError(
+                f"{registers} options={_short(options)}; wanted a class of pydantic's BaseModel, or None"
+            )
+        if not isinstance(doc, str):
+            raise PluginError(f"{registers} doc={_short(doc)}; wanted a text")
         doc = doc or _first_line(factory)
         component = Component(role, name, factory, self._owner, doc, options, **declared)
         known = self._components.get((role, name))
@@ -77,7 +89,7 @@ class Catalogue:
             known = self.names(role)
             raise PluginError(
                 f"there is no {role} {name!r}"
-                + did_you_mean(name, known, "")
+                + did_you_mean(name, known)
                 + f" Known: {', '.join(known) or 'none'}. A plugin's has to be installed, and loaded with "
                 "--plugins NAME (see `dasd plugins list`)."
             )
@@ -94,6 +106,11 @@ class Catalogue:
         code = self._code[owner]
         known: dict[str, JsonValue] = {"plugin": owner.distribution, "version": owner.version}
         return known if code is None else {**known, "code": code}
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}..."
 
 
 def _first_line(factory: Callable[..., Any]) -> str:

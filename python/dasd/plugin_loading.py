@@ -12,7 +12,8 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import IO, Any, NoReturn
 
-from dasd.printable import echo
+from dasd.errors import PluginError
+from dasd.plugin_state import restored, tell
 
 __all__ = ["STRAY", "LoadingTooLong", "loading"]
 
@@ -27,19 +28,35 @@ class LoadingTooLong(BaseException):
     """Raised inside a plugin's code; no Exception, so that the code doesn't take it for one of its own."""
 
 
+class _Pressed:
+    """A handler of SIGINT that counts, and does what the one before it does."""
+
+    def __init__(self, former: Any) -> None:
+        self.former = former
+        self.times = 0
+
+    def __call__(self, number: int, frame: FrameType | None) -> Any:
+        self.times += 1
+        return self.former(number, frame)
+
+
 @contextmanager
 def loading(plugin: str, seconds: float | None = None) -> Iterator[None]:
     """Run a plugin's import or registration.
 
     What it prints goes to stderr; after two seconds stderr says that it is still loading; ``os._exit`` becomes
-    SystemExit; handlers of SIGINT and SIGTERM are put back. ``seconds``: LoadingTooLong is raised inside after them
+    SystemExit; handlers of SIGINT and SIGTERM are put back, as are the settings of ``restored``. A KeyboardInterrupt
+    that nobody pressed is its own and becomes PluginError. ``seconds``: LoadingTooLong is raised inside after them
     (in the main thread, where alone signals work).
     """
     before = set(threading.enumerate())
     main = threading.current_thread() is threading.main_thread()
+    pressed = _Pressed(signal.getsignal(signal.SIGINT))
+    if main and callable(pressed.former):
+        signal.signal(signal.SIGINT, pressed)
     handlers = {number: signal.getsignal(number) for number in _SIGNALS}
     slow = threading.Timer(
-        _SLOW_SECONDS, _tell, (f"plugin {plugin} is still loading after {_SLOW_SECONDS:.0f} s",)
+        _SLOW_SECONDS, tell, (f"plugin {plugin} is still loading after {_SLOW_SECONDS:.0f} s",)
     )
     slow.daemon = True
     try:
@@ -50,19 +67,22 @@ def loading(plugin: str, seconds: float | None = None) -> Iterator[None]:
                 around.enter_context(_limit(seconds))
             slow.start()
             around.callback(slow.cancel)
+            around.enter_context(restored(plugin))
             yield
+    except KeyboardInterrupt as error:
+        if pressed.times:
+            raise
+        raise PluginError("it raised KeyboardInterrupt, which nobody pressed") from error
     finally:
         for number, handler in handlers.items():
             if main and handler is not None and signal.getsignal(number) is not handler:
                 signal.signal(number, handler)
-                _tell(f"plugin {plugin} replaced the handler of {number.name}; it is put back")
+                tell(f"plugin {plugin} replaced the handler of {number.name}; it is put back")
+        if main and callable(pressed.former):
+            signal.signal(signal.SIGINT, pressed.former)
         STRAY.extend(
             (plugin, t) for t in threading.enumerate() if t not in before and t is not slow and not t.daemon
         )
-
-
-def _tell(text: str) -> None:
-    echo(f"warning: {text}", err=True)
 
 
 @contextmanager
@@ -85,7 +105,7 @@ def _output(plugin: str) -> Iterator[None]:
         if file:
             file.seek(0)
             for line in file.read(10_000).decode(errors="replace").splitlines():
-                _tell(f"plugin {plugin} printed: {line}")
+                tell(f"plugin {plugin} printed: {line}")
             file.close()
 
 

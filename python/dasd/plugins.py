@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -13,8 +12,10 @@ from typing import Any
 import pluggy
 
 from dasd import hooks
+from dasd.blame import words_of
 from dasd.errors import PluginError
 from dasd.plugin_loading import loading
+from dasd.plugin_state import restored
 from dasd.printable import echo
 from dasd.registry import Component, Owner, Registry
 from dasd.suggest import did_you_mean
@@ -192,11 +193,13 @@ class PluginHost:
         """Call a hook of one loaded plugin; an exception is reported and ignored."""
         for known, manager in self._managers:
             if known is record:
-                aside = loading(record.name) if hook == "dasd_commands" else nullcontext()
+                aside = loading if hook == "dasd_commands" else restored
                 try:
-                    with aside:
+                    with aside(record.name):
                         getattr(manager.hook, hook)(**arguments)
-                except (Exception, SystemExit) as error:  # noqa: BLE001 (an observer must not end a run)
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as error:  # noqa: BLE001 (an observer must not end a run)
                     self._warn(f"plugin {record.name}: {hook} failed and is ignored: {_cause(error)}")
 
     def commands(self, cli: Any) -> None:
@@ -211,7 +214,12 @@ def _register(plugin: object, owner: Owner) -> tuple[pluggy.PluginManager, Regis
     manager.register(plugin, name=owner.plugin)
     _refuse_unknown_hooks(manager, plugin)
     scratch = Registry(owner)
-    manager.hook.dasd_register(registry=scratch)
+    for returned in manager.hook.dasd_register(registry=scratch):
+        if inspect.isgenerator(returned) or inspect.iscoroutine(returned):
+            returned.close()
+            raise PluginError(
+                "its dasd_register is a generator or async, so it registered nothing; wanted a function"
+            )
     return manager, scratch
 
 
@@ -243,7 +251,7 @@ def _chosen(names: Sequence[str], found: Sequence[metadata.EntryPoint]) -> Itera
             known = sorted({point.name for point in found})
             raise PluginError(
                 f"plugin {name!r} is not installed"
-                + did_you_mean(name, known, "")
+                + did_you_mean(name, known)
                 + f" Installed: {', '.join(known) or 'none'}. To install it: pip install dasd-{wanted}"
             )
         chosen += [point for point in matches if point not in chosen]
@@ -272,8 +280,7 @@ def _summary(plugin: object) -> str:
 
 
 def _cause(error: BaseException) -> str:
-    text = str(error).strip() or "no message"
-    return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}"
+    return str(error) if isinstance(error, PluginError) else words_of(error)
 
 
 def _warn_on_stderr(text: str) -> None:

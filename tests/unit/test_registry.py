@@ -119,10 +119,21 @@ def test_two_registrations_of_a_name_name_both_owners() -> None:
     assert made.names("verifier") == ["v"]  # all or nothing
 
 
-@pytest.mark.parametrize("name", ["", " x", 3])
+@pytest.mark.parametrize(
+    "name", ["", " x", 3, None, "a b", "../x", "a,b", "a:b", "a\x1b[2Jb", "a\nb", "a\ud800", "x" * 10**6]
+)
 def test_a_name_must_be_one(name: Any) -> None:
-    with pytest.raises(PluginError, match="wanted a name"):
+    with pytest.raises(PluginError, match="wanted a name") as caught:
         registry().trainer(name, lambda _: None)  # type: ignore[arg-type, return-value]
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("options", [dict, {"a": 1}, Field(3)])
+def test_options_must_be_a_model(options: Any) -> None:
+    with pytest.raises(PluginError, match="wanted a class of pydantic's BaseModel"):
+        registry().trainer("x", lambda _: None, options=options)  # type: ignore[arg-type, return-value]
+    with pytest.raises(PluginError, match="doc=5; wanted a text"):
+        registry().trainer("x", lambda _: None, doc=5)  # type: ignore[arg-type, return-value]
 
 
 def test_a_factory_must_be_callable() -> None:

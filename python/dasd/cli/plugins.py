@@ -141,7 +141,7 @@ def _commands(host: PluginHost) -> dict[str, list[str]]:
         if "dasd_commands" in record.hooks:
             group = click.Group()
             host.observe_one(record, "dasd_commands", cli=group)
-            found[record.name] = sorted(group.commands)
+            found[record.name] = sorted(map(str, group.commands))
     return found
 
 
