@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from dasd.benchmarks import benchmark_of
 from dasd.engine import backend_of
 from dasd.errors import PluginError, RecipeError
-from dasd.records import ModelInfo
 from dasd.settings import (
     FilterSettings,
     MixedPolicyStage,
@@ -21,6 +20,7 @@ from dasd.settings import (
     TrainerSettings,
 )
 from dasd.settings_verifier import VerifierSettings
+from dasd.stages.opened_teacher import logprobs_reader
 from dasd.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -163,18 +163,6 @@ def _continues(registry: Registry, settings: RecipeSettings) -> None:
         )
 
 
-def logprobs_reader(registry: Registry, settings: RecipeSettings) -> tuple[str, str] | None:
-    """What reads the teacher's raw log-probabilities, and what to take instead, in words; None: nothing does."""
-    selector = registry.component("selector", settings.select.selector)
-    if not selector.needs_logprobs:
-        return None
-    able = ", ".join(c.name for c in registry.components("selector") if not c.needs_logprobs)
-    return (
-        f"select.selector: {selector.name!r} compares both models' raw log-probabilities",
-        f"use one of {able}",
-    )
-
-
 def _logprobs(registry: Registry, settings: RecipeSettings) -> None:
     teacher = backend_of(registry, settings.teacher, "teacher")
     reader = logprobs_reader(registry, settings)
@@ -182,36 +170,3 @@ def _logprobs(registry: Registry, settings: RecipeSettings) -> None:
     samples = any(isinstance(stage, OffPolicyStage) and not stage.samples for stage in settings.stages)
     if samples and reader is not None and not teacher.gives_logprobs:
         raise RecipeError(f"{reader[0]}, and {teacher.label} gives none; {reader[1]}")
-
-
-def check_opened(registry: Registry, settings: RecipeSettings, info: ModelInfo) -> None:
-    """RecipeError where the teacher that was opened can't do what the recipe wants of it later.
-
-    What a server can do is known once it is asked.
-    """
-    check_logprobs(registry, settings, info)
-    mixed = [stage.name for stage in settings.stages if isinstance(stage, MixedPolicyStage)]
-    if mixed and not info.continues:
-        raise RecipeError(
-            f"stages.{mixed[0]}: {info.model} on {info.engine} {info.engine_version} can't continue a student's "
-            "answer; take the mixed-policy stage out, or use another server or teacher.backend"
-        )
-
-
-def check_logprobs(registry: Registry, settings: RecipeSettings, info: ModelInfo) -> None:
-    """RecipeError where the teacher that was opened gives other log-probabilities than the selector compares.
-
-    A server's are known once it is asked. Those after the temperature are raw ones at temperature 1 and ``top_p`` 1.
-    """
-    reader = logprobs_reader(registry, settings)
-    if reader is None or info.logprobs_mode == "raw":
-        return
-    got = "none" if info.logprobs_mode == "none" else "them after the temperature only"
-    for index, stage in enumerate(settings.stages):
-        if not isinstance(stage, OffPolicyStage) or stage.samples:
-            continue
-        if info.logprobs_mode == "none" or stage.temperature != 1 or settings.sampling.top_p != 1:
-            raise RecipeError(
-                f"{reader[0]}, and {info.model} on {info.engine} {info.engine_version} gives {got} (stages.{index}, "
-                f"temperature {stage.temperature:g}); {reader[1]}"
-            )

@@ -29,9 +29,9 @@ from dasd.api import (
     Teacher,
     resolve_model,
 )
-from dasd.compatibility import check_opened
 from dasd.loaded_recipe import Recipe
 from dasd.plugins import PluginHost
+from dasd.stages.opened_teacher import check_opened
 from dasd.testing import TeacherSuite
 from dasd_openai.bodies import Draw, sampling_body
 from dasd_openai.servers import dialect

@@ -8,6 +8,7 @@ import click
 
 from dasd.cli.options import json_option, print_json, print_table
 from dasd.cli.plugins_check import check
+from dasd.cli.plugins_found import find_records
 from dasd.cli.plugins_new import new
 from dasd.printable import echo
 
@@ -94,28 +95,6 @@ def info(name: str, as_json: bool, timeout: float) -> None:
         return
     for record in found:
         _show(record, commands)
-
-
-def find_records(host: PluginHost, name: str) -> list[PluginRecord]:
-    """The plugin of that name or distribution, else those that bring a component of that name.
-
-    PluginError with a suggestion where there is none.
-    """
-    wanted = name.lower().replace("_", "-").removeprefix("dasd-")
-    found = [
-        r for r in host.plugins if wanted in (r.name.lower(), r.distribution.lower().removeprefix("dasd-"))
-    ]
-    found = found or [r for r in host.plugins if name in (c.name for c in r.components)]
-    if not found:
-        from dasd.errors import PluginError
-        from dasd.suggest import did_you_mean
-
-        known = sorted({r.name for r in host.plugins} | {c.name for c in host.registry.components()})
-        raise PluginError(
-            f"there is no plugin or component {name!r}"
-            + did_you_mean(name, known, f". Known: {', '.join(known)}.")
-        )
-    return found
 
 
 _OPTIONS = {

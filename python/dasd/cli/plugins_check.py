@@ -92,7 +92,7 @@ def check(name: str, role: str | None, options: tuple[str, ...], as_json: bool) 
 
 def _components(name: str, role: str | None) -> list[Component]:
     """Components of the plugin (or of that name) that have a suite."""
-    from dasd.cli.plugins import find_records
+    from dasd.cli.plugins_found import find_records
     from dasd.errors import PluginError
     from dasd.plugins import PluginHost
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import polars as pl
 
-from dasd.compatibility import logprobs_reader
 from dasd.errors import DasdError, InputError
 from dasd.frames import messages_of
 from dasd.models import check_model
@@ -23,6 +22,7 @@ from dasd.plan.records import Finding, ModelRole
 from dasd.records import Message
 from dasd.registry import Registry
 from dasd.settings import MixedPolicyStage, ModelSettings, OffPolicyStage, RecipeSettings
+from dasd.stages.opened_teacher import logprobs_reader
 
 __all__ = ["RoleFacts", "check_environment", "check_lengths", "check_logprobs", "check_tokenizers", "look_at"]
 

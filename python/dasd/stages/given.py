@@ -16,7 +16,6 @@ import polars as pl
 from pydantic import JsonValue
 
 from dasd.chat import ChatTokenizer
-from dasd.compatibility import logprobs_reader
 from dasd.engine import backend_of
 from dasd.errors import InputError
 from dasd.frames import messages_by_question
@@ -31,6 +30,7 @@ from dasd.sources.values import ValueFile
 from dasd.stages import fingerprints
 from dasd.stages.base import StageContext
 from dasd.stages.given_rows import GivenReader
+from dasd.stages.opened_teacher import logprobs_reader
 from dasd.stages.sample import samples_summary
 from dasd.stages.set_aside import report_set_aside
 from dasd.stages.work import Asked, generate, units

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 from pydantic import JsonValue
 
-from dasd.compatibility import check_opened
 from dasd.loaded_recipe import Recipe
 from dasd.models import model_identity
 from dasd.records import SamplingSpec
 from dasd.registry import Registry
 from dasd.stages import fingerprints, quotas
 from dasd.stages.base import StageContext
+from dasd.stages.opened_teacher import check_opened
 from dasd.stages.requests import sample_requests
 from dasd.stages.work import Asked, generate, share, units
 
