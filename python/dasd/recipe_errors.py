@@ -55,6 +55,8 @@ def describe(
         ):
             continue  # pydantic counts items that failed as absent
         inner = without_tags(problem["loc"], model)
+        if problem["type"] == "finite_number":
+            inner = _without_kinds(inner)
         path = (*start, *inner)
         place = where(path, across=problem["type"] == "value_error") if where else ""
         lines.append(f"  {place}{dotted(path)}: {_explain(problem, inner, model, root)}")
@@ -161,6 +163,15 @@ def without_tags(loc: Sequence[str | int], model: type[BaseModel]) -> KeyPath:
             continue
         path.append(part)
     return tuple(path)
+
+
+def _without_kinds(path: KeyPath) -> KeyPath:
+    """pydantic puts the kind of every value of a free option behind its key: ``options.a.list.0.float``."""
+    kept, at = list(path), len(path) - 1
+    while at > 0 and path[at] in ({"float"} if at == len(path) - 1 else {"dict", "list"}):
+        del kept[at]
+        at -= 2
+    return tuple(kept)
 
 
 def _tags(model: type[BaseModel]) -> set[str]:

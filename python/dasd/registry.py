@@ -25,6 +25,7 @@ from dasd.components import (
     VerifierFactory,
 )
 from dasd.errors import PluginError, RecipeError
+from dasd.plain_values import check_values
 from dasd.roles import Evaluator, Exporter, Filter, Selector, Teacher, Trainer
 from dasd.settings import FilterSettings, ModelSettings, SelectSettings, TrainerSettings
 from dasd.settings_verifier import VerifierSettings
@@ -286,6 +287,7 @@ class Registry(Catalogue):
                 )
             return dict(options)
         try:
+            check_values(component.options, options)
             return component.options.model_validate(dict(options)).model_dump(mode="json")
         except ValidationError as error:
             from dasd.recipe_errors import describe

@@ -24,9 +24,14 @@ CPU_TOKEN_BUDGET = 16_384
 
 
 class Section(BaseModel):
-    """Base of every section: unknown keys are refused, values never change after validation."""
+    """Base of every section: unknown keys are refused, no bool or text is a number, values never change.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    Fields that hold a tuple say ``strict=False``, so that a list of YAML is one; its items stay strict.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), strict=True, allow_inf_nan=False
+    )
 
 
 class ModelSettings(Section):
@@ -134,8 +139,12 @@ class QuestionsSettings(Section):
         "You are a helpful assistant.",
         description="Put before every conversation that has no system message of its own; null for none.",
     )
-    train: tuple[QuestionSource, ...] = Field(min_length=1, description="Sources of the training questions.")
-    eval: tuple[QuestionSource, ...] = Field((), description="Sources of the evaluation questions.")
+    train: tuple[QuestionSource, ...] = Field(
+        strict=False, min_length=1, description="Sources of the training questions."
+    )
+    eval: tuple[QuestionSource, ...] = Field(
+        (), strict=False, description="Sources of the evaluation questions."
+    )
 
 
 class SamplingSettings(Section):
@@ -179,7 +188,9 @@ class FilterSettings(Section):
     answer: bool = Field(
         False, description="Drop responses whose answer the question's verifier finds wrong."
     )
-    extra: tuple[str, ...] = Field((), description="Filters of plugins to apply as well, by name.")
+    extra: tuple[str, ...] = Field(
+        (), strict=False, description="Filters of plugins to apply as well, by name."
+    )
     options: dict[str, dict[str, JsonValue]] = Field(
         default_factory=dict,
         description="Options of the filters in `extra`, each checked by its filter: `{NAME: {key: value}}`.",
@@ -216,6 +227,7 @@ class DedupSettings(Section):
     contamination_ngram: int = Field(13, ge=1, description="Words in an n-gram for contamination.")
     against: tuple[QuestionSource, ...] = Field(
         (),
+        strict=False,
         description="Sources of benchmark questions that aren't evaluated here, to decontaminate against too.",
     )
 
@@ -240,6 +252,7 @@ class LoraSettings(Section):
     alpha: int = Field(32, ge=1, description="Their product is added times alpha / rank.")
     targets: tuple[str, ...] = Field(
         (),
+        strict=False,
         description="Linear layers that get an adapter, by name or by the end of their path (`q_proj`, "
         "`mlp.down_proj`); none named: all but the head.",
     )
@@ -266,7 +279,7 @@ class TrainerSettings(Section):
         1e-5, ge=0, validate_default=True, description="Where the cosine ends; at most the peak."
     )
     warmup_ratio: float = Field(0.1, ge=0, lt=1, description="Share of the steps with a linear warm-up.")
-    betas: tuple[float, float] = Field((0.9, 0.95), description="AdamW's betas.")
+    betas: tuple[float, float] = Field((0.9, 0.95), strict=False, description="AdamW's betas.")
     weight_decay: float = Field(0.1, ge=0, description="Decoupled weight decay.")
     clip: float = Field(1.0, gt=0, description="Gradient norm at which gradients are clipped.")
     batch_size: int = Field(64, ge=1, description="Packs in an optimiser step.")
@@ -319,11 +332,13 @@ class OffPolicyStage(Section):
     temperature: float = Field(ge=0, le=5, description="Sampling temperature of the teacher.")
     samples: tuple[str, ...] = Field(
         (),
+        strict=False,
         description="Parquet or JSON lines files that hold the teacher's responses, one path or a list; the "
         "teacher is not sampled then.",
     )
     sources: tuple[QuestionSource, ...] = Field(
         (),
+        strict=False,
         description="Sources of the questions that this stage asks, in place of `questions.train`. A question that "
         "another stage asks too is the same question.",
     )
@@ -344,7 +359,7 @@ class OffPolicyStage(Section):
         description="Responses trained on, at most: of more that were selected, those that the seed draws; all "
         "when absent.",
     )
-    shares: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+    shares: dict[str, Annotated[float, Field(gt=0)]] = Field(
         default_factory=dict,
         description="Domain -> its part of `total`, in any unit (`{math: 3, code: 1}`: three quarters and one). A "
         "domain that isn't named isn't asked; one that has fewer responses than its part is told of.",
@@ -464,7 +479,7 @@ class RecipeSettings(Section):
 
     name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Names the run directory.")
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of everything that is random.")
-    plugins: tuple[str, ...] = Field((), description="Plugins to load, as with --plugins.")
+    plugins: tuple[str, ...] = Field((), strict=False, description="Plugins to load, as with --plugins.")
     unsafe_run_code_without_sandbox: bool = Field(
         False,
         description="Run code that a model wrote without a sandbox, with all that your user may do: read and "
@@ -490,7 +505,9 @@ class RecipeSettings(Section):
     select: SelectSettings = Field(
         default_factory=SelectSettings, description="Which candidate is trained on."
     )
-    stages: tuple[TrainingStage, ...] = Field(min_length=1, description="The trainings, in order.")
+    stages: tuple[TrainingStage, ...] = Field(
+        strict=False, min_length=1, description="The trainings, in order."
+    )
     trainer: TrainerSettings = Field(default_factory=TrainerSettings, description="Hyper-parameters.")
     evaluation: EvaluationSettings = Field(
         default_factory=EvaluationSettings, description="What is measured."

@@ -12,7 +12,7 @@ __all__ = ["DataQuestions", "DataRecipe"]
 class DataQuestions(QuestionsSettings):
     """Questions of a recipe whose training questions come with their responses."""
 
-    train: tuple[QuestionSource, ...] = Field((), description="None: they come with `data`.")
+    train: tuple[QuestionSource, ...] = Field((), strict=False, description="None: they come with `data`.")
 
     @field_validator("train")
     @classmethod

@@ -15,8 +15,10 @@ __all__ = ["EvaluationQuestions", "EvaluationRecipe", "recipe_model"]
 class EvaluationQuestions(QuestionsSettings):
     """Questions of a recipe that trains nothing."""
 
-    train: tuple[QuestionSource, ...] = Field((), max_length=0, description="None.")
-    eval: tuple[QuestionSource, ...] = Field(min_length=1, description="Sources of the evaluation questions.")
+    train: tuple[QuestionSource, ...] = Field((), strict=False, max_length=0, description="None.")
+    eval: tuple[QuestionSource, ...] = Field(
+        strict=False, min_length=1, description="Sources of the evaluation questions."
+    )
 
 
 class EvaluationRecipe(RecipeSettings):
@@ -26,7 +28,7 @@ class EvaluationRecipe(RecipeSettings):
     """
 
     questions: EvaluationQuestions = Field(description="Questions to evaluate on.")
-    stages: tuple[TrainingStage, ...] = Field((), max_length=0, description="None.")
+    stages: tuple[TrainingStage, ...] = Field((), strict=False, max_length=0, description="None.")
 
     @model_validator(mode="before")
     @classmethod

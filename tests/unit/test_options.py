@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,16 @@ def registry() -> Registry:
     made = make_registry()
     made.merge(plugin)
     return made
+
+
+@pytest.mark.parametrize(
+    ("depth", "wanted"), [(True, "an integer"), ("4", "an integer"), (math.inf, "a finite number")]
+)
+def test_a_number_among_a_plugins_options_is_taken_as_written(
+    registry: Registry, depth: object, wanted: str
+) -> None:
+    with pytest.raises(RecipeError, match=f"select.options.depth: wanted {wanted}, got "):
+        registry.checked_options("verifier", "deep", {"depth": depth}, "select.options")  # type: ignore[dict-item]
 
 
 def source(verifier: Any) -> dict[str, Any]:

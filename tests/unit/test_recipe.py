@@ -75,6 +75,23 @@ def test_the_reports_own_figures() -> None:
     assert (trainer.learning_rate, trainer.min_learning_rate) == (5e-5, 1e-5)
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trainer.learning_rate=.inf", "trainer.learning_rate: wanted a finite number, got inf"),
+        ("stages.0.trainer.epochs=.nan", "stages.0.trainer.epochs: wanted a finite number, got nan"),
+        ("select.options={a: [.inf]}", "select.options.a.0: wanted a finite number, got inf"),
+        ("trainer.betas=[true, 0.9]", "trainer.betas.0: wanted a number, got True"),
+        ("questions.train.0.count=true", "questions.train.0.count: wanted an integer, got True"),
+        ("dedup.near_questions=false", "dedup.near_questions: wanted a number, got False"),
+        ("seed='5'", "seed: wanted an integer, got '5'"),
+        ("filters.answer=1", "filters.answer: wanted true or false, got 1"),
+    ],
+)
+def test_numbers_are_finite_and_neither_bools_nor_texts(override: str, message: str) -> None:
+    assert message in refused(MINIMAL, override)
+
+
 # -- overrides ------------------------------------------------------------------------------------------
 
 
