@@ -57,13 +57,53 @@ def test_pipes_and_devices_are_not_read(tmp_path: Path, kind: str) -> None:
         read_record(run.directory / "run.json", RunRecord)
 
 
+_WRONG = """
+import os, sys
+from pathlib import Path
+from dasd.cli.guard import main
+sys.argv = ["dasd", "runs", "show", "no-such-run"]
+try:
+    main()
+finally:
+    Path(sys.orig_argv[-1]).write_text(os.readlink("/proc/self/fd/" + sys.orig_argv[-2]))
+"""
+
+
 @pytest.mark.parametrize("number", [0, 1, 2])
-def test_closed_standard_streams(number: int, tmp_path: Path) -> None:
+def test_a_closed_standard_stream_stays_one_and_changes_no_exit_code(number: int, tmp_path: Path) -> None:
+    found = tmp_path / "found"
     done = subprocess.run(
-        ["/bin/sh", "-c", f'exec "$0" -m dasd runs list {tmp_path} {number}>&-', sys.executable],
+        [
+            "/bin/sh",
+            "-c",
+            f'exec "$@" {number}>&-',
+            "sh",
+            sys.executable,
+            "-c",
+            _WRONG,
+            str(number),
+            str(found),
+        ],
         capture_output=True,
         text=True,
         timeout=60,
     )
-    assert "Traceback" not in done.stderr
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 2, done.stderr
+    assert found.read_text() == os.devnull  # else the first file that is opened has this number
+    assert ("no-such-run" in done.stderr) == (number != 2)
+
+
+@pytest.mark.parametrize("kind", ["gone", "full"])
+def test_an_error_that_nobody_reads_keeps_its_exit_code(kind: str, tmp_path: Path) -> None:
+    if kind == "gone":
+        reader, stderr = os.pipe()
+        os.close(reader)
+    else:
+        stderr = os.open("/dev/full", os.O_WRONLY)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "dasd", "runs", "show", str(tmp_path / "none")], stderr=stderr, timeout=60
+        )
+    finally:
+        os.close(stderr)
+    assert done.returncode == 2

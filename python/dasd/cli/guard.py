@@ -19,7 +19,7 @@ from typing import TextIO
 import click
 
 from dasd.errors import DasdError
-from dasd.printable import echo
+from dasd.printable import echo, silence
 
 INTERRUPTED = 130
 
@@ -79,8 +79,7 @@ def run(arguments: Sequence[str]) -> int:
         _say("interrupted; nothing is lost: continue with the same command", debug)
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader (head, less) has seen enough. Python flushes stdout at exit and would complain again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)  # the reader (head, less) has seen enough
         return 0
     except DasdError as error:
         _say(f"error: {error}", debug)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dasd.printable import echo
+from dasd.printable import echo, silence
 
 if TYPE_CHECKING:
     import polars as pl
@@ -51,8 +50,7 @@ def inspect(
         else:
             _show(opened, sample, stage, as_json, html)
     except BrokenPipeError:
-        # The reader has seen enough (`| head`). What is still buffered must not fail again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)  # the reader has seen enough (`| head`)
 
 
 def _list(run: Run, stage: str | None, limit: int, as_json: bool) -> None:

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -18,6 +17,7 @@ from typing import IO, TypeVar
 from pydantic import ValidationError
 
 from dasd.errors import BackendError, InputError, PluginError
+from dasd.printable import echo
 from dasd.remote.channel import PROTOCOL, Channel, ChannelClosed, GarbledError, Kind, Message
 from dasd.remote.messages import Hello, decode
 from dasd.version import __version__
@@ -281,7 +281,7 @@ class _Log:
         if plain:
             self._lines.append(plain)
             if self._shown:
-                sys.stderr.write(f"worker: {plain}\n")
+                echo(f"worker: {plain}", err=True)
 
 
 def _environment(python: Path) -> dict[str, str]:
