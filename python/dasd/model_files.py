@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from dasd.errors import InputError
+from dasd.regular import read_json
 
-__all__ = ["HEADS", "HIDDEN", "LAYERS", "VOCABULARY", "check_sizes", "read_config", "read_shapes"]
+__all__ = [
+    "CONTEXT",
+    "HEADS",
+    "HIDDEN",
+    "LAYERS",
+    "VOCABULARY",
+    "check_sizes",
+    "first_size",
+    "read_config",
+    "read_shapes",
+]
 
 LAYERS = ("num_hidden_layers", "n_layer", "num_layers")
 HIDDEN = ("hidden_size", "n_embd", "d_model")
 HEADS = ("num_attention_heads", "n_head")
 VOCABULARY = ("vocab_size",)
+CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
+"""Keys of a config that say how long a sequence may be."""
 _OTHERS = ("num_key_value_heads", "head_dim")
 _MAY_BE_ZERO = ("intermediate_size", "n_inner", "num_local_experts", "num_experts", "n_routed_experts")
 _PACKED = 8
@@ -24,13 +36,19 @@ def read_config(path: Path) -> dict[str, Any]:
     """Config of the directory ``path``, a text model's own keys over the others. Raises InputError."""
     file = path / "config.json"
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        config = read_json(file)
+    except (OSError, ValueError) as error:
         raise InputError(f"{file} can't be read: {error}; fetch or save the model again") from error
     if not isinstance(config, dict):
         raise InputError(f"{file}: wanted an object, got {type(config).__name__}")
     text = config.get("text_config")
     return {**config, **text} if isinstance(text, dict) else config
+
+
+def first_size(config: dict[str, Any], names: tuple[str, ...]) -> int | None:
+    """The first of the keys ``names`` that holds a whole number above zero."""
+    values = (config.get(name) for name in names)
+    return next((value for value in values if type(value) is int and value > 0), None)
 
 
 def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,14 +13,16 @@ from pydantic import JsonValue
 
 from dasd.checksums import checksum, file_checksum
 from dasd.errors import InputError
-from dasd.model_files import check_sizes
+from dasd.model_files import CONTEXT, check_sizes, first_size, read_config
 from dasd.progress import no_bars
+from dasd.regular import read_json
 from dasd.settings import ModelSettings
 
 __all__ = [
     "check_model",
     "context_length",
     "declared_context",
+    "load_config",
     "loading",
     "model_fingerprint",
     "model_identity",
@@ -45,8 +46,6 @@ _CONTENT = (
     "*.safetensors.index.json",
     "*.py",
 )
-_CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
-"""Keys of a config that say how long a sequence may be."""
 _PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth")
 
 
@@ -93,9 +92,9 @@ def check_model(settings: ModelSettings, *, weights: bool = True) -> None:
     index = path / "model.safetensors.index.json"
     if index.is_file():
         try:
-            shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+            shards = sorted(set(read_json(index)["weight_map"].values()))
             missing = [name for name in shards if not (path / name).is_file()]
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{index} is damaged ({error}); fetch or save the model again") from error
         if missing:
             raise InputError(f"{where} lacks {len(missing)} of its {len(shards)} shards, e.g. {missing[0]}")
@@ -127,6 +126,24 @@ def loading(what: str) -> Iterator[None]:
         raise InputError(f"{what} can't be loaded: {error}") from error
 
 
+def load_config(
+    model: str, revision: str | None = None, *, trust_remote_code: bool = False, here: bool = False
+) -> Any:
+    """The model's config as transformers loads it, defaults of its architecture filled in. Raises InputError.
+
+    ``here``: nothing is fetched.
+    """
+    from transformers import AutoConfig
+
+    with loading(f"model {model}: its config"):
+        return AutoConfig.from_pretrained(
+            resolve_model(model),
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+            local_files_only=here,
+        )
+
+
 def model_fingerprint(settings: ModelSettings) -> dict[str, JsonValue]:
     """What decides a model's outputs: a directory's content hash, a named model's revision."""
     path = Path(resolve_model(settings.model))
@@ -150,7 +167,7 @@ def context_length(config: Any) -> int:
     Raises InputError for a config that declares none.
     """
     text = config.get_text_config(decoder=True) if hasattr(config, "get_text_config") else config
-    for name in _CONTEXT:
+    for name in CONTEXT:
         value = getattr(text, name, None)
         if isinstance(value, int) and value > 0:
             return value
@@ -163,22 +180,22 @@ def context_length(config: Any) -> int:
 def declared_context(settings: ModelSettings) -> int | None:
     """Tokens of context by the model's config.json, and no more than an option ``max_model_len`` of its backend.
 
-    None where there is no such file, or it declares none: a model behind a server.
+    None where there is no such file, or it declares none: a model behind a server. Raises InputError for a file that
+    can't be read.
     """
     path = Path(resolve_model(settings.model))
-    try:
-        if path.is_dir():
-            file = path / "config.json"
-        else:
-            from transformers.utils.hub import cached_file
+    if not path.is_dir():
+        from transformers.utils.hub import cached_file
 
+        try:
             with no_bars():
-                file = Path(cached_file(settings.model, "config.json", revision=settings.revision) or "")
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+                found = cached_file(settings.model, "config.json", revision=settings.revision)
+        except (OSError, ValueError):
+            return None
+        path = Path(found or "").parent
+    if not (path / "config.json").is_file():
         return None
-    config = config.get("text_config", config) if isinstance(config, dict) else {}
-    declared = next((v for name in _CONTEXT if isinstance(v := config.get(name), int) and v > 0), None)
+    declared = first_size(read_config(path), CONTEXT)
     limit = settings.options.get("max_model_len")
     return min(declared, limit) if declared is not None and isinstance(limit, int) else declared
 

@@ -93,15 +93,19 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _int)
 
 def read(path: Path, name: str) -> tuple[Any, dict[KeyPath, int]]:
     """``parse`` of a file. Raises RecipeError for one that can't be read, is no UTF-8 or is too large."""
+    return parse(read_text(path, name), name)
+
+
+def read_text(path: Path, name: str) -> str:
+    """Text of a recipe, which may come through a pipe. Raises RecipeError as ``read`` does."""
     try:
         with path.open("rb") as file:
             content = file.read(_BYTES + 1)
         if len(content) > _BYTES:
             raise RecipeError(f"{name}: wanted a recipe of at most {_BYTES} bytes; this file is larger")
-        text = content.decode("utf-8")
+        return content.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{name} can't be read: {error}") from error
-    return parse(text, name)
 
 
 def parse(text: str, name: str) -> tuple[Any, dict[KeyPath, int]]:

@@ -1,11 +1,17 @@
-"""Files that may be read to their end: a pipe waits for a writer, and a device may never end."""
+"""Files that may be read to their end: a pipe waits for a writer, a device may never end, a huge file fills the memory."""
 
 from __future__ import annotations
 
 import errno
+import json
+import os
 from pathlib import Path
+from typing import Any
 
-__all__ = ["regular"]
+__all__ = ["SMALL", "read_json", "read_small", "regular"]
+
+SMALL = 64 << 20
+"""Bytes that a file of one record may have: manifests, configs, indexes, reports. The largest known have a quarter."""
 
 
 def regular(path: Path) -> Path:
@@ -13,3 +19,22 @@ def regular(path: Path) -> Path:
     if path.exists() and not path.is_file() and not path.is_dir():
         raise OSError(errno.EINVAL, "it is a pipe, a socket or a device", str(path))
     return path
+
+
+def read_small(path: Path, limit: int = SMALL) -> bytes:
+    """Content of a file that is read whole. Raises OSError, also for one of more than ``limit`` bytes."""
+    with regular(path).open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        data = b"" if size > limit else file.read(limit + 1)
+    if max(size, len(data)) > limit:
+        what = f"it has {max(size, len(data))} bytes, and such a file at most {limit}"
+        raise OSError(errno.EFBIG, what, str(path))
+    return data
+
+
+def read_json(path: Path) -> Any:
+    """JSON of a small file in UTF-8. Raises OSError, ValueError for what is no JSON or nested too deeply."""
+    try:
+        return json.loads(read_small(path).decode("utf-8"))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error

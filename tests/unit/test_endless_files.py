@@ -1,8 +1,10 @@
-"""Files of a run that never end or blow up when they are read: pipes, devices, YAML aliases."""
+"""Files that never end or blow up when they are read: pipes, devices, YAML aliases, huge ones; closed streams."""
 
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +13,14 @@ import pytest
 
 from dasd.cards.licences import front_matter
 from dasd.checksums import file_checksum
-from dasd.errors import DasdError
+from dasd.errors import DasdError, InputError
+from dasd.miniature import model_path
+from dasd.models import check_model, declared_context
+from dasd.plan.prompts import PromptFiles
+from dasd.regular import SMALL
+from dasd.settings import ModelSettings
 from dasd.store import Run, RunDirectory
+from dasd.store.files import read_lines
 from dasd.store.manifest import RunRecord, read_record
 
 
@@ -55,6 +63,52 @@ def test_pipes_and_devices_are_not_read(tmp_path: Path, kind: str) -> None:
         run.report()
     with pytest.raises(DasdError, match="a pipe, a socket or a device"):
         read_record(run.directory / "run.json", RunRecord)
+
+
+def _huge(file: Path, size: int = SMALL + 1) -> Path:
+    """A file without content of that size; it takes no room on the disk."""
+    file.unlink(missing_ok=True)
+    with file.open("wb") as made:
+        made.truncate(size)
+    return file
+
+
+def test_huge_files_of_a_run_are_refused_with_size_and_limit(tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    told = f"it has {SMALL + 1} bytes, and such a file at most "
+    for name in ("recipe.yaml", "report.json", "run.json"):
+        _huge(run.directory / name)
+    for read in (
+        lambda: run.settings,
+        run.report,
+        lambda: read_record(run.directory / "run.json", RunRecord),
+    ):
+        with pytest.raises(DasdError, match=told):
+            read()
+    with pytest.raises(DasdError, match="at most 1073741824"):
+        read_lines(_huge(tmp_path / "events.jsonl", (1 << 30) + 1))
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors.index.json", "tokenizer_config.json"])
+def test_huge_files_of_a_model_are_refused_with_size_and_limit(name: str, tmp_path: Path) -> None:
+    model = shutil.copytree(model_path("student"), tmp_path / "model")
+    _huge(model / name)
+    settings = ModelSettings(model=str(model))
+    with pytest.raises(
+        InputError, match=rf"{name} .*it has {SMALL + 1} bytes, and such a file at most {SMALL}"
+    ):
+        PromptFiles(model) if name == "tokenizer_config.json" else check_model(settings)
+    if name == "config.json":
+        with pytest.raises(InputError, match=name):
+            declared_context(settings)
+
+
+def test_no_reader_of_json_goes_around_the_bound() -> None:
+    root = Path(__file__).parents[2]
+    sources = [*root.glob("python/dasd/**/*.py"), *root.glob("plugins/*/src/**/*.py")]
+    around = re.compile(r"json\.load\(|(json\.loads|validate_json)\((\([^)]*\)|[^()])*\.read_(text|bytes)\(")
+    assert len(sources) > 300
+    assert [file.name for file in sources if around.search(file.read_text())] == []
 
 
 _WRONG = """

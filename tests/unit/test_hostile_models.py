@@ -160,5 +160,5 @@ def test_what_loading_raises_is_one_error_for_backend_and_trainer(tmp_path: Path
         preflight(shards, training)
     (model / "config.json").write_text(json.dumps(config))
     (model / "generation_config.json").write_text("[1]")
-    with pytest.raises(InputError, match="its config and tokenizer can't be loaded"):
+    with pytest.raises(InputError, match="its tokenizer and generation_config.json can't be loaded"):
         preflight(shards, training)

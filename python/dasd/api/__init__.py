@@ -20,7 +20,7 @@ from dasd.errors import (
     TrainingError,
 )
 from dasd.export_records import EXPORT, Exported, ExportedFile, ExportRun, ExportStage
-from dasd.models import context_length, model_fingerprint, resolve_model
+from dasd.models import context_length, load_config, model_fingerprint, resolve_model
 from dasd.reading import behind_tag, prompt_opening
 from dasd.records import (
     BadRow,
@@ -40,6 +40,7 @@ from dasd.records import (
     ScoreRequest,
     ScoringSpec,
 )
+from dasd.regular import read_json, read_small
 from dasd.roles import (
     Checkpoint,
     Evaluator,
@@ -133,7 +134,10 @@ __all__ = [
     "behind_tag",
     "context_length",
     "hookimpl",
+    "load_config",
     "model_fingerprint",
     "prompt_opening",
+    "read_json",
+    "read_small",
     "resolve_model",
 ]

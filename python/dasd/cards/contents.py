@@ -13,6 +13,7 @@ from dasd.cards.model import CARD
 from dasd.cards.names import leaks, public
 from dasd.errors import InputError
 from dasd.records import ADAPTER
+from dasd.regular import read_json
 
 __all__ = ["CARD", "LeftOut", "Piece", "dataset_files", "model_files", "warnings_about"]
 
@@ -99,7 +100,12 @@ def _adapter(directory: Path) -> list[Piece] | None:
     config, weights = place / "adapter_config.json", place / "adapter_model.safetensors"
     if not (config.is_file() and weights.is_file()):
         return None
-    record = json.loads(config.read_text(encoding="utf-8"))
+    try:
+        record = read_json(config)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{config} can't be read: {error}; train the stage again") from error
+    if not isinstance(record, dict):
+        raise InputError(f"{config}: wanted an object, got {type(record).__name__}")
     record["base_model_name_or_path"] = public(record.get("base_model_name_or_path"))
     text = json.dumps(record, indent=2, sort_keys=True).encode() + b"\n"
     return [

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dasd.cards.licences import front_matter
 from dasd.errors import InputError
+from dasd.regular import read_small
 
 __all__ = ["DATA", "DataConfig", "read_export"]
 
@@ -92,7 +93,7 @@ def _data_files(directory: Path) -> Iterator[Path]:
 def _stages(directory: Path) -> dict[str, str]:
     """Training by file, from the manifest; empty without one that can be read."""
     try:
-        manifest = _Manifest.model_validate_json((directory / MANIFEST).read_bytes())
+        manifest = _Manifest.model_validate_json(read_small(directory / MANIFEST))
     except (OSError, ValidationError):
         return {}
     return {file.path: file.stage for file in manifest.files if file.stage}
@@ -101,7 +102,7 @@ def _stages(directory: Path) -> dict[str, str]:
 def _named(directory: Path) -> dict[str, str]:
     """Configuration by file, from the README of the export."""
     try:
-        configs = front_matter((directory / "README.md").read_text(encoding="utf-8")).get("configs")
+        configs = front_matter(read_small(directory / "README.md").decode("utf-8")).get("configs")
     except (OSError, UnicodeDecodeError):
         return {}
     found: dict[str, str] = {}

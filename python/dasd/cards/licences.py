@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from dasd.cards.options import CardOptions
 from dasd.errors import InputError
 from dasd.models import resolve_model
 from dasd.recipe_yaml import plain
+from dasd.regular import read_json, read_small
 from dasd.settings import RecipeSettings
 
 __all__ = ["UNKNOWN", "Licence", "Licences", "find_licences", "front_matter"]
@@ -74,7 +74,7 @@ def _of_model(model: str) -> Licence:
         return Licence()
     readme, config = directory / "README.md", directory / "config.json"
     if readme.is_file():
-        block = front_matter(readme.read_text(encoding="utf-8", errors="replace"))
+        block = front_matter(read_small(readme).decode("utf-8", "replace"))
         name = _word(block.get("license"))
         if name == "other":
             name = _word(block.get("license_name")) or name
@@ -82,8 +82,8 @@ def _of_model(model: str) -> Licence:
             return Licence(name, "from its model card")
     if config.is_file():
         try:
-            name = _word(json.loads(config.read_bytes()).get("license"))
-        except (ValueError, AttributeError):
+            name = _word(read_json(config).get("license"))
+        except (OSError, ValueError, AttributeError):
             name = ""
         if name:
             return Licence(name, "from its config.json")

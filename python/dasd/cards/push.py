@@ -18,6 +18,7 @@ from dasd.cards.require import require_hub
 from dasd.checksums import file_checksum
 from dasd.errors import InputError, StoreError
 from dasd.progress import Console
+from dasd.regular import read_small
 
 if TYPE_CHECKING:
     from dasd.store import Run
@@ -181,7 +182,7 @@ def _own(card: Path | None) -> str:
     if card is None:
         return ""
     try:
-        text = card.read_text(encoding="utf-8")
+        text = read_small(card).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"--card {card} can't be read ({error}); wanted a Markdown file") from error
     if not text.startswith("---\n"):

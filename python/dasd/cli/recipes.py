@@ -9,6 +9,7 @@ import click
 
 from dasd.cli.options import json_option, override_option, plugins_option, print_json, print_table
 from dasd.printable import echo
+from dasd.recipe_yaml import read_text
 
 
 @click.group()
@@ -66,7 +67,7 @@ def show(
         else:
             echo(loaded.to_yaml(), nl=False)
     else:
-        echo(find(recipe).read_text(encoding="utf-8"), nl=False)
+        echo(read_text(find(recipe), recipe), nl=False)
 
 
 @recipes.command()

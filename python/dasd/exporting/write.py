@@ -17,6 +17,7 @@ from dasd.export_records import Exported, ExportRun
 from dasd.exporting.gather import Rows, gather
 from dasd.progress import Console
 from dasd.registry import Registry
+from dasd.regular import read_small
 from dasd.rows_file import FileFormat
 from dasd.store import Run
 from dasd.store.files import disk_full, means_full, remove_tree, watch_disk
@@ -224,7 +225,7 @@ def refuse_foreign(place: Path) -> None:
         return
     advice = "name another directory with --output, or remove it"
     try:
-        known = ExportManifest.model_validate_json((place / MANIFEST).read_bytes())
+        known = ExportManifest.model_validate_json(read_small(place / MANIFEST))
     except (OSError, ValidationError):
         raise InputError(f"{place} holds something that is no export of dasd; {advice}") from None
     foreign = sorted(present - {MANIFEST} - {file.path for file in known.files})

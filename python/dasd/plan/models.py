@@ -9,15 +9,15 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from dasd.model_files import HEADS, HIDDEN, LAYERS, VOCABULARY, read_config, read_shapes
+from dasd.model_files import CONTEXT, HEADS, HIDDEN, LAYERS, VOCABULARY, first_size, read_config, read_shapes
 from dasd.models import resolve_model
+from dasd.regular import read_small
 from dasd.settings import ModelSettings
 
 __all__ = ["Architecture", "ModelFacts", "find_model", "read_facts"]
 
 _STORED = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
 _EXPERT = re.compile(r"\.experts?\.")
-_CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ def find_model(settings: ModelSettings) -> Path | None:
     revision = settings.revision or "main"
     ref = cache / "refs" / revision
     try:
-        commit = ref.read_text(encoding="utf-8").strip() if ref.is_file() else revision
-    except OSError:
+        commit = read_small(ref, 1000).decode("utf-8").strip() if ref.is_file() else revision
+    except (OSError, UnicodeDecodeError):
         return None
     snapshot = cache / "snapshots" / commit
     return snapshot if (snapshot / "config.json").is_file() else None
@@ -83,28 +83,23 @@ def read_facts(path: Path) -> ModelFacts:
         parameters=parameters,
         active_parameters=_active(sizes, config) if parameters else None,
         stored_bytes=stored or None,
-        context_length=_first(config, _CONTEXT),
+        context_length=first_size(config, CONTEXT),
         architecture=_architecture(config),
     )
 
 
-def _first(config: dict[str, Any], names: tuple[str, ...]) -> int | None:
-    values = (config.get(name) for name in names)
-    return next((value for value in values if isinstance(value, int) and value > 0), None)
-
-
 def _architecture(config: dict[str, Any]) -> Architecture | None:
-    layers = _first(config, LAYERS)
-    hidden = _first(config, HIDDEN)
-    heads = _first(config, HEADS)
-    vocabulary = _first(config, VOCABULARY)
+    layers = first_size(config, LAYERS)
+    hidden = first_size(config, HIDDEN)
+    heads = first_size(config, HEADS)
+    vocabulary = first_size(config, VOCABULARY)
     if layers is None or hidden is None or heads is None or vocabulary is None:
         return None
     return Architecture(
         layers=layers,
         hidden=hidden,
-        kv_heads=_first(config, ("num_key_value_heads",)) or heads,
-        head_dim=_first(config, ("head_dim",)) or hidden // heads,
+        kv_heads=first_size(config, ("num_key_value_heads",)) or heads,
+        head_dim=first_size(config, ("head_dim",)) or hidden // heads,
         vocabulary=vocabulary,
     )
 
@@ -112,8 +107,8 @@ def _architecture(config: dict[str, Any]) -> Architecture | None:
 def _active(sizes: dict[str, int], config: dict[str, Any]) -> int:
     """Parameters that a token passes through: of the experts only those that it is routed to."""
     total = sum(sizes.values())
-    experts = _first(config, ("num_local_experts", "num_experts", "n_routed_experts"))
-    chosen = _first(config, ("num_experts_per_tok", "experts_per_token", "top_k"))
+    experts = first_size(config, ("num_local_experts", "num_experts", "n_routed_experts"))
+    chosen = first_size(config, ("num_experts_per_tok", "experts_per_token", "top_k"))
     if experts is None or chosen is None or chosen >= experts:
         return total
     routed = sum(size for name, size in sizes.items() if _EXPERT.search(name))

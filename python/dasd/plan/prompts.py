@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from dasd.checksums import checksum
 from dasd.errors import InputError
 from dasd.records import Message
+from dasd.regular import read_json, read_small
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -39,7 +40,7 @@ class PromptFiles:
         try:
             from tokenizers import Tokenizer
 
-            text = file.read_text(encoding="utf-8")
+            text = read_small(file).decode("utf-8")
             self.tokenizer: Tokenizer = Tokenizer.from_str(text)
         except ImportError as error:
             raise InputError(
@@ -72,7 +73,7 @@ class PromptFiles:
     def _template(self) -> str:
         file = self._path / "chat_template.jinja"
         if file.is_file():
-            return file.read_text(encoding="utf-8")
+            return read_small(file).decode("utf-8")
         found = self._config.get("chat_template")
         if isinstance(found, list):
             named = {item.get("name"): item.get("template") for item in found if isinstance(item, dict)}
@@ -124,7 +125,7 @@ def _settings(file: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = read_json(file)
     except (OSError, ValueError) as error:
         raise InputError(f"{file} can't be read: {error}; save the tokenizer again") from error
     return found if isinstance(found, dict) else {}

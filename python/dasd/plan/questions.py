@@ -232,9 +232,9 @@ def _prompts(settings: ModelSettings) -> Prompts | None:
     try:
         path = find_model(settings)
         files = PromptFiles(path) if path is not None else None
+        context = declared_context(settings.model_copy(update={"model": str(path)})) if files else None
     except (DasdError, FileNotFoundError):
         return None  # told with the models
-    context = declared_context(settings.model_copy(update={"model": str(path)})) if files else None
     if files is None or context is None:
         return None
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from dasd.regular import read_small
 from dasd.report import cutoffs, gather, series, steps
 from dasd.report.answers import MOST, PARTS, OwnAnswers, along_answers, own_answers_figures
 from dasd.report.data import CheckpointFigures, FigureNote, ReportData
@@ -114,7 +115,7 @@ def build(run: Run, grade: Grade, distilled: Distilled | None, answers: OwnAnswe
         warnings=tuple(warnings),
         notes=(*((origin.sentence(),) if origin is not None else ()), *((KL_NOTE,) if has_kl else ())),
     )
-    recipe = (run.directory / "recipe.yaml").read_text(encoding="utf-8")
+    recipe = read_small(run.directory / "recipe.yaml").decode("utf-8")
     return Report(data, render(data, gallery.drawings, example, recipe))
 
 

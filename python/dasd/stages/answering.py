@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from dasd.benchmarks import Benchmark, benchmarks_by_label, default_benchmark
 from dasd.errors import PluginError
 from dasd.records import EvalSpec
+from dasd.regular import read_json
 from dasd.roles import Evaluator
 from dasd.schemas import EVAL
 from dasd.seeds import digest
@@ -124,7 +125,7 @@ def ungraded(context: StageContext) -> dict[str, JsonValue]:
     """Answers that count as wrong because they could not be graded, by reason; told to the user."""
     counted: Counter[str] = Counter()
     for kept in sorted(context.writer.scratch().glob(f"{FAILURES}*.json")):
-        counted.update(json.loads(kept.read_text()))
+        counted.update(read_json(kept))
     for reason, count in sorted(counted.items()):
         context.console.warn(f"{context.name}: grading {count} answers {reason}; they count as wrong")
     return {f"ungraded.{reason}": count for reason, count in sorted(counted.items())}

@@ -18,6 +18,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from dasd.checksums import checksum
+from dasd.regular import regular
 from dasd.schemas import Schema
 from dasd.seeds import digest
 from dasd.stages.base import StageContext
@@ -106,7 +107,7 @@ class UnderWay:
 
 def _read(file: Path, schema: Schema) -> pl.DataFrame | None:
     """Rows and notes of a file; None for one that isn't as it was written, or not by this version."""
-    data = file.read_bytes()
+    data = regular(file).read_bytes()
     if not file.stem.endswith(checksum(data)):
         return None
     try:

@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from dasd.errors import DasdError, InputError, StoreError
+from dasd.regular import read_small
 from dasd.store.files import append_line, check_free, mend_lines, remove_tree, watch_disk, write_whole
 from dasd.store.lock import only_writer
 from dasd.store.manifest import (
@@ -119,7 +120,7 @@ class RunDirectory:
                 self._prepare()
                 held.enter_context(only_writer(self.path))
                 mended = self._describe(name, seed)
-                if not (self.path / RECIPE).is_file() or (self.path / RECIPE).read_bytes() != recipe.encode():
+                if not (self.path / RECIPE).is_file() or read_small(self.path / RECIPE) != recipe.encode():
                     write_whole(self.path / RECIPE, recipe.encode())
                 mend_lines(self.path / EVENTS)
                 with watch_disk(self.path):

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 from dasd.checksums import checksum
 from dasd.errors import ComponentError, DasdError, DiskFullError, StoreError
-from dasd.regular import regular
+from dasd.regular import read_small
 
 MIN_FREE_BYTES = 64 * 2**20
 """Room that must be free before a run starts."""
@@ -23,6 +23,8 @@ MIN_FREE_BYTES = 64 * 2**20
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FULL_WORDS = ("no space left on device", "disk quota exceeded", "(os error 28)", "(os error 122)")
 _SUM = re.compile(rb',"sum":"([0-9a-f]{8})"}')
+_LINES = 1 << 30
+"""Bytes that a file of lines may have: one a step or an event."""
 _NO_ROOM = 1 << 20
 """Free bytes below which a failed write is put down to a full disk."""
 
@@ -177,7 +179,7 @@ def _parse_lines(path: Path) -> tuple[list[JsonValue], int]:
     values: list[JsonValue] = []
     length = 0
     try:
-        data = regular(path).read_bytes() if path.exists() else b""
+        data = read_small(path, _LINES) if path.exists() else b""
     except OSError as error:
         raise StoreError(f"{path} can't be read: {error.strerror}; restore it from a copy", path) from error
     lines = data.split(b"\n")

@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from dasd.errors import LockError
+from dasd.regular import read_json
 from dasd.store.files import watch_disk, write_whole
 from dasd.store.manifest import now
 
@@ -48,7 +49,7 @@ def only_writer(directory: Path) -> Iterator[None]:
 def _holder(directory: Path) -> str:
     """Who holds the lock, in words."""
     try:
-        holder = json.loads((directory / HOLDER).read_bytes())
+        holder = read_json(directory / HOLDER)
         return f"process {holder['pid']} on host {holder['host']} since {holder['since']}"
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return "another process"

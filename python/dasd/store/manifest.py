@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, Valid
 
 from dasd.checksums import checksum
 from dasd.errors import StoreError
-from dasd.regular import regular
+from dasd.regular import read_small
 from dasd.store.files import canonical_json, write_whole
 
 FORMAT = 1
@@ -207,7 +207,7 @@ def now() -> str:
 def read_record(path: Path, model: type[RecordT]) -> RecordT:
     """A stored record. Raises DamagedError naming the file if it is missing, torn or altered, StoreError if newer."""
     try:
-        data = regular(path).read_bytes()
+        data = read_small(path)
     except OSError as error:
         raise DamagedError(path, model, f"it can't be read: {error.strerror}") from error
     found = _format(data)  # first of all: what else a newer dasd writes isn't known here

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from pydantic import JsonValue, ValidationError
 
 from dasd.errors import InputError, StoreError
 from dasd.recipe_yaml import plain
-from dasd.regular import regular
+from dasd.regular import read_json, read_small
 from dasd.schemas import ALL, SENTENCES
 from dasd.settings import RecipeSettings
 from dasd.settings_evaluation import recipe_model
@@ -24,6 +23,13 @@ from dasd.suggest import did_you_mean
 
 REPORT = "report.json"
 REPORT_PAGE = "report.html"
+_RECIPE_BYTES = 4 << 20
+"""A recipe has at most 1 MiB; a run's holds the defaults too."""
+
+
+def is_run(path: Path) -> bool:
+    """Whether ``path`` holds a run, whole or damaged. Raises PermissionError for a directory that may not be looked into."""
+    return any((path / name).exists() for name in (RUN, STAGES))
 
 
 def _once(sentences: pl.LazyFrame) -> pl.LazyFrame:
@@ -46,7 +52,7 @@ class Run:
     def open(cls, directory: Path | str) -> Run:
         """The run in ``directory``. Raises InputError if there is none, StoreError if it is damaged."""
         path = Path(directory)
-        if not any((path / name).exists() for name in (RUN, STAGES)):
+        if not is_run(path):
             raise InputError(
                 f"{path} is not a run directory: it has no {RUN}; give the path of one, e.g. runs/demo"
             )
@@ -67,7 +73,7 @@ class Run:
         """The recipe as it was last run. Raises StoreError if recipe.yaml is missing or altered."""
         path = self.directory / RECIPE
         try:
-            data = plain(regular(path).read_text(encoding="utf-8"))
+            data = plain(read_small(path, _RECIPE_BYTES).decode("utf-8"))
             return recipe_model(data).model_validate(data)
         except (OSError, ValueError, RecursionError, yaml.YAMLError, ValidationError) as error:
             raise StoreError(f"{path} can't be read as the recipe of this run: {error}", path) from error
@@ -142,7 +148,7 @@ class Run:
         if not path.exists():
             raise InputError(f"{self.directory} has no report yet; finish the run, or give `dasd report`")
         try:
-            content = json.loads(regular(path).read_bytes())
+            content = read_json(path)
         except (OSError, ValueError, RecursionError) as error:
             raise StoreError(
                 f"{path} is torn or was altered: {error}. Restore it from a copy, or remove the directory of stage "

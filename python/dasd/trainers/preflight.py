@@ -5,7 +5,6 @@ Students that never stop, or that train on the prompt, come from wrong labels: s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,8 @@ from typing import Any
 import polars as pl
 
 from dasd.errors import SchemaError, TrainingError
-from dasd.models import loading
+from dasd.models import load_config, loading
+from dasd.regular import read_json
 from dasd.roles import TrainSpec
 from dasd.schemas import TRAIN
 from dasd.trainers.labels import render_labels
@@ -164,12 +164,10 @@ def _check_columns(lazy: pl.LazyFrame, shards: Sequence[Path]) -> None:
 
 
 def _start_model(spec: TrainSpec) -> _StartModel:
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoTokenizer
 
-    with loading(f"{spec.model}: its config and tokenizer"):
-        config: Any = AutoConfig.from_pretrained(
-            spec.model, trust_remote_code=spec.trust_remote_code, local_files_only=True
-        )
+    config = load_config(str(spec.model), trust_remote_code=spec.trust_remote_code, here=True)
+    with loading(f"model {spec.model}: its tokenizer and generation_config.json"):
         tokenizer: Any = AutoTokenizer.from_pretrained(
             spec.model, trust_remote_code=spec.trust_remote_code, local_files_only=True
         )
@@ -200,7 +198,7 @@ def _end_ids(directory: Path, config: Any, tokenizer: Any) -> tuple[int, ...]:
     found: list[object] = [tokenizer.eos_token_id, getattr(config.get_text_config(), "eos_token_id", None)]
     generation = directory / "generation_config.json"
     if generation.is_file():
-        found.append(json.loads(generation.read_text(encoding="utf-8")).get("eos_token_id"))
+        found.append(read_json(generation).get("eos_token_id"))
     ids: dict[int, None] = {}
     for value in found:
         for one in value if isinstance(value, list) else [value]:

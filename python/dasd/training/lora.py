@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from dasd.errors import PluginError, RecipeError
-from dasd.models import resolve_model
+from dasd.errors import DasdError, PluginError, RecipeError
+from dasd.models import load_config
 from dasd.settings import LoraSettings, ModelSettings
 from dasd.suggest import did_you_mean
 
@@ -154,15 +154,13 @@ def adapter_size(settings: ModelSettings, lora: LoraSettings, key: str = TARGETS
 @lru_cache(maxsize=4)
 def _skeleton(name: str, revision: str | None, trust_remote_code: bool) -> Any:
     """The model without weights."""
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
     try:
-        config = AutoConfig.from_pretrained(
-            resolve_model(name), revision=revision, trust_remote_code=trust_remote_code, local_files_only=True
-        )
+        config = load_config(name, revision, trust_remote_code=trust_remote_code, here=True)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)  # type: ignore[no-untyped-call]
         model.tie_weights()
-    except (OSError, ValueError, ImportError, RuntimeError):
+    except (DasdError, OSError, ValueError, ImportError, RuntimeError):
         return None  # not here, or no such model: told where models are looked at
     return model

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dasd.records import ADAPTER
+from dasd.regular import read_json
 from dasd.roles import TrainSpec
 from dasd.training.export import export_model
 from dasd.training.lora import peft_config
@@ -42,7 +43,7 @@ def export_adapted(
         place = directory / ADAPTER
         config.save_pretrained(place)
         # peft keeps a set of targets; the same training is to write the same file.
-        record = json.loads((place / "adapter_config.json").read_text(encoding="utf-8"))
+        record = read_json(place / "adapter_config.json")
         record["target_modules"].sort()
         text = json.dumps(record, indent=2, sort_keys=True)
         (place / "adapter_config.json").write_text(text + "\n", encoding="utf-8")

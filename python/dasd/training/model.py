@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dasd.checksums import feed_file, hasher
 from dasd.errors import InputError
-from dasd.models import loading
+from dasd.models import load_config, loading
 from dasd.roles import TrainSpec
 from dasd.seeds import seed_of
 from dasd.training import attention
@@ -69,11 +69,7 @@ def open_model(spec: TrainSpec, dtype: torch.dtype, implementation: str | None =
 
 
 def _stored_type(spec: TrainSpec) -> torch.dtype:
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(
-        spec.model, trust_remote_code=spec.trust_remote_code, local_files_only=True
-    )
+    config = load_config(str(spec.model), trust_remote_code=spec.trust_remote_code, here=True)
     found: torch.dtype = getattr(config, "dtype", None) or torch.float32
     return found
 

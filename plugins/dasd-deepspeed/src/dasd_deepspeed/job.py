@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dasd.api import TrainerSettings, TrainSpec
+from dasd.api import TrainerSettings, TrainSpec, read_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Job:
     @staticmethod
     def read(directory: Path) -> Job:
         """The job in the state directory ``directory``. Its ``on_step`` does nothing."""
-        record = json.loads(Files(directory).job.read_text(encoding="utf-8"))
+        record = read_json(Files(directory).job)
         shards: Sequence[str] = record["shards"]
         return Job(
             shards=tuple(Path(path) for path in shards),

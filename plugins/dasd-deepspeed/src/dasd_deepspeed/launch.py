@@ -18,6 +18,8 @@ from dasd_deepspeed.options import DeepSpeedOptions
 
 _WORKER = "dasd_deepspeed.worker"
 _LAUNCHER_PORT = 29500
+_END = 1 << 16
+"""Bytes at the end of a log that are looked at."""
 
 
 @contextmanager
@@ -104,7 +106,10 @@ def last_lines(log: Path, count: int = 15) -> str:
     """The end of a log that says something."""
     if not log.exists():
         return ""
-    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _END))
+        text = file.read().decode("utf-8", "replace")
+    lines = [line for line in text.splitlines() if line.strip()]
     return "\n".join(lines[-count:])
 
 

@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from dasd.api import read_json
 from dasd.api.training import Position, digest, disk_full, file_checksum, means_full, sync, write_whole
 from dasd_deepspeed.engine import MOMENTS, Engine
 from dasd_deepspeed.muon import DividedMuon
@@ -84,7 +85,7 @@ def find_state(directory: Path, key: str) -> tuple[Path, Position] | None:
     """
     for path in _states(directory):
         try:
-            record = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
+            record = read_json(path / _MANIFEST)
             wanted = record.pop("sum", None)
             if wanted not in (None, _sum(record)):  # a state of an older release has none
                 raise ValueError(f"{_MANIFEST} was altered")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import time
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from dasd.api import (
     TrainerSettings,
     TrainingError,
     TrainSpec,
+    read_json,
 )
 from dasd_deepspeed.job import Files, Job
 from dasd_deepspeed.launch import answer, last_lines, new_lines, pause, processes
@@ -133,7 +133,7 @@ def _follow(
 def _failure(files: Files, rank: int, code: int | None, spec: TrainSpec) -> DasdError:
     """The error of the process that failed first; of one that couldn't say why, the end of its log."""
     for path in files.errors():
-        report = json.loads(path.read_text(encoding="utf-8"))
+        report = read_json(path)
         kind, message = report["kind"], report["message"]
         if kind in _ERRORS:
             return _ERRORS[kind](message)

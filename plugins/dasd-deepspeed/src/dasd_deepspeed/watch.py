@@ -9,6 +9,7 @@ import threading
 import time
 from queue import SimpleQueue
 
+from dasd.api import read_small
 from dasd_deepspeed.job import Files
 
 GO_ON, STOP = b".", b"!"
@@ -42,10 +43,10 @@ class Host:
         _end()
 
     def _listen(self) -> None:
-        seen, since = "", time.monotonic()
+        seen, since = b"", time.monotonic()
         while time.monotonic() - since < _MISSED_SECONDS:
             time.sleep(BEAT_SECONDS)
-            beat = self._files.heartbeat.read_text() if self._files.heartbeat.exists() else ""
+            beat = read_small(self._files.heartbeat, 1000) if self._files.heartbeat.exists() else b""
             if beat != seen:
                 seen, since = beat, time.monotonic()
         _end()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dasd.api import InputError, Message
+from dasd.api import InputError, Message, read_small
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,10 @@ class Recording:
     temperature: float | None
 
 
+_LONGEST = 1 << 30
+"""Bytes of a file of recordings."""
+
+
 class Recordings:
     """All responses of a file."""
 
@@ -29,7 +33,7 @@ class Recordings:
         self.path = path
         self._by_question: dict[str, list[Recording]] = {}
         try:
-            content = path.read_bytes()
+            content = read_small(path, _LONGEST)
         except OSError as error:
             raise InputError(
                 f"{path}: recorded responses can't be read: {error.strerror}; wanted a JSONL file"

@@ -17,6 +17,7 @@ from dasd.api import (
     ContinueRequest,
     EngineRows,
     Generated,
+    InputError,
     ModelInfo,
     ModelSettings,
     OnRefused,
@@ -27,7 +28,7 @@ from dasd.api import (
     ScoringSpec,
     Text,
     context_length,
-    resolve_model,
+    load_config,
 )
 from dasd_openai.answers import (
     Completion,
@@ -238,17 +239,11 @@ def _info(
 
 def _declared_length(settings: ModelSettings) -> int:
     """Of the model's config."""
-    from transformers import AutoConfig
-
     try:
-        config = AutoConfig.from_pretrained(
-            resolve_model(settings.model),
-            revision=settings.revision,
-            trust_remote_code=settings.trust_remote_code,
-        )
-    except (OSError, ValueError) as error:
+        config = load_config(settings.model, settings.revision, trust_remote_code=settings.trust_remote_code)
+    except InputError as error:
         raise BackendError(
-            f"the server doesn't say how long the context of {settings.model} is, and its config can't be read "
-            f"({error}); set teacher.options.context_length"
+            f"the server doesn't say how long the context of {settings.model} is ({error}); set "
+            "teacher.options.context_length"
         ) from error
     return context_length(config)

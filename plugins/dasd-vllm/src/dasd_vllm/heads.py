@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dasd.api import InputError
+from dasd.api import InputError, read_json
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +45,7 @@ def runnable(path: str, sizes: Sequence[int]) -> Iterator[str]:
     if not config_file.is_file():  # a named model: vLLM fetches it
         yield path
         return
-    config = json.loads(config_file.read_text())
+    config = read_json(config_file)
     size = _head_size(config)
     if size is None or size in sizes:
         yield path
