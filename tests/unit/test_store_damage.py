@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from tests.fuzzing import fuzz
 from tests.small_disk import small_disk
 from tests.unit.test_store_directory import Runner, graph
+from tests.unprivileged import open_to_all, unprivileged
 
 from dasd.cli.guard import run as command
 from dasd.errors import DasdError, InputError, StoreError
@@ -182,6 +184,27 @@ def test_a_read_only_run_is_read_and_writing_is_refused_in_words(
         ):
             stack.enter_context(RunDirectory(path).writing("x", 0, ""))
     capsys.readouterr()
+
+
+@pytest.mark.parametrize("part", ["", "stages", "run.json", "recipe.yaml"])
+def test_a_run_that_may_not_be_read_is_listed_as_such(
+    whole: Path, part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_to_all() as place:
+        shutil.copytree(whole, place / "run")
+        (place / "no-run").mkdir()
+        (place / "run" / part).chmod(0)
+        try:
+            capsys.readouterr()
+            with unprivileged():
+                assert command(["runs", "list", str(place)]) == 0
+                text = capsys.readouterr().out
+                assert command(["runs", "list", "--json", str(place)]) == 0
+        finally:
+            (place / "run" / part).chmod(0o755)
+        assert "Permission denied" in " ".join(text.split())
+        (row,) = json.loads(capsys.readouterr().out)
+    assert row["run"] == str(place / "run") and "Permission denied" in row["error"]
 
 
 def test_a_run_below_a_file(tmp_path: Path) -> None:

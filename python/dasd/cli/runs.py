@@ -40,13 +40,15 @@ def list_(directory: Path, as_json: bool) -> None:
       dasd runs list
     """
     from dasd.errors import DasdError
-    from dasd.store import Run
+    from dasd.store import Run, is_run
 
     rows = []
-    for path in sorted(directory.glob("*/run.json")):
-        row: dict[str, Any] = {"run": str(path.parent)}
+    for path in _directories(directory):
+        row: dict[str, Any] = {"run": str(path)}
         try:
-            run = Run.open(path.parent)
+            if not is_run(path):
+                continue
+            run = Run.open(path)
             stages = run.stages()
             before, after = _accuracies(run)
             row |= {
@@ -62,6 +64,8 @@ def list_(directory: Path, as_json: bool) -> None:
             }
         except DasdError as error:
             row["error"] = str(error)
+        except OSError as error:
+            row["error"] = f"it can't be read: {error.strerror} ({error.filename})"
         rows.append(row)
     if as_json:
         print_json(rows)
@@ -218,6 +222,17 @@ def _accuracies(run: Run) -> tuple[float | None, float | None]:
     if not found:
         return None, None
     return found[0].value, found[-1].value if len(found) > 1 else None
+
+
+def _directories(directory: Path) -> list[Path]:
+    from dasd.errors import InputError
+
+    try:
+        return sorted(path for path in directory.iterdir() if path.is_dir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise InputError(f"{directory} can't be read: {error.strerror}") from error
 
 
 def _figure(figure: Figure) -> dict[str, Any]:

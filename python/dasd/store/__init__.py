@@ -5,7 +5,7 @@ from __future__ import annotations
 from dasd.store.directory import Node, RunDirectory, Standing, State, Summaries, Written
 from dasd.store.inputs import FinishedInputs
 from dasd.store.manifest import Event, Manifest, RunRecord, fingerprint
-from dasd.store.run import Run
+from dasd.store.run import Run, is_run
 from dasd.store.stage import StageDirectory
 from dasd.store.writer import DirectoryWriter
 
@@ -24,4 +24,5 @@ __all__ = [
     "Summaries",
     "Written",
     "fingerprint",
+    "is_run",
 ]
