@@ -93,6 +93,8 @@ def _explain(
         return f"wanted at least {problem['ctx']['min_length']} item, got {show(got)}"
     if kind == "too_long":
         return f"wanted at most {problem['ctx']['max_length']} items, got {show(got)}"
+    if kind == "string_too_long":
+        return f"wanted at most {problem['ctx']['max_length']} characters, got {len(str(got))}: {show(got)}"
     if message.startswith("Input should be "):
         wanted = message.removeprefix("Input should be ").split(", unable")[0]
         for pydantics, ours in _WORDS:

@@ -17,6 +17,8 @@ from pydantic import (
     model_validator,
 )
 
+LONGEST_NAME = 100
+"""Characters of a name that becomes part of file names, which have at most 255 bytes."""
 CPU_BATCH_SIZE = 32
 """``batch_size`` on a CPU where the recipe says nothing, and of whoever knows nothing better."""
 CPU_TOKEN_BUDGET = 16_384
@@ -86,6 +88,7 @@ class QuestionSource(Section):
     name: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        max_length=LONGEST_NAME,
         description="Evaluation: name of the benchmark in tables; when absent the source's own (`file`: the "
         "file's name, `reasoning-gym`: the set's).",
     )
@@ -328,7 +331,9 @@ class OffPolicyStage(Section):
     """One training on responses that the teacher sampled at one temperature."""
 
     kind: Literal["off-policy"] = Field("off-policy", description="Teacher responses.")
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Name of the stage, e.g. `low`.")
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_]*$", max_length=LONGEST_NAME, description="Name of the stage, e.g. `low`."
+    )
     temperature: float = Field(ge=0, le=5, description="Sampling temperature of the teacher.")
     samples: tuple[str, ...] = Field(
         (),
@@ -397,7 +402,9 @@ class MixedPolicyStage(Section):
     """One training on student answers that the teacher takes over where they drift."""
 
     kind: Literal["mixed-policy"] = Field(description="Student starts, teacher continues.")
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Name of the stage, e.g. `mixed`.")
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_]*$", max_length=LONGEST_NAME, description="Name of the stage, e.g. `mixed`."
+    )
     temperature: float = Field(1.0, ge=0, le=5, description="Sampling temperature of both models.")
     questions: int | None = Field(
         None, ge=1, description="Training questions that the student answers; all if absent."
@@ -477,7 +484,12 @@ class PlanSettings(Section):
 class RecipeSettings(Section):
     """A whole recipe."""
 
-    name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Names the run directory.")
+    name: str = Field(
+        "run",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        max_length=LONGEST_NAME,
+        description="Names the run directory.",
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of everything that is random.")
     plugins: tuple[str, ...] = Field((), strict=False, description="Plugins to load, as with --plugins.")
     unsafe_run_code_without_sandbox: bool = Field(

@@ -92,6 +92,12 @@ def test_numbers_are_finite_and_neither_bools_nor_texts(override: str, message: 
     assert message in refused(MINIMAL, override)
 
 
+@pytest.mark.parametrize("key", ["name", "stages.0.name", "questions.train.0.name"])
+def test_names_that_become_file_names_are_bounded(key: str) -> None:
+    assert Recipe.load(MINIMAL, [f"name={'n' * 100}"]).settings.name == "n" * 100
+    assert f"{key}: wanted at most 100 characters, got 101: 'nnn" in refused(MINIMAL, f"{key}={'n' * 101}")
+
+
 # -- overrides ------------------------------------------------------------------------------------------
 
 

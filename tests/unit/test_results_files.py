@@ -73,6 +73,15 @@ def test_foreign_files_are_not_replaced(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / "mine.txt").read_text() == "mine"
 
 
+def test_names_too_long_for_a_file_are_cut_and_stay_apart(tmp_path: Path) -> None:
+    parts = [rows({"q": [T]}, benchmark="ü" * 200 + end, checkpoint="c" * 300 + end) for end in "ab"]
+    evaluations = results.read(written(tmp_path / "rows.jsonl", *parts))
+    table = results.scores(evaluations)
+    document = results.scores_document(evaluations, table, None, 0)
+    results.write_scores(tmp_path / "out", evaluations, table, document)
+    assert len(list((tmp_path / "out").glob("*/samples_*.jsonl"))) == 2
+
+
 def lm_eval_results(directory: Path) -> dict[str, Any]:
     (path,) = directory.glob("results_*.json")
     found: dict[str, Any] = json.loads(path.read_text())

@@ -15,10 +15,13 @@ from typing import Any
 
 import polars as pl
 
+from dasd.checksums import checksum
 from dasd.results.records import EVERY_DOMAIN, Evaluation, Sampling
 
 __all__ = ["directory_name", "lm_eval_files"]
 
+_LONGEST = 100
+"""Bytes of a name inside a file's name, which has at most 255."""
 _FILTER = "none"
 _NO_ANSWER = "[invalid]"
 """What lm-evaluation-harness's own filters give where they find no answer."""
@@ -28,7 +31,7 @@ _NOT_BETTER = {"truncation_rate": False}
 
 def directory_name(evaluation: Evaluation) -> str:
     """The model's name as lm-evaluation-harness makes a directory of it: ``demo__low``."""
-    return re.sub(r"[\"<>:/|\\?*\[\]]+", "__", evaluation.label)
+    return _short(re.sub(r"[\"<>:/|\\?*\[\]]+", "__", evaluation.label))
 
 
 def lm_eval_files(evaluation: Evaluation, table: pl.DataFrame) -> Iterator[tuple[str, str]]:
@@ -196,11 +199,19 @@ def _hash(text: str) -> str:
     return sha256(text.encode()).hexdigest()
 
 
+def _short(name: str) -> str:
+    """``name``, where it fits into a file's name; else its beginning and a hash of it, so that no two become one."""
+    data = name.encode()
+    if len(data) <= _LONGEST:
+        return name
+    return data[:_LONGEST].decode("utf-8", "ignore") + f"-{checksum(data, 4)}"
+
+
 def _file_names(benchmarks: list[str]) -> dict[str, str]:
     """A part of a file's name for every benchmark; a number keeps those apart that would be the same."""
     names: dict[str, str] = {}
     for benchmark in benchmarks:
-        plain = re.sub(r"[^\w.-]", "_", benchmark)
+        plain = _short(re.sub(r"[^\w.-]", "_", benchmark))
         taken = set(names.values())
         names[benchmark] = next(
             name
