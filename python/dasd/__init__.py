@@ -14,11 +14,16 @@ if TYPE_CHECKING:
     from dasd.loaded_recipe import Recipe
     from dasd.pipeline import Pipeline
     from dasd.store import Run
-
+    from dasd.version import __version__
 
 __all__ = ["Pipeline", "Recipe", "Run", "__version__", "kernels"]
 
-_HOMES = {"Pipeline": "dasd.pipeline", "Recipe": "dasd.loaded_recipe", "Run": "dasd.store"}
+_HOMES = {
+    "Pipeline": "dasd.pipeline",
+    "Recipe": "dasd.loaded_recipe",
+    "Run": "dasd.store",
+    "__version__": "dasd.version",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -13,6 +13,7 @@ from dasd.errors import BackendError, PluginError
 from dasd.records import Message, SampleRequest, SamplingSpec
 from dasd.remote.channel import MAGIC, PROTOCOL
 from dasd.remote.description import describe
+from dasd.remote.process import WorkerProcess
 from dasd.remote.teacher import RemoteTeacher
 from dasd.settings import ModelSettings
 
@@ -119,3 +120,14 @@ def test_a_worker_that_leaves_in_order_before_it_is_done_is_told(
     program.write_text("#!/bin/sh\nexit 0\n")
     with pytest.raises(PluginError, match=r"doesn't start dasd's worker \(ended with exit code 0\)"):
         ask(settings)
+
+
+@pytest.mark.parametrize("name", ["KILL", "TERM"])
+def test_a_worker_that_is_killed_while_it_starts_is_no_wrong_environment(tmp_path: Path, name: str) -> None:
+    program = tmp_path / "worker"
+    program.write_text(f"#!/bin/sh\nkill -{name} $$\n")
+    program.chmod(0o755)
+    with pytest.raises(
+        BackendError, match=rf"^teacher\.python: the worker in .* was killed by SIG{name}.*same command"
+    ):
+        WorkerProcess(str(program), "teacher.python")

@@ -31,6 +31,8 @@ START_SECONDS = 300.0
 STOP_SECONDS = 45.0
 """What a worker may take to stop before it is killed; more than it gives its backend."""
 _DYING_SECONDS = 5.0
+_FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
+"""Codes of a process that was ended, and is no worse for it the next time."""
 _OWN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
 """Variables of this environment that would leak its packages into the other one."""
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -64,7 +66,7 @@ class WorkerProcess:
         """Start the worker. ``key`` names the recipe key in messages, e.g. ``teacher.python``.
 
         Raises InputError for a path that can't be run, PluginError for an environment without dasd or with
-        another version of it.
+        another version of it, BackendError for a worker that was killed meanwhile.
         """
         self.path = interpreter(python, key)
         self._key = key
@@ -185,8 +187,10 @@ class WorkerProcess:
                 f"environment {__version__} (protocol {PROTOCOL}); wanted the same version in both"
             )
 
-    def _no_worker(self) -> PluginError:
+    def _no_worker(self) -> PluginError | BackendError:
         code = self._reap()
+        if code in _FROM_OUTSIDE:
+            return self._died()
         log = self._log.last_lines()
         if "Unknown option: -P" in log:
             return PluginError(f"{self._key}: {self.path} is too old; wanted Python 3.11 or newer")
