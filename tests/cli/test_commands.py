@@ -273,7 +273,7 @@ def test_ctrl_c_in_the_middle_of_sampling_loses_nothing(work: Path, tmp_path: Pa
     asked = site / "asked"
     command = [
         "pipeline", "tiny.yaml", "--run", "runs/stopped", "--plugins", "pausing", "--until", "sample-low",
-        "-o", "teacher.batch_size=2",
+        "-o", "teacher.batch_size=2", "-o", "sampling.max_tokens=16",
     ]  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-m", "dasd", *command],
@@ -353,8 +353,11 @@ def test_runs_list_show_diff(work: Path) -> None:
     assert "stages.low.temperature" in dasd("runs", "diff", "runs/tiny", "runs/other", cwd=work).stdout
 
 
-def test_observers_and_requested_defaults_in_a_real_run(work: Path) -> None:
-    site = work / "site"
+def test_observers_and_requested_defaults_in_a_real_run(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path
+    monkeypatch.syspath_prepend(str(site))
     install(
         site,
         "watcher",
@@ -368,7 +371,7 @@ def test_observers_and_requested_defaults_in_a_real_run(work: Path) -> None:
         "    with open('seen', 'a') as f: f.write(f'-{stage} {isinstance(run, Path)} {seconds >= 0}\\n')\n"
         "    raise ValueError('an observer that fails')\n",
     )
-    done = started("pipeline", "tiny.yaml", "--plugins", "watcher", "--until", "select", cwd=work, site=site)
+    done = dasd("pipeline", "tiny.yaml", "--plugins", "watcher", "--until", "select", cwd=work)
     assert done.returncode == 0, done.stderr
     # Only what the new selector changes has run again.
     assert (work / "seen").read_text() == "+select-low\n-select-low True True\n"

@@ -25,33 +25,24 @@ SMALL = (
 """Overrides of the demo recipe: seconds instead of minutes."""
 
 
-def command(*arguments: str) -> list[str]:
-    """The real command line, in this interpreter's environment."""
-    return [sys.executable, "-m", "dasd", *arguments]
-
-
-def pipeline_command(directory: Path, overrides: Sequence[str] = (), *extra: str) -> list[str]:
-    """``dasd pipeline demo`` at the small size into ``directory``."""
+def pipeline(directory: Path, overrides: Sequence[str] = (), *extra: str) -> list[str]:
+    """Arguments of ``dasd`` for the demo recipe at the small size into ``directory``."""
     options = [part for override in (*SMALL, *overrides) for part in ("-o", override)]
-    return command("pipeline", "demo", "--run", str(directory), *options, *extra)
-
-
-def environment() -> dict[str, str]:
-    """One thread, so that tests don't fight for cores; plain output; nothing fetched."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "NO_COLOR": "1"}
-
-
-def dasd(arguments: list[str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
-    return subprocess.run(
-        arguments, capture_output=True, text=True, cwd=cwd, env=environment(), timeout=280, check=False
-    )
+    return ["pipeline", "demo", "--run", str(directory), *options, *extra]
 
 
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished small run; read it, don't change it."""
+    """A finished small run of the real command, in a process of its own; read it, don't change it."""
     directory = tmp_path_factory.mktemp("runs") / "small"
-    done = dasd(pipeline_command(directory))
+    done = subprocess.run(
+        [sys.executable, "-m", "dasd", *pipeline(directory)],
+        capture_output=True,
+        text=True,
+        # One thread, so that tests don't fight for cores; plain output; nothing fetched.
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "NO_COLOR": "1"},
+        timeout=280,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return directory

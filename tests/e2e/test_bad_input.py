@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.e2e.conftest import command, dasd
+from tests.command import dasd
 
 GOOD = {
     "name": "own",
@@ -28,7 +28,7 @@ def run_recipe(tmp_path: Path, *extra: str, **changes: object) -> tuple[int, str
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump({**GOOD, **changes}))
     directory = tmp_path / "run"
-    done = dasd(command("pipeline", str(recipe), "--run", str(directory), *extra), cwd=tmp_path)
+    done = dasd("pipeline", str(recipe), "--run", str(directory), *extra, cwd=tmp_path)
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, done.stderr, directory
 

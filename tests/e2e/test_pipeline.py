@@ -8,7 +8,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.e2e.conftest import dasd, pipeline_command
+from tests.command import dasd
+from tests.e2e.conftest import pipeline
 
 import dasd as package
 
@@ -68,7 +69,7 @@ def test_frames_hold_together(small_run: Path) -> None:
 
 def test_a_second_start_does_nothing_again(small_run: Path) -> None:
     first = manifests(small_run)
-    again = dasd(pipeline_command(small_run))
+    again = dasd(*pipeline(small_run))
     assert again.returncode == 0, again.stderr
     assert manifests(small_run) == first
 
@@ -77,7 +78,7 @@ def test_a_changed_setting_runs_that_stage_and_those_after_it(small_run: Path, t
     directory = tmp_path / "changed"
     shutil.copytree(small_run, directory)
     first = manifests(directory)
-    changed = dasd(pipeline_command(directory, ["select.selector=longest"]))
+    changed = dasd(*pipeline(directory, ["select.selector=longest"]))
     assert changed.returncode == 0, changed.stderr
     second = manifests(directory)
     ran = {name for name in first if first[name] != second[name]}
@@ -90,7 +91,7 @@ def test_a_torn_part_is_named(small_run: Path, tmp_path: Path) -> None:
     shutil.copytree(small_run, directory)
     part = next((directory / "stages").glob("*-sample-high/part-samples-*.parquet"))
     part.write_bytes(part.read_bytes()[:-100])
-    result = dasd(pipeline_command(directory))
+    result = dasd(*pipeline(directory))
     assert result.returncode == 1
     assert part.name in result.stderr
     assert "Traceback" not in result.stderr
@@ -99,7 +100,7 @@ def test_a_torn_part_is_named(small_run: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", [1])
 def test_another_seed_gives_other_samples(small_run: Path, tmp_path: Path, seed: int) -> None:
     directory = tmp_path / "seeded"
-    done = dasd(pipeline_command(directory, [f"seed={seed}"], "--until", "sample"))
+    done = dasd(*pipeline(directory, [f"seed={seed}"], "--until", "sample"))
     assert done.returncode == 0, done.stderr
     ours = package.Run.open(directory).frame("samples").collect().get_column("text").to_list()
     theirs = package.Run.open(small_run).frame("samples").collect().get_column("text").to_list()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import yaml
-from tests.e2e.conftest import command, dasd
+from tests.command import dasd
 from tests.think_pairs import KINDS, thinking_model
 
 from dasd.store import Run
@@ -29,9 +29,7 @@ def test_equal_weights_are_at_kl_0_where_only_the_teachers_template_opens_the_ta
     }
     (tmp_path / "pair.yaml").write_text(yaml.safe_dump(recipe))
     place = tmp_path / "run"
-    done = dasd(
-        command("pipeline", "pair.yaml", "--run", str(place), "--until", "evaluate-before"), cwd=tmp_path
-    )
+    done = dasd("pipeline", "pair.yaml", "--run", place, "--until", "evaluate-before", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     run = Run.open(place)
     assert not run.frame("samples", "sample-low").collect()["text"].str.contains("<think>").any()
