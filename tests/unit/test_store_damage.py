@@ -207,6 +207,18 @@ def test_a_run_that_may_not_be_read_is_listed_as_such(
     assert row["run"] == str(place / "run") and "Permission denied" in row["error"]
 
 
+def test_a_place_that_may_not_be_written_is_wrong_use(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(["recipes", "init", str(tmp_path / "recipe.yaml")]) == 0
+    with open_to_all() as place:
+        place.chmod(0o555)
+        with unprivileged():
+            assert command(["recipes", "init", str(place / "recipe.yaml")]) == 2
+            told = capsys.readouterr().err
+    assert f"{place}/" in told and "may not be read or written: Permission denied" in told
+
+
 def test_a_run_below_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="can't be written: .*Not a directory"), ExitStack() as stack:

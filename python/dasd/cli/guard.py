@@ -26,6 +26,9 @@ INTERRUPTED = 130
 _LONGEST = 10_000
 """Characters of a message; one may quote a file."""
 
+_NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+"""Of a place where the caller may not do what was asked: wrong use, no failed run."""
+
 _ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "error",
@@ -85,6 +88,10 @@ def run(arguments: Sequence[str]) -> int:
         _say(f"error: {error}", debug)
         return error.exit_code
     except OSError as error:
+        if error.errno in _NOT_ALLOWED and error.filename is not None:
+            text = f"error: {error.filename} may not be read or written: {error.strerror}; name another place"
+            _say(text, debug)
+            return 2
         what = "the disk is full" if error.errno == errno.ENOSPC else "the system refused"
         _say(f"error: {what}: {error}", debug)
         return 1
