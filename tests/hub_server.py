@@ -41,6 +41,10 @@ class Faults:
     """After so many whole uploads read half of the next and wait for ``release``."""
     refuse: dict[str, int] = field(default_factory=dict)
     """Status by what the path ends with or has in it."""
+    lie: dict[str, object] = field(default_factory=dict)
+    """What is answered instead, by the same; nothing is done. Without ``bytes`` it goes as JSON."""
+    elsewhere: dict[str, str] = field(default_factory=dict)
+    """Address to which a request is redirected, by the same."""
 
 
 class HubServer:
@@ -50,6 +54,8 @@ class HubServer:
         self.repositories: dict[str, Repository] = {}
         self.store: dict[str, bytes] = {}
         self.requests: list[tuple[str, str]] = []
+        self.tokens: list[str | None] = []
+        """The header that has it, of each request but uploads."""
         self.uploaded: list[str] = []
         """Digests of the files that arrived whole, each time that they did."""
         self.faults = Faults()
@@ -128,10 +134,19 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
         def _route(self, method: str) -> None:
             path = unquote(urlparse(self.path).path)
             hub.requests.append((method, path))
+            hub.tokens.append(self.headers.get("Authorization"))
             body = self._body()
             for part, status in hub.faults.refuse.items():
                 if part in path:
                     self._answer(status, {"error": "no, says the hub"})
+                    return
+            for part, address in hub.faults.elsewhere.items():
+                if part in path:
+                    self._answer(307, {}, address)
+                    return
+            for part, told in hub.faults.lie.items():
+                if part in path:
+                    self._answer(200, told)
                     return
             if self.headers.get("Authorization") != f"Bearer {TOKEN}":
                 self._answer(401, {"error": "Invalid username or password."})
@@ -161,7 +176,8 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
             elif action == "commit":
                 self._commit(name, found, revision, body)
             else:
-                files = [{"rfilename": path} for path in found.files]
+                branch = found.branches[revision] if action == "revision" else found.files
+                files = [{"rfilename": path} for path in branch]
                 info = {"_id": name, "id": name, "sha": f"{found.commits:040x}", "private": found.private}
                 self._answer(200, {**info, "siblings": files, "tags": [], "downloads": 0, "likes": 0})
 
@@ -222,9 +238,11 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
                 return b"".join(pieces)
             return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
-        def _answer(self, status: int, value: object) -> None:
-            data = json.dumps(value).encode()
+        def _answer(self, status: int, value: object, location: str = "") -> None:
+            data = value if isinstance(value, bytes) else json.dumps(value).encode()
             self.send_response(status)
+            if location:
+                self.send_header("Location", location)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()

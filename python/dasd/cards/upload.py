@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from dasd.cards.push import Push, shown_bytes
+from dasd.cards.push import Push, Target, shown_bytes
 from dasd.errors import DasdError, HubError, InputError
 from dasd.progress import Console
 
@@ -26,6 +26,8 @@ __all__ = ["Pushed", "send"]
 _AGAIN = "What has arrived is kept: the same command goes on from there."
 _TRANSPORT = ("httpx", "httpx2", "httpcore", "requests", "urllib3", "hf_xet")
 _LARGE = 10_000_000
+_LONGEST = 600
+"""Characters of the hub's words in a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,8 @@ def send(push: Push, console: Console) -> Pushed:
             repo_type=push.kind,
             revision=target.revision,
         )
-    sent = {piece.path for piece in push.files}
+        sent = {piece.path for piece in push.files}
+        _all_there(sent, api, target, push.kind)
     stale = tuple(name for name in before if fnmatchcase(name, "*.safetensors") and name not in sent)
     return Pushed(str(url), made.oid, stale)
 
@@ -94,12 +97,27 @@ def send(push: Push, console: Console) -> Pushed:
 def _before(api: HfApi, push: Push) -> list[str]:
     """Files of the repository. Raises InputError if others can read what was meant to be private."""
     info = api.repo_info(push.target.name, repo_type=push.kind)
-    if push.target.private and info.private is False:
+    if push.target.private and info.private is not True:
+        says = "is there already and public" if info.private is False else "isn't called private by the hub"
         raise InputError(
-            f"{push.target.name} is there already and public; nothing was sent. Give --public to push to it all the "
+            f"{push.target.name} {says}; nothing was sent. Give --public to push to it all the "
             "same, another name, or make it private on the hub"
         )
-    return [item.rfilename for item in getattr(info, "siblings", None) or ()]
+    return _files(info)
+
+
+def _files(info: object) -> list[str]:
+    return [str(item.rfilename) for item in getattr(info, "siblings", None) or ()]
+
+
+def _all_there(sent: set[str], api: HfApi, target: Target, kind: str) -> None:
+    """Raises HubError where the hub took the commit and left files out, about which its library says nothing."""
+    missing = sorted(sent - set(_files(api.repo_info(target.name, repo_type=kind, revision=target.revision))))
+    if missing:
+        raise HubError(
+            f"the hub took the commit to {target.name} without {', '.join(missing)}; look whether a .gitignore there "
+            "names them, take it out, and give the same command again"
+        )
 
 
 @contextmanager
@@ -120,7 +138,7 @@ def _one_error(push: Push, token: str) -> Iterator[None]:
 
 
 def _without(said: str, token: str) -> str:
-    return said.replace(token, "(token)") if token else said
+    return (said.replace(token, "(token)") if token else said)[:_LONGEST]
 
 
 def _cause(error: BaseException) -> tuple[int | None, str | None]:
@@ -142,7 +160,17 @@ def _cause(error: BaseException) -> tuple[int | None, str | None]:
             return None, f"{type(item).__name__}: {item}" if str(item) else type(item).__name__
     if isinstance(error, ValueError | OSError | RuntimeError):
         return None, str(error)
+    if _raised_by(error).partition(".")[0] == "huggingface_hub":
+        return None, f"an answer that the hub's library can't read: {type(error).__name__}: {error}"
     return None, None
+
+
+def _raised_by(error: BaseException) -> str:
+    """Module of the code that raised it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", ""))
 
 
 def _message(push: Push, status: int | None, said: str) -> str:
