@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -13,6 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from openai_serving import KEY, VllmServer
+from openai_wire import SECRET
 
 from dasd.api import ModelSettings, Teacher
 from dasd.plugins import PluginHost
@@ -46,6 +48,15 @@ def key(monkeypatch: pytest.MonkeyPatch) -> str:
     """The server's key, in the environment."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     return KEY
+
+
+@pytest.fixture
+def only_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key in the environment, and no proxies or certificates of this machine's."""
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy") or name.startswith("SSL_CERT"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
 
 
 @pytest.fixture

@@ -201,8 +201,8 @@ def _reply(answer: Completion, text: str | None, most: int, vocabulary: int) -> 
         raise MalformedError(f"finish_reason {reason!r}; wanted 'stop' or 'length'")
     if isinstance(choice.stop_reason, str):
         raise BackendError(
-            f"the server ends responses at the text {choice.stop_reason[:80]!r}, which isn't the end of the model's "
-            "turn; take the stop string out of the server's defaults"
+            "the server ends responses at a text that isn't the end of the model's turn; take the stop string out of "
+            f"the server's defaults: {choice.stop_reason!r}"
         )
     ids = entry_ids(answer) if choice.token_ids is None else choice.token_ids
     pieces, logprobs = token_logprobs(choice)

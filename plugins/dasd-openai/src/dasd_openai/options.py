@@ -80,12 +80,19 @@ class OpenAIOptions(BaseModel):
     @field_validator("base_url")
     @classmethod
     def _plain_address(cls, address: str) -> str:
-        parts = urlsplit(address)
+        import httpx  # the options are read where nothing is asked, too
+
+        wanted = "wanted an address like http://localhost:8000/v1"
+        try:
+            parts = urlsplit(address)
+            usable = parts.port != 0 and " " not in address and bool(httpx.URL(address).host)
+        except (ValueError, httpx.InvalidURL):
+            raise ValueError(wanted) from None
         if parts.username is not None or parts.password is not None:
             # Without the value: it holds a password.
             raise ValueError(
                 "holds a user's name or password; take it out and set the key's environment variable"
             )
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError("wanted an address like http://localhost:8000/v1")
+        if not usable or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
+            raise ValueError(wanted)
         return address.rstrip("/")

@@ -36,8 +36,8 @@ class Served:
     dialect: Dialect
     version: str
     model: str
-    fingerprint: str
-    """The server's own, "" where it gives none."""
+    revision: str
+    """The model's name and the server's own fingerprint, where it gives one; without the key."""
     context_length: int | None
     mode: Mode
     logprobs: Measured
@@ -88,7 +88,14 @@ async def probe(transport: Transport, options: OpenAIOptions, tokenizer: ChatTok
         )
     scores = await prober.scores(tried.reply) if mode == "tokens" and measured != "none" else None
     return Served(
-        kind, version, listed.model, tried.fingerprint, listed.context_length, mode, measured, scores
+        kind,
+        version,
+        listed.model,
+        f"{transport.recorded(listed.model)} {tried.fingerprint}".strip(),
+        listed.context_length,
+        mode,
+        measured,
+        scores,
     )
 
 
@@ -101,7 +108,7 @@ async def _listed(transport: Transport, options: OpenAIOptions) -> _Listed:
             raise
         return _Listed(options.served_model, "", None)
     cards = {card.id: card for card in models}
-    names = ", ".join(sorted(cards)[:20]) or "none"
+    names = transport.recorded(", ".join(sorted(cards)[:20])) or "none"
     wanted = options.served_model
     if wanted is None and len(cards) != 1:
         raise InputError(
@@ -124,7 +131,7 @@ async def _version(transport: Transport, kind: Dialect) -> str:
         )
     except RefusedError:  # a gateway that passes on /v1 alone
         return "unknown"
-    return plain(str(found.get(kind.version_key) or "unknown"))
+    return plain(transport.recorded(str(found.get(kind.version_key) or "unknown")))
 
 
 class _Prober:
@@ -182,7 +189,9 @@ class _Prober:
             body,
             Completion,
             lambda answer: _Tried(
-                read(answer, tokens), first_top_logprobs(answer), answer.system_fingerprint or ""
+                read(answer, tokens),
+                first_top_logprobs(answer),
+                self._transport.recorded(answer.system_fingerprint or ""),
             ),
         )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from dasd_openai.connections import surplus
 from dasd_openai.failures import MalformedError
 
 ENCODINGS = "gzip"
@@ -30,13 +31,16 @@ def most_bytes(body: Mapping[str, Any] | None, sent: int) -> int:
 
 
 async def receive(response: httpx.Response, most: int) -> bytes:
-    """The body, decompressed. Raises MalformedError for one of more than ``most`` bytes or a damaged one."""
+    """The body, decompressed. Raises MalformedError for one of more than ``most`` bytes, a damaged one, and for what
+    comes behind its end."""
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "", ENCODINGS):
-        raise MalformedError(f"compressed as {encoding[:40]!r}; asked for {ENCODINGS} or none")
+        raise MalformedError(f"compressed as {encoding!r}; asked for {ENCODINGS} or none")
     unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS) if encoding == ENCODINGS else None
     found, came = bytearray(), 0
-    async for chunk in response.aiter_raw():
+    # Not ``aiter_raw``: at the end it hands the connection to the next request, with what came behind the answer.
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    async for chunk in response.stream:
         came += len(chunk)
         room = most + 1 - len(found)
         try:
@@ -45,6 +49,8 @@ async def receive(response: httpx.Response, most: int) -> bytes:
             raise MalformedError(f"it can't be decompressed: {error}") from None
         if len(found) > most or came > most:
             raise MalformedError(f"longer than {most} bytes, which is more than was asked for")
+    if more := surplus(response):
+        raise MalformedError(f"at least {len(more)} bytes behind its end")
     if unpacker is not None and not unpacker.eof:
         raise MalformedError("compressed, and cut off")
     return bytes(found)

@@ -227,7 +227,7 @@ def _info(
 ) -> ModelInfo:
     return ModelInfo(
         model=settings.model,
-        model_revision=f"{served.model} {served.fingerprint}".strip(),
+        model_revision=served.revision,
         tokenizer_hash=tokenizer.hash,
         engine=f"openai:{served.dialect.name}",
         engine_version=served.version,

@@ -9,15 +9,14 @@ import random
 import resource
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from ipaddress import ip_address
 from itertools import cycle
 from typing import Any, Generic, TypeVar
-from urllib.parse import urlsplit
 
 import httpx
 
 from dasd.api import BackendError, InputError
 from dasd_openai.answers import ShapeT, decoded
+from dasd_openai.connections import POOL, clients, proxy_hint
 from dasd_openai.failures import Failure, Kind, MalformedError, exhausted_wait, of_status, pause, plain
 from dasd_openai.key import Key
 from dasd_openai.options import OpenAIOptions
@@ -28,8 +27,6 @@ AnswerT = TypeVar("AnswerT")
 _LOG = logging.getLogger("dasd_openai")
 _SILENT_SECONDS = 5.0
 """A longer wait is told."""
-_POOL = 64
-"""Connections of one pool."""
 _OTHER_FILES = 64
 """That a process has open beside connections."""
 
@@ -86,24 +83,17 @@ class Transport:
         self._down = False
         self._told_until = -math.inf
         # A pool goes through all its connections for every request: one of thousands takes most of the time.
-        secure = httpx.create_ssl_context()
-        self._clients = [
-            httpx.AsyncClient(
-                base_url=options.base_url,
-                headers={**self._key.headers(), "Accept-Encoding": ENCODINGS},
-                timeout=httpx.Timeout(None, connect=options.connect_timeout),
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=_POOL),
-                verify=secure,
-                # A proxy of the environment's is for other hosts than this one.
-                trust_env=not _is_loopback(options.base_url),
-            )
-            for _ in range(math.ceil(connections / _POOL))
-        ]
+        headers = {**self._key.headers(), "Accept-Encoding": ENCODINGS}
+        self._clients = clients(options, headers, math.ceil(connections / POOL))
         self._turns = cycle(self._clients)
 
     def beside(self, path: str) -> str:
         """Address of what lies beside the base address's /v1, not below it."""
         return self._options.base_url.removesuffix("/v1") + path
+
+    def recorded(self, name: str) -> str:
+        """A name that the server gives, without the key."""
+        return self._key.hidden_in_name(name)
 
     async def close(self) -> None:
         """Drop all connections."""
@@ -141,7 +131,10 @@ class Transport:
         self, path: str, body: Mapping[str, Any] | None, read: Callable[[bytes], AnswerT]
     ) -> Answer[AnswerT] | Failure:
         """One attempt. What a server says goes no further before it can be shown."""
-        found = await self._sent(path, body, read)
+        try:
+            found = await self._sent(path, body, read)
+        except BackendError as error:
+            raise BackendError(plain(self._key.hidden(str(error)))) from None
         if isinstance(found, Answer):
             return found
         return replace(found, reason=plain(self._key.hidden(found.reason)))
@@ -173,9 +166,10 @@ class Transport:
             return Failure(Kind.FAULT, late)
         except MalformedError as error:
             return Failure(Kind.FAULT, f"a malformed answer ({error})")
-        except httpx.TransportError as error:
+        except (httpx.TransportError, OSError) as error:  # what breaks inside TLS comes as the latter
             reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            if "CERTIFICATE_VERIFY" in reason:
+            passing = isinstance(error, httpx.ProxyError) and not str(error).startswith("4")
+            if not passing and any(sign in reason for sign in _SETTLED):
                 return Failure(Kind.REFUSED, reason)
             if (
                 isinstance(error, httpx.ProtocolError)
@@ -214,7 +208,7 @@ class Transport:
         if asked > left or (left <= 0 and failure.kind is not Kind.FAULT):
             message = (
                 f"{where} {_STATES[failure.kind]} ({reason}; {asked:.6g} s to wait, {attempts.waited:.3g} s waited); "
-                f"{_REMEDIES[failure.kind]}, or raise teacher.options.patience ({options.patience:g} s)"
+                f"{self._remedy(failure.kind)}, or raise teacher.options.patience ({options.patience:g} s)"
             )
             if failure.kind is Kind.FAULT:
                 raise RefusedError(message, failure.status, alone=alone)
@@ -228,6 +222,9 @@ class Transport:
         self._tell(wait, reason)
         return wait
 
+    def _remedy(self, kind: Kind) -> str:
+        return _REMEDIES[kind] + (proxy_hint(self._options.base_url) if kind is Kind.AWAY else "")
+
     def _advice(self, failure: Failure) -> str:
         variable = self._key.variable
         if failure.status == 401 and not self._key.given:
@@ -237,8 +234,8 @@ class Transport:
         if failure.status == 404:
             return ". See teacher.options.base_url (most servers want /v1 at its end) and served_model"
         if 300 <= failure.status < 400:
-            return ". Set teacher.options.base_url to that address"
-        return ""
+            return ". Nothing was sent there; set teacher.options.base_url to it if you would give that server the key"
+        return next((advice for sign, advice in _SETTLED.items() if sign in failure.reason), "")
 
     async def _may_ask(self) -> None:
         """Wait while the server's limits are used up."""
@@ -276,6 +273,14 @@ class Transport:
             _LOG.warning("%s answers again", self._options.base_url)
 
 
+_SETTLED = {
+    "CERTIFICATE_VERIFY": ". Certificates are trusted that the environment variable SSL_CERT_FILE names, or else those "
+    "of the package certifi: set it to a PEM file with the server's or its authority's",
+    "WRONG_VERSION_NUMBER": ". What answers there speaks no TLS: set teacher.options.base_url to http://, not https://",
+    "ProxyError": ". Look at the proxy's address and password in the environment (HTTPS_PROXY, ALL_PROXY), or put the "
+    "server's host into NO_PROXY",
+}
+"""Signs of what no waiting mends, and what to do."""
 _STATES = {
     Kind.BUSY: "allows no more requests",
     Kind.AWAY: "could not be reached",
@@ -286,11 +291,3 @@ _REMEDIES = {
     Kind.AWAY: "see that the server runs at teacher.options.base_url",
     Kind.FAULT: "look at the server's log",
 }
-
-
-def _is_loopback(address: str) -> bool:
-    host = urlsplit(address).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
