@@ -10,6 +10,8 @@ import polars as pl
 from pydantic import JsonValue
 
 from dasd.blame import Origin
+from dasd.checked_files import check_checkpoint, check_exported
+from dasd.checked_rows import as_rows, check_grade, check_identity, check_tokens, unchanged
 from dasd.errors import PluginError, SchemaError
 from dasd.export_records import Exported, ExportRun
 from dasd.records import (
@@ -36,7 +38,7 @@ from dasd.roles import (
     TrainSpec,
     Verifier,
 )
-from dasd.schemas import EVAL, QUESTIONS, SAMPLES, SCORES, Schema, check
+from dasd.schemas import EVAL, QUESTIONS, SAMPLES, SCORES, Schema
 from dasd.settings import QuestionSource
 
 _JUDGEMENT = Schema("verdicts", {"kept": pl.Boolean, "reason": pl.String, "detail": pl.String})
@@ -61,20 +63,28 @@ class CheckedTeacher:
     def info(self) -> ModelInfo:
         """Of the wrapped teacher."""
         with self._origin.blamed():
-            return self._inner.info
+            info = self._inner.info
+        if not isinstance(info, ModelInfo):
+            raise SchemaError(f"{self._origin} has a {type(info).__name__} as `info`; wanted a ModelInfo")
+        return info
 
     def sample(self, requests: Sequence[SampleRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
         """As ``Teacher.sample``."""
         answer = _Answer([r.sample_id for r in requests], SAMPLES, self._origin, spec.on_refused)
         own = replace(spec, on_refused=answer.refused)
-        return answer.rows(lambda: self._inner.sample(requests, own))
+        wanted = {r.sample_id: (r.question_id, r.candidate) for r in requests}
+        for rows in answer.rows(lambda: self._inner.sample(requests, own)):
+            check_identity(rows, wanted, spec.stage, self._origin.label)
+            yield rows
 
     def continue_(self, requests: Sequence[ContinueRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
         """As ``Teacher.continue_``; each text must start with its prefix."""
         prefixes = {request.sample_id: request.prefix for request in requests}
         answer = _Answer(list(prefixes), SAMPLES, self._origin, spec.on_refused)
         own = replace(spec, on_refused=answer.refused)
+        wanted = {r.sample_id: (r.question_id, r.candidate) for r in requests}
         for rows in answer.rows(lambda: self._inner.continue_(requests, own)):
+            check_identity(rows, wanted, spec.stage, self._origin.label)
             for sample_id, text in rows.select("sample_id", "text").iter_rows():
                 if not text.startswith(prefixes[sample_id]):
                     raise SchemaError(
@@ -113,8 +123,8 @@ class _Answer:
     def rows(self, start: Callable[[], Iterator[pl.DataFrame]]) -> Iterator[pl.DataFrame]:
         """The frames, checked."""
         for frame in self._origin.each(start):
-            rows = check(_frame(frame, self._schema, self._origin.label), self._schema, self._origin.label)
-            _same_lengths(rows, self._schema, self._origin.label)
+            rows = as_rows(frame, self._schema, self._origin.label)
+            check_tokens(rows, self._schema, self._origin.label)
             for sample_id in rows.get_column("sample_id"):
                 self._close(sample_id, f"returned a {self._schema.name} row")
             yield rows
@@ -146,6 +156,7 @@ class CheckedTrainer:
             raise SchemaError(f"{self._origin} returned a {type(checkpoint).__name__}; wanted a Checkpoint")
         if not (spec.output / "config.json").is_file():
             raise SchemaError(f"{self._origin} left no model (config.json) in {spec.output}")
+        check_checkpoint(spec, self._origin.label)
         return checkpoint
 
 
@@ -176,8 +187,8 @@ class CheckedEvaluator:
             spec.on_refused(question_id, attempt, reason)
 
         own = replace(spec, on_refused=refused)
-        for frame in self._origin.each(lambda: self._inner.evaluate(model, questions, own)):
-            rows = check(_frame(frame, EVAL, self._origin.label), EVAL, self._origin.label)
+        for frame in self._origin.each(lambda: self._inner.evaluate(model, questions.clone(), own)):
+            rows = as_rows(frame, EVAL, self._origin.label)
             for key in rows.select("question_id", "attempt").iter_rows():
                 close(key, "returned")
             other = rows.filter(pl.col("benchmark") != spec.benchmark)
@@ -202,7 +213,7 @@ class CheckedSelector:
 
     def rank(self, candidates: pl.DataFrame, student: Teacher | None) -> pl.Series:
         """As ``Selector.rank``."""
-        with self._origin.blamed():
+        with unchanged(candidates, self._origin.label), self._origin.blamed():
             ranks = self._inner.rank(candidates, student)
         if not isinstance(ranks, pl.Series) or ranks.dtype != pl.Float64 or len(ranks) != candidates.height:
             got = f"{len(ranks)} of {ranks.dtype}" if isinstance(ranks, pl.Series) else type(ranks).__name__
@@ -220,9 +231,9 @@ class CheckedFilter:
 
     def judge(self, responses: pl.DataFrame) -> pl.DataFrame:
         """As ``Filter.judge``."""
-        with self._origin.blamed():
+        with unchanged(responses, self._origin.label), self._origin.blamed():
             judged = self._inner.judge(responses)
-        rows = check(_frame(judged, _JUDGEMENT, self._origin.label), _JUDGEMENT, self._origin.label)
+        rows = as_rows(judged, _JUDGEMENT, self._origin.label)
         if rows.height != responses.height:
             raise SchemaError(
                 f"{self._origin} judged {rows.height} of {responses.height} responses; wanted all"
@@ -248,7 +259,7 @@ class CheckedQuestions:
         source = source.model_copy(update={"options": self._options(source.options)})
         with self._origin.blamed():
             loaded = self._inner.load(source, split, seed)
-        rows = check(_frame(loaded, QUESTIONS, self._origin.label), QUESTIONS, self._origin.label)
+        rows = as_rows(loaded, QUESTIONS, self._origin.label)
         wrong = rows.filter(pl.col("split") != split)
         if wrong.height:
             got = wrong["split"][0]
@@ -292,6 +303,7 @@ class CheckedExporter:
                 raise SchemaError(
                     f"{self._origin} names a file of training {file.stage!r}, which it wasn't given"
                 )
+            check_exported(directory, file.path, self._origin.label)
             if file.rows and not (directory / file.path).is_file():
                 raise SchemaError(f"{self._origin} names a file {file.path!r} that it hasn't written")
         return exported
@@ -332,6 +344,7 @@ class CheckedVerifier:
     def _checked(self, grade: object) -> Grade:
         if not isinstance(grade, Grade):
             raise SchemaError(f"{self._origin} returned a {type(grade).__name__}; wanted a Grade")
+        check_grade(grade, self._origin.label)
         return grade
 
 
@@ -345,27 +358,3 @@ def grade_rows(rows: Sequence[tuple[CheckedVerifier, str, str, str]]) -> list[Gr
         found = rows[places[0]][0].grade_many([rows[place][1:] for place in places])
         grades.update(zip(places, found, strict=True))
     return [grades[row] for row in range(len(rows))]
-
-
-def _frame(value: object, schema: Schema, origin: str) -> pl.DataFrame:
-    if not isinstance(value, pl.DataFrame):
-        got = type(value).__name__
-        raise SchemaError(f"{origin} returned a {got}; wanted a polars DataFrame of {schema.name}")
-    return value
-
-
-def _same_lengths(rows: pl.DataFrame, schema: Schema, origin: str) -> None:
-    """Tokens, their ends and their log-probabilities go together one to one; a mismatch is never padded."""
-    lengths = rows.select(
-        "sample_id",
-        tokens=pl.col("token_ids").list.len(),
-        ends=pl.col("token_ends").list.len(),
-        logprobs=pl.col("logprobs").list.len(),
-    )
-    wrong = lengths.filter((pl.col("tokens") != pl.col("ends")) | (pl.col("logprobs") != pl.col("tokens")))
-    if wrong.height:
-        sample_id, tokens, ends, logprobs = wrong.row(0)
-        raise SchemaError(
-            f"{origin} returned {schema.name} row {sample_id} with {tokens} token_ids, {ends} token_ends and "
-            f"{logprobs} logprobs; wanted as many of each"
-        )

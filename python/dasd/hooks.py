@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
     from dasd.registry import Registry
 
-GROUP = "dasd.plugins"
-"""Entry-point group in which plugins are found."""
-
 hookspec = pluggy.HookspecMarker("dasd")
 
 

@@ -15,6 +15,7 @@ from dasd import hooks
 from dasd.blame import words_of
 from dasd.errors import PluginError
 from dasd.plugin_loading import loading
+from dasd.plugin_points import installed_points
 from dasd.plugin_state import restored
 from dasd.printable import echo
 from dasd.registry import Component, Owner, Registry
@@ -76,7 +77,7 @@ class PluginHost:
         host = cls(warn or _warn_on_stderr)
         for module in BUILTIN:
             host._load_builtin(module)
-        found = sorted(metadata.entry_points(group=hooks.GROUP), key=lambda p: (_distribution(p), p.name))
+        found = sorted(installed_points(), key=lambda p: (_distribution(p), p.name))
         names = [name.strip() for name in requested or () if name.strip()]
         if names:
             chosen = [(point, True) for point in _chosen(names, found)]
@@ -99,7 +100,7 @@ class PluginHost:
 
     def _load_entry_point(self, point: metadata.EntryPoint, requested: bool, seconds: float | None) -> None:
         distribution = _distribution(point)
-        version = point.dist.version if point.dist else ""
+        version = (point.dist.version if point.dist else "") or "unknown"
         owner = Owner(point.name, distribution, version, (_root(point),))
         scratch: Registry | None = None
         try:
@@ -263,7 +264,7 @@ def _normal(name: str) -> str:
 
 
 def _distribution(point: metadata.EntryPoint) -> str:
-    return point.dist.name if point.dist else _root(point)
+    return (point.dist.name if point.dist else "") or _root(point)  # nameless: its METADATA is missing
 
 
 def _root(point: metadata.EntryPoint) -> str:

@@ -114,3 +114,24 @@ def test_help_and_version_load_no_plugin(tmp_path: Path, monkeypatch: pytest.Mon
         done = command.dasd(*arguments)
         assert (done.returncode, done.stderr) == (0, ""), done.stderr
     assert "it was loaded" in command.dasd("plugins", "list").stdout
+
+
+def test_damaged_package_metadata_is_no_reason_to_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an interrupted installation leaves, of a plugin or of something else."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    install(tmp_path, "good", GOOD.format("good"))
+    for name, file, content in (
+        ("nameless", "entry_points.txt", b"[dasd.plugins]\nnameless = os\n"),
+        ("binary", "entry_points.txt", b"[dasd.plugins]\n\xff\xfe = x\n"),
+        ("binary", "METADATA", b"Name: binary\nVersion: 1.0\n"),
+    ):
+        info = tmp_path / f"{name}-1.0.dist-info"
+        info.mkdir(exist_ok=True)
+        (info / file).write_bytes(content)
+    assert "good" in command.dasd("--help").stdout
+    found = {
+        r["name"]: r["error"] for r in json.loads(command.dasd("plugins", "list", "--json").stdout)["plugins"]
+    }
+    assert found["good"] is None and "no hook" in found["nameless"]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -12,9 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dasd.engine import ModelPool
 from dasd.errors import ComponentError, InputError, PluginError, RecipeError, SchemaError
+from dasd.export_records import Exported, ExportedFile
+from dasd.models import resolve_model
 from dasd.records import (
     ContinueRequest,
     EvalSpec,
+    Grade,
     Message,
     ModelInfo,
     SampleRequest,
@@ -23,7 +30,7 @@ from dasd.records import (
     ScoringSpec,
 )
 from dasd.registry import Owner, Registry
-from dasd.roles import TrainSpec
+from dasd.roles import Checkpoint, TrainSpec
 from dasd.schemas import EVAL, QUESTIONS, SAMPLES
 from dasd.settings import FilterSettings, ModelSettings, QuestionSource, SelectSettings, TrainerSettings
 
@@ -161,6 +168,16 @@ def test_good_frames_pass_in_the_schemas_order() -> None:
         ([frame(row("a", token_ends=[2]))], r"2 token_ids, 1 token_ends and 2 logprobs"),
         ([frame(row("a", logprobs=[-1.0]))], r"2 token_ids, 2 token_ends and 1 logprobs"),
         (["text"], r"returned a str; wanted a polars DataFrame"),
+        ([frame(row("a", logprobs=[-1.0, float("nan")]))], r"row a with a log-probability that is NaN"),
+        ([frame(row("a", logprobs=[-1.0, 0.5]))], r"row a with a log-probability above 0"),
+        ([frame(row("a", logprobs=[-1.0, None]))], r"row a with a null among token_ids"),
+        ([frame(row("a", token_ends=[2, 1]))], r"row a whose token_ends go back"),
+        ([frame(row("a", token_ends=[1, 2**32 - 1]))], r"row a with token_ends beyond its text"),
+        ([frame(row("a", question_id="r"))], r"row a with question_id 'r'; its request's is 'q'"),
+        ([frame(row("a", candidate=1))], r"row a with candidate 1; its request's is 0"),
+        ([frame(row("a", stage="high"))], r"row a with stage 'high'; its request's is 'low'"),
+        ([frame(row("a", finish_reason="eos"))], r"row a with finish_reason 'eos'; wanted stop or length"),
+        ([frame(row("a", logprobs_mode="x"))], r"row a with logprobs_mode 'x'; wanted raw or processed"),
     ],
 )
 def test_wrong_frames_are_refused_by_the_teachers_name(frames: list[Any], words: str) -> None:
@@ -225,6 +242,77 @@ def test_a_trainer_must_leave_a_checkpoint(tmp_path: Path) -> None:
     spec = TrainSpec("low", tmp_path, tmp_path, tmp_path, TrainerSettings(), 0, False, lambda _: None)
     with pytest.raises(SchemaError, match=r"trainer 'lazy'.*wanted a Checkpoint"):
         trainer.train([], spec, resume=False)
+
+
+def _pickled(output: Path) -> None:
+    (output / "model.safetensors").rename(output / "pytorch_model.bin")
+
+
+def _linked(output: Path) -> None:
+    (output / "model.safetensors").rename(output.parent / "elsewhere.safetensors")
+    (output / "model.safetensors").symlink_to(output.parent / "elsewhere.safetensors")
+
+
+def _of_another_kind(output: Path) -> None:
+    config = json.loads((output / "config.json").read_text())
+    (output / "config.json").write_text(json.dumps({**config, "model_type": "other"}))
+
+
+def _of_other_sizes(output: Path) -> None:
+    config = json.loads((output / "config.json").read_text())
+    (output / "config.json").write_text(json.dumps({**config, "hidden_size": 4096}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (_pickled, r"no weights \(\*\.safetensors\)"),
+        (_linked, "a link, pipe or device"),
+        (lambda output: os.mkfifo(output / "pipe"), "a link, pipe or device"),
+        (_of_another_kind, "model_type 'other'.*wanted 'llama'"),
+        (_of_other_sizes, "can't be used: .*hidden_size is 4096"),
+    ],
+    ids=["pickle", "link", "pipe", "kind", "sizes"],
+)
+def test_a_checkpoint_that_cant_be_used_is_refused_before_it_counts(
+    tmp_path: Path, damage: Any, words: str
+) -> None:
+    start = Path(resolve_model("dasd:mini-student"))
+
+    class Copies:
+        def train(self, shards: Sequence[Path], spec: TrainSpec, resume: bool) -> Checkpoint:
+            shutil.copytree(spec.model, spec.output)
+            damage(spec.output)
+            return Checkpoint(spec.output, 1, 1, 1.0, 1.0, 1.0)
+
+    made = registry()
+    made.trainer("copies", lambda _: Copies())
+    trainer = made.make_trainer(TrainerSettings(trainer="copies"))
+    spec = TrainSpec("low", start, tmp_path / "out", tmp_path, TrainerSettings(), 0, False, lambda _: None)
+    with pytest.raises(SchemaError, match=rf"trainer 'copies' \(plugin dasd-canned\) left .*{words}"):
+        trainer.train([], spec, resume=False)
+
+
+def test_a_frame_that_a_component_changes_in_place_is_noticed() -> None:
+    class Swaps:
+        needs_student = False
+
+        def rank(self, candidates: pl.DataFrame, student: Any) -> pl.Series:
+            candidates.replace_column(0, candidates.get_column("sample_id").reverse())
+            return pl.Series([1.0, 2.0])
+
+        def judge(self, responses: pl.DataFrame) -> pl.DataFrame:
+            responses.replace_column(responses.get_column_index("text"), pl.Series("text", ["changed"] * 2))
+            return pl.DataFrame({"kept": [True] * 2, "reason": [""] * 2, "detail": [""] * 2})
+
+    made = registry()
+    made.selector("swaps", lambda _, __: Swaps())
+    made.filter("swaps", lambda _, __: Swaps())
+    candidates = pl.DataFrame({"sample_id": ["a", "b"]})
+    with pytest.raises(SchemaError, match=r"selector 'swaps'.*changed the frame that it was given"):
+        made.make_selector(SelectSettings(selector="swaps"), 0).rank(candidates, None)
+    with pytest.raises(SchemaError, match=r"filter 'swaps'.*changed the frame that it was given"):
+        made.make_filter("swaps", FilterSettings(), 10).judge(frame(row("a"), row("b")))
 
 
 def test_an_evaluators_rows_are_checked() -> None:
@@ -298,6 +386,56 @@ def test_a_verifier_returns_a_grade() -> None:
     made.verifier("wrong", Wrong)
     with pytest.raises(SchemaError, match="returned a bool; wanted a Grade"):
         made.make_verifier("wrong").grade("1", "1", "")
+
+
+@pytest.mark.parametrize(
+    ("grade", "words"),
+    [
+        (Grade("no", None), r"correct='no' \(str\); wanted bool"),  # type: ignore[arg-type]
+        (Grade(1.0, None), r"correct=1\.0 \(float\); wanted bool"),  # type: ignore[arg-type]
+        (Grade(True, 7), r"extracted=7 \(int\); wanted str or NoneType"),  # type: ignore[arg-type]
+        (Grade(False, None, b"x"), r"failure=b'x' \(bytes\); wanted str"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_grades_values_are_of_its_types(grade: Grade, words: str) -> None:
+    class Wrong:
+        def grade(self, response: str, answer: str, argument: str) -> Grade:
+            return grade
+
+    made = registry()
+    made.verifier("wrong", Wrong)
+    with pytest.raises(
+        SchemaError, match=r"verifier 'wrong' \(plugin dasd-canned\) returned a Grade with " + words
+    ):
+        made.make_verifier("wrong").grade_many([("1", "1", "")])
+
+
+@pytest.mark.parametrize("name", ["../outside.jsonl", "/etc/hostname", "link.jsonl"])
+def test_an_exporter_names_files_of_its_own(tmp_path: Path, name: str) -> None:
+    (tmp_path / "outside.jsonl").write_text("{}")
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export" / "link.jsonl").symlink_to(tmp_path / "outside.jsonl")
+
+    class Wrong:
+        def export(self, run: Any, directory: Path) -> Exported:
+            return Exported((ExportedFile(name, "low", 1),), ())
+
+    made = registry()
+    made.exporter("wrong", lambda _: Wrong())
+    run = SimpleNamespace(stages=[SimpleNamespace(name="low")])
+    with pytest.raises(SchemaError, match=r"exporter 'wrong'.*wanted a file of its own below"):
+        made.make_exporter("wrong", {}).export(run, tmp_path / "export")  # type: ignore[arg-type]
+
+
+def test_a_teachers_info_is_a_model_info() -> None:
+    class Wrong(Canned):
+        def __init__(self) -> None:
+            self.info: Any = {"model": "m"}
+
+    made = registry()
+    made.teacher("canned", lambda _: Wrong())
+    with pytest.raises(SchemaError, match=r"has a dict as `info`; wanted a ModelInfo"):
+        made.make_teacher(settings()).info  # noqa: B018
 
 
 class Broken:

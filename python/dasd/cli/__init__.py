@@ -121,9 +121,9 @@ class LazyGroup(click.Group):
 
 def _installed() -> list[str]:
     """Names of installed plugins, from package metadata: nothing of theirs is imported."""
-    from importlib import metadata
+    from dasd.plugin_points import installed_points
 
-    return sorted({point.name for point in metadata.entry_points(group="dasd.plugins")})
+    return sorted({point.name for point in installed_points()})
 
 
 @click.group(

@@ -11,6 +11,7 @@ import errno
 import io
 import os
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from typing import TextIO
 
 import click
 
+from dasd.blame import current_directory
 from dasd.errors import DasdError
 from dasd.printable import echo, silence
 
@@ -28,6 +30,9 @@ _LONGEST = 10_000
 
 _NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 """Of a place where the caller may not do what was asked: wrong use, no failed run."""
+
+_WAITING_SECONDS = 2.0
+"""Before it is told that the end waits for threads."""
 
 _ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
@@ -55,7 +60,19 @@ def main() -> None:
         atexit._run_exitfuncs()
         sys.stdout.flush()
         os._exit(code)  # Python would wait for these threads
+    _tell_of_waiting()
     sys.exit(code)
+
+
+def _tell_of_waiting() -> None:
+    """Say for whom Python waits at its end: a thread that a plugin or library started in a run and that goes on."""
+    others = [t for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon]
+    if others:
+        names = ", ".join(thread.name for thread in others)
+        text = f"warning: dasd is done and waits for a thread that still runs ({names}); Ctrl-C ends it"
+        later = threading.Timer(_WAITING_SECONDS, echo, (text,), {"err": True})
+        later.daemon = True
+        later.start()
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -87,10 +104,26 @@ def run(arguments: Sequence[str]) -> int:
     except DasdError as error:
         _say(f"error: {error}", debug)
         return error.exit_code
+    except MemoryError:
+        _say(
+            "error: out of memory. What is finished is kept: give the same command again with more memory, or with "
+            "smaller batches",
+            debug,
+        )
+        return 1
+    except Warning as error:  # by PYTHONWARNINGS=error or -W error
+        _say(f"error: a warning was made an error ({type(error).__name__}): {error}", debug)
+        return 1
     except OSError as error:
         if error.errno in _NOT_ALLOWED and error.filename is not None:
             text = f"error: {error.filename} may not be read or written: {error.strerror}; name another place"
             _say(text, debug)
+            return 2
+        if isinstance(error, FileNotFoundError) and current_directory() is None:
+            _say(
+                "error: the current directory was removed; change to another and give the same command again",
+                debug,
+            )
             return 2
         what = "the disk is full" if error.errno == errno.ENOSPC else "the system refused"
         _say(f"error: {what}: {error}", debug)

@@ -45,7 +45,7 @@ def examine() -> Report:
     problems += found
     plugins, found = _plugins() if core == "ok" else ((), [])
     problems += found
-    from dasd.hooks import GROUP
+    from dasd.plugin_points import GROUP
 
     found, notes = conflicts(RELEVANT, GROUP)
     problems += found

@@ -10,6 +10,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dasd.chat import ChatTokenizer
+from dasd.checked_rows import HIGHEST_LOGPROB
 from dasd.reading import OPEN, behind_tag, prompt_opening
 from dasd.recipe_errors import describe
 from dasd.records import Message
@@ -20,8 +21,6 @@ __all__ = ["GivenReader", "GivenRow"]
 
 TEXT_COLUMNS = ("text", "response", "output")
 ID_COLUMNS = ("sample_id", "sample_uuid")
-HIGHEST_LOGPROB = 1e-3
-"""Rounding may lift the logarithm of a probability near 1 above 0, but not by more."""
 
 
 class GivenRow(BaseModel):
