@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import ssl
 import subprocess
@@ -157,3 +158,17 @@ def test_a_server_without_tls_is_told_at_once() -> None:
 
     _, (told,) = asked(raw=plain, address="https://127.0.0.1:{port}/v1", patience=60)
     assert "speaks no TLS: set teacher.options.base_url to http://" in told
+
+
+def test_a_damaged_tls_record_is_a_connection_that_broke(
+    tls: ssl.SSLContext, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def damaged(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        os.write(writer.get_extra_info("socket").fileno(), b"\x17\x03\x03\x00\x20" + b"?" * 32)
+        await reader.read()
+        writer.close()
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    _, (told,) = asked(raw=damaged, secure=tls, address="https://localhost:{port}/v1", patience=0)
+    assert "could not be reached (SSLError: " in told and "BAD_RECORD_MAC" in told
