@@ -21,15 +21,13 @@ class Key:
     def __init__(self, variable: str) -> None:
         """Read the environment's ``variable``. Raises InputError, without the value, where it can't be a key."""
         self.variable = variable
-        self._value = value = os.environ.get(variable, "").strip()
-        if not (value.isascii() and all(" " < character <= "~" for character in value)):
+        self._value = os.environ.get(variable, "").strip()
+        if not (self._value.isascii() and all(" " < character <= "~" for character in self._value)):
             raise InputError(
                 f"environment variable {variable} holds characters that no key has (spaces, line breaks or "
                 "letters outside ASCII); set it to the key alone"
             )
-        forms = {value, quote(value), quote(value, safe=""), escape(value), value.replace("/", "\\/")}
-        ways = sorted(forms, key=len, reverse=True)
-        self._written = re.compile("|".join(map(re.escape, ways)), re.IGNORECASE)
+        self._written = _written(self._value)
 
     @property
     def given(self) -> bool:
@@ -53,3 +51,9 @@ class Key:
 
     def __reduce__(self) -> tuple[type[Key], tuple[str]]:
         return Key, (self.variable,)
+
+
+def _written(value: str) -> re.Pattern[str]:
+    """A key as messages, addresses, pages and JSON have it."""
+    forms = {value, quote(value), quote(value, safe=""), escape(value), value.replace("/", "\\/")}
+    return re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True))), re.IGNORECASE)
