@@ -39,6 +39,8 @@ class Faults:
     """Close the connection in the middle of so many uploads."""
     hold_after: int | None = None
     """After so many whole uploads read half of the next and wait for ``release``."""
+    hold_at: tuple[int, bool] | None = None
+    """The so-manyth request, from 1, waits for ``release``: before the hub does it, or (true) before the answer."""
     refuse: dict[str, int] = field(default_factory=dict)
     """Status by what the path ends with or has in it."""
     lie: dict[str, object] = field(default_factory=dict)
@@ -84,6 +86,11 @@ class HubServer:
         self._thread.join()
         self._server.server_close()
 
+    def hold(self) -> None:
+        """Keep the client waiting until it is released, or the test is long over."""
+        self.held.set()
+        self.release.wait(60)
+
     def posted(self, part: str) -> int:
         return sum(part in path for _, path in self.requests)
 
@@ -107,7 +114,7 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
 
         def do_PUT(self) -> None:
             path = urlparse(self.path).path
-            hub.requests.append(("PUT", path))
+            self._note("PUT", path)
             length = int(self.headers.get("Content-Length") or 0)
             with hub.lock:
                 drop = hub.faults.drop_puts > 0
@@ -116,10 +123,10 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
             if drop or hold:
                 self.rfile.read(length // 2)
                 if hold:
-                    hub.held.set()
-                    hub.release.wait(60)
-                self.close_connection = True
-                self.connection.close()
+                    hub.hold()
+                self._hang_up()
+                return
+            if self._held(done=False):
                 return
             data = self._body()
             digest = path.rpartition("/")[2]
@@ -133,9 +140,11 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
 
         def _route(self, method: str) -> None:
             path = unquote(urlparse(self.path).path)
-            hub.requests.append((method, path))
+            self._note(method, path)
             hub.tokens.append(self.headers.get("Authorization"))
             body = self._body()
+            if self._held(done=False):
+                return
             for part, status in hub.faults.refuse.items():
                 if part in path:
                     self._answer(status, {"error": "no, says the hub"})
@@ -159,6 +168,24 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
                 self._batch(json.loads(body))
             else:
                 self._in_repository(path.split("/"), body)
+
+        def _note(self, method: str, path: str) -> None:
+            """Write a request down, and which one it is, from 1."""
+            with hub.lock:
+                hub.requests.append((method, path))
+                self._number = len(hub.requests)
+
+        def _held(self, *, done: bool) -> bool:
+            """Whether this request was to be held, and its client is gone."""
+            if hub.faults.hold_at != (self._number, done):
+                return False
+            hub.hold()
+            self._hang_up()
+            return True
+
+        def _hang_up(self) -> None:
+            self.close_connection = True
+            self.connection.close()
 
         def _in_repository(self, parts: list[str], body: bytes) -> None:
             # /api/models/OWNER/NAME[/ACTION/REVISION]
@@ -239,6 +266,8 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
             return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
         def _answer(self, status: int, value: object, location: str = "") -> None:
+            if self._held(done=True):
+                return
             data = value if isinstance(value, bytes) else json.dumps(value).encode()
             self.send_response(status)
             if location:

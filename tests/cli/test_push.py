@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import random
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file, save_file
 from tests.hub_server import TOKEN, HubServer
+from tests.killing import Launcher
 from tests.stage_run import run_recipe
 
 from dasd.cli import guard
@@ -222,6 +224,46 @@ def test_a_killed_push_goes_on_where_it_was(run: Run, hub: HubServer) -> None:
     assert done.returncode == 0, done.stderr
     arrived(run, hub)
     assert len(hub.uploaded) == len(set(hub.uploaded)), "a file that had arrived was sent again"
+
+
+@pytest.fixture(scope="module")
+def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
+    modules = ("dasd.cards.push", "dasd.cli.push")  # not the hub's library: it reads its environment once
+    with Launcher(tmp_path_factory.mktemp("commands"), modules) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def requests(run: Run, launcher: Launcher) -> int:
+    """How many a push takes that nobody kills."""
+    with HubServer() as hub:
+        done = launcher.run(command(run, "--yes")[3:], environment=hub.environment)
+        assert done.code == 0, done.said
+        return len(hub.requests)
+
+
+@pytest.mark.parametrize("number", [pytest.param(n, marks=[pytest.mark.slow] * (n >= 2)) for n in range(12)])
+def test_a_push_that_is_killed_at_any_request(
+    run: Run, launcher: Launcher, requests: int, number: int
+) -> None:
+    """Right before the hub does what a drawn request asks, or when it is done and the answer isn't there yet."""
+    arguments = command(run, "--yes")[3:]
+    chance = random.Random(number)
+    with_signal = (signal.SIGKILL, signal.SIGTERM)[number % 2]
+    with HubServer() as hub:
+        hub.faults.hold_at = (chance.randint(1, requests), chance.random() < 0.5)
+        pushed = launcher.start(arguments, environment=hub.environment)
+        assert hub.held.wait(60), pushed.said
+        os.kill(pushed.pid, with_signal)
+        assert pushed.wait() == -with_signal, pushed.said
+        assert "Traceback" not in pushed.said
+        hub.release.set()
+        assert launcher.left_behind() == []
+        again = launcher.run(arguments, environment=hub.environment)
+        assert again.code == 0, again.said
+        arrived(run, hub)
+        assert hub.repositories[NAME].commits == 1
+        assert len(hub.uploaded) == len(set(hub.uploaded)), "a file that had arrived was sent again"
 
 
 def test_a_dropped_connection_is_tried_again(run: Run, hub: HubServer, here: Here) -> None:
