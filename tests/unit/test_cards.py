@@ -156,6 +156,15 @@ def test_a_stages_own_sources_are_among_the_questions(run: Run) -> None:
     assert "- Training high: source `file` (path: mine.jsonl), at most 7 questions" in told
 
 
+def test_domains_of_data_are_words_and_no_markup(run: Run) -> None:
+    facts = gather_facts(run)
+    hostile = "a\\\\|b <script>x</script> [l](javascript:x) `c`\n| new | row |\n---"
+    lines = data_section(replace(facts, questions=[replace(facts.questions[0], domain=hostile)]))
+    table = [line for line in lines if line.startswith("|")]
+    assert len(table) == 3 and {line.count("|") for line in table} == {4}
+    assert not set("<[`\\\\") & set(table[2])
+
+
 def test_what_nobody_states_is_called_unknown(run: Run) -> None:
     text = model_card(run).readme
     assert head(text)["license"] == "unknown" and "base_model" not in head(text)

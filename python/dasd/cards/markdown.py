@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from dasd.report.tables import TextTable
 
-__all__ = ["bullets", "fenced", "table", "text_table"]
+__all__ = ["bullets", "fenced", "plain_words", "table", "text_table"]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -21,6 +21,14 @@ def text_table(found: TextTable | None) -> list[str]:
         return []
     note = [found.note, ""] if found.note else []
     return [f"**{found.caption}**", "", *table(found.head, found.rows), *note]
+
+
+def plain_words(text: str) -> str:
+    """Words of data, such as a domain, as Markdown that shows them: no markup, no HTML, no cell of their own."""
+    return "".join(f"&#{ord(sign)};" if sign in _MARKUP else sign for sign in " ".join(text.split()))
+
+
+_MARKUP = frozenset("<&[`|\\")
 
 
 def fenced(text: str, language: str = "") -> list[str]:

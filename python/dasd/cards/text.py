@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dasd.cards.facts import Facts, shown_model
 from dasd.cards.licences import Licences
-from dasd.cards.markdown import bullets, fenced, table, text_table
+from dasd.cards.markdown import bullets, fenced, plain_words, table, text_table
 from dasd.cards.names import public
 from dasd.report import tables
 from dasd.report.gather import what_is_trained
@@ -86,7 +86,10 @@ def data_section(facts: Facts) -> list[str]:
     lines = ["## Questions", ""]
     lines += table(
         ("source", "domain", "training questions"),
-        [(item.source, item.domain, count(item.questions)) for item in facts.questions],
+        [
+            (plain_words(item.source), plain_words(item.domain), count(item.questions))
+            for item in facts.questions
+        ],
     )
     lines += bullets(f"Training: {_source(source)}" for source in settings.questions.train)
     lines += bullets(
