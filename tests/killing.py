@@ -37,6 +37,7 @@ PRELOADED = (
     "dasd.training.export",
     "dasd.evaluators.verifier",
     "dasd.report.build",
+    "dasd.report.figures_training",
     "dasd.cli.pipeline",
     "dasd.cli.summary",
 )
