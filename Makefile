@@ -70,7 +70,7 @@ $(VENV)/.test-data: $(VENV)/.developers constraints.txt
 	touch $@
 
 # One thread a process: tiny models gain nothing by two, which other tests then miss.
-# Files in their own order: by the number of their tests, as xdist would sort them, the few long tests that kill runs come last, on one core.
+# Files in their own order: by the number of their tests, as xdist would sort them, the longest come last and workers wait for each other.
 .PHONY: test
 test: $(VENV)/.test-data ## Run the Rust and Python tests (slow ones excluded)
 	cargo test --quiet --locked --package dasd-core
