@@ -99,6 +99,11 @@ class Vocabulary:
     reader: ChatTokenizer
 
 
+def _tokenizer_of(settings: ModelSettings) -> tuple[object, ...]:
+    """What decides which tokenizer is loaded, and how it renders."""
+    return settings.model, settings.revision, settings.trust_remote_code, settings.chat_template_options
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """How the responses of an author look to a reader."""
@@ -115,6 +120,8 @@ class Reading:
         """The teacher's responses as the student reads them. InputError where the student's tokenizer isn't here."""
         reader = ChatTokenizer.load(student)
         opened = prompt_opening(reader)
+        if _tokenizer_of(teacher) == _tokenizer_of(student):
+            return cls(opened, opened)  # large vocabularies take seconds to load
         try:
             author = ChatTokenizer.load(teacher)
         except InputError:
