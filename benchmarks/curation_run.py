@@ -19,19 +19,19 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from dasd.chat import ChatTokenizer
-from dasd.frames import kept_ids, only
-from dasd.loaded_recipe import Recipe
-from dasd.pipeline import Pipeline
-from dasd.plugins import PluginHost
-from dasd.progress import Console
-from dasd.schemas import QUESTIONS, SAMPLES, SCORES
-from dasd.settings import ModelSettings, OffPolicyStage
-from dasd.stages.base import Stage, StageContext
-from dasd.stages.dedup import DedupStage
-from dasd.stages.filter import FilterStage
-from dasd.stages.select import SelectStage
-from dasd.stages.work import finish_rows, units
+from dasd.base.frames import kept_ids, only
+from dasd.base.progress import Console
+from dasd.base.schemas import QUESTIONS, SAMPLES, SCORES
+from dasd.models.tokens.chat import ChatTokenizer
+from dasd.pipeline.runner import Pipeline
+from dasd.pipeline.stages.dedup import DedupStage
+from dasd.pipeline.stages.filter import FilterStage
+from dasd.pipeline.stages.select import SelectStage
+from dasd.pipeline.work.stage import Stage, StageContext
+from dasd.pipeline.work.units import finish_rows, units
+from dasd.plugins.host import PluginHost
+from dasd.plugins.recipe import Recipe
+from dasd.recipe.settings import ModelSettings, OffPolicyStage
 
 __all__ = ["MEASURED", "Size", "make_model", "pipeline_of", "prepare"]
 

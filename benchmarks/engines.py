@@ -35,7 +35,7 @@ from dasd.api import (
     Teacher,
     resolve_model,
 )
-from dasd.miniature import world
+from dasd.models.miniature import world
 
 Side = Literal["ours", "bare"]
 Runs = dict[Side, Callable[[], int]]
@@ -76,7 +76,7 @@ class Round:
 
 def both(work: Work) -> tuple[Runs, Teacher]:
     """The two ways to answer, each of which returns the number of tokens sampled; and what is to be closed."""
-    from dasd.plugins import PluginHost
+    from dasd.plugins.host import PluginHost
     from dasd_vllm.environment import left_alone, prepare
 
     prepare()

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from dasd.blame import Origin
-from dasd.checked import CheckedVerifier, grade_rows
-from dasd.records import Grade
-from dasd.registry import Registry
-from dasd.settings_verifier import VerifierSettings
-from dasd.verifiers import dasd_register
-from dasd.verifiers.pool import Pool
+from dasd.base.records import Grade
+from dasd.evaluation.verifiers import dasd_register
+from dasd.evaluation.verifiers.pool import Pool
+from dasd.plugins.blame import Origin
+from dasd.plugins.checked import CheckedVerifier, grade_rows
+from dasd.plugins.registry import Registry
+from dasd.recipe.verifier_settings import VerifierSettings
 
 __all__ = ["Pair", "grade_pairs", "main", "read_pairs", "table"]
 
@@ -50,7 +50,7 @@ def grade_pairs(pairs: Sequence[Pair], pool: Pool | None = None) -> list[Grade]:
     dasd_register(registry)
     made: dict[str, CheckedVerifier] = {}
     if pool is not None:
-        from dasd.verifiers.math import MathVerifier
+        from dasd.evaluation.verifiers.math import MathVerifier
 
         made["math"] = CheckedVerifier(MathVerifier(pool), Origin("verifier 'math'"))
     rows = []

@@ -42,8 +42,8 @@ DISK_BYTES = 20
 
 def one(directory: Path, size: Size, stage: str) -> None:
     """Run one stage and print what it took, for the parent process."""
-    from dasd.chat import ChatTokenizer
-    from dasd.settings import ModelSettings
+    from dasd.models.tokens.chat import ChatTokenizer
+    from dasd.recipe.settings import ModelSettings
 
     pipeline = pipeline_of(directory, size)
     ChatTokenizer.load(

@@ -32,7 +32,7 @@ import polars as pl
 from benchmarks.loopback import Answers, Loopback, http, logprobs_of, reset
 from benchmarks.machine import describe
 from dasd.api import Message, ModelSettings, SampleRequest, SamplingSpec
-from dasd.plugins import PluginHost
+from dasd.plugins.host import PluginHost
 
 FAULTS = ("429", "500", "503", "reset", "cut off", "no answer")
 SPOILT = 0.06

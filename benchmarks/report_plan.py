@@ -17,10 +17,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dasd.loaded_recipe import Recipe
-from dasd.plan import RunPlan, StagePlan, plan_recipe
-from dasd.settings import OffPolicyStage
-from dasd.stages.quotas import limits, question_limits
+from dasd.pipeline.plan import RunPlan, StagePlan, plan_recipe
+from dasd.pipeline.stages.quotas import limits, question_limits
+from dasd.plugins.recipe import Recipe
+from dasd.recipe.settings import OffPolicyStage
 
 PAGE = Path(__file__).parents[1] / "docs" / "plan.md"
 BEGIN = "<!-- the report's run: written by `python -m benchmarks.report_plan` -->\n"

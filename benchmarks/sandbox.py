@@ -13,7 +13,7 @@ import statistics
 import time
 
 from benchmarks.machine import describe
-from dasd.sandbox import Assertions, Result, StdinCases, check_many, run_many
+from dasd.evaluation.sandbox import Assertions, Result, StdinCases, check_many, run_many
 
 PROGRAM = "n = int(input())\nprint(sum(i * i for i in range(n)))\n"
 FUNCTION = "def squares(n):\n    return sum(i * i for i in range(n))\n"

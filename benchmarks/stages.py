@@ -22,7 +22,7 @@ import polars as pl
 
 from benchmarks.curation_run import MEASURED, Size, pipeline_of, prepare
 from benchmarks.machine import describe
-from dasd.pipeline import Pipeline
+from dasd.pipeline.runner import Pipeline
 from dasd.store import Run
 
 READS = {

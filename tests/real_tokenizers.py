@@ -15,9 +15,9 @@ import pytest
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from dasd.chat import ChatTokenizer
-from dasd.formats.harmony import HarmonyTokenizer
-from dasd.token_spans import token_bytes
+from dasd.models.tokens.chat import ChatTokenizer
+from dasd.models.tokens.harmony import HarmonyTokenizer
+from dasd.models.tokens.spans import token_bytes
 
 HARMONY_SPECIAL = {
     "<|startoftext|>": 199998,

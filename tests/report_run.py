@@ -15,17 +15,28 @@ import polars as pl
 from pydantic import JsonValue
 
 from dasd import kernels
+from dasd.base.progress import Console
+from dasd.base.records import ModelInfo, ScoreRequest, ScoringSpec
+from dasd.base.schemas import (
+    ALL,
+    EVAL,
+    METRICS,
+    QUESTIONS,
+    SAMPLES,
+    SCORES,
+    SENTENCES,
+    TRAIN,
+    VERDICTS,
+    Schema,
+)
 from dasd.errors import BackendError
-from dasd.loaded_recipe import Recipe
-from dasd.pipeline import Pipeline
-from dasd.progress import Console
-from dasd.records import ModelInfo, ScoreRequest, ScoringSpec
-from dasd.registry import Registry
-from dasd.schemas import ALL, EVAL, METRICS, QUESTIONS, SAMPLES, SCORES, SENTENCES, TRAIN, VERDICTS, Schema
-from dasd.stages.base import StageContext
-from dasd.stages.report import ReportStage
+from dasd.evaluation.verifiers.number import NumberVerifier
+from dasd.pipeline.runner import Pipeline
+from dasd.pipeline.stages.report import ReportStage
+from dasd.pipeline.work.stage import StageContext
+from dasd.plugins.recipe import Recipe
+from dasd.plugins.registry import Registry
 from dasd.store import Run
-from dasd.verifiers.number import NumberVerifier
 
 SCRIPT = "<script>alert('question')</script>"
 QUESTIONS_MADE = 40

@@ -16,14 +16,8 @@ from typing import Any
 
 import polars as pl
 
-from dasd import filters, selectors, sources
-from dasd.chat import ChatTokenizer
-from dasd.errors import BackendError
-from dasd.loaded_recipe import Recipe
-from dasd.miniature import world
-from dasd.pipeline import Pipeline
-from dasd.progress import Console
-from dasd.records import (
+from dasd.base.progress import Console
+from dasd.base.records import (
     ContinueRequest,
     EvalSpec,
     Grade,
@@ -34,10 +28,16 @@ from dasd.records import (
     ScoreRequest,
     ScoringSpec,
 )
-from dasd.registry import Owner, Registry
-from dasd.roles import Checkpoint, TrainProgress, TrainSpec
-from dasd.schemas import EVAL, LOSSES, SAMPLES, SCORES
-from dasd.settings import ModelSettings
+from dasd.base.schemas import EVAL, LOSSES, SAMPLES, SCORES
+from dasd.curation import filters, selectors, sources
+from dasd.errors import BackendError
+from dasd.models.miniature import world
+from dasd.models.tokens.chat import ChatTokenizer
+from dasd.pipeline.runner import Pipeline
+from dasd.plugins.recipe import Recipe
+from dasd.plugins.registry import Owner, Registry
+from dasd.plugins.roles import Checkpoint, TrainProgress, TrainSpec
+from dasd.recipe.settings import ModelSettings
 from dasd.store import Run
 
 RECIPE: dict[str, Any] = {

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from dasd.models import resolve_model
+from dasd.models.files import resolve_model
 
 KINDS: dict[str, dict[str, Any]] = {"opens": {"tag": "opens"}, "doesn't": {"tag": "history"}, "no tag": {}}
 """Options of tests/chat_templates/miniature.jinja: who writes the opening think tag."""

@@ -113,7 +113,7 @@ def spec(
 
 def train(shards: Sequence[Path], wanted: TrainSpec, *, resume: bool = False) -> Checkpoint:
     """Train on one thread."""
-    from dasd.trainers.torch.trainer import TorchTrainer
+    from dasd.training.torch.trainer import TorchTrainer
 
     torch.set_num_threads(1)
     return TorchTrainer(wanted.settings).train(shards, wanted, resume)

@@ -19,8 +19,8 @@ from benchmarks.evidence.arms import ARMS
 from benchmarks.evidence.run import jobs, run_suite
 from benchmarks.evidence.scale import SCALES
 from benchmarks.evidence.worlds import WORLDS
+from dasd.base.progress import Console
 from dasd.errors import DasdError, InputError
-from dasd.progress import Console
 
 
 def main() -> int:

@@ -16,8 +16,8 @@ from benchmarks.evidence.recipes import LABEL, answers_recipe
 from benchmarks.evidence.running import QuietConsole, forget, link_stages, run_recipe
 from benchmarks.evidence.scale import Scale
 from benchmarks.evidence.worlds import World
-from dasd.report.distilled import ALPHA, distilled_sentences
-from dasd.stages.candidates import compared, sentences_frame
+from dasd.pipeline.stages.candidates import compared, sentences_frame
+from dasd.results.report.distilled import ALPHA, distilled_sentences
 from dasd.store import Run
 
 __all__ = ["BETA", "KINDS", "PARTS", "answer_kinds", "shares_of_kinds"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from benchmarks.evidence.verdicts import mean_and_error, paired
-from dasd.scores import Estimate, mean_over_questions, t_interval
+from dasd.evaluation.statistics import Estimate, mean_over_questions, t_interval
 
 __all__ = ["against", "in_sequence"]
 

@@ -13,12 +13,12 @@ import polars as pl
 
 from benchmarks.evidence.worlds import World
 from dasd.api import Teacher
-from dasd.evaluators.verifier import VerifierEvaluator
-from dasd.miniature.world import Question
-from dasd.records import ContinueRequest, EvalSpec, SampleRequest, SamplingSpec
-from dasd.registry import Registry
-from dasd.seeds import uniform
-from dasd.sources.file import FileOptions, FileQuestions
+from dasd.base.records import ContinueRequest, EvalSpec, SampleRequest, SamplingSpec
+from dasd.base.seeds import uniform
+from dasd.curation.sources.file import FileOptions, FileQuestions
+from dasd.evaluation.evaluator import VerifierEvaluator
+from dasd.models.miniature.world import Question
+from dasd.plugins.registry import Registry
 
 __all__ = ["FORCED", "SOURCE", "TEMPERATURES", "register"]
 

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from dasd.report.drawing import COLOURS, axes_row
+from dasd.evaluation.statistics import Estimate, mean_over_questions, t_interval
 from dasd.results.figures import write_figure
-from dasd.scores import Estimate, mean_over_questions, t_interval
+from dasd.results.report.drawing import COLOURS, axes_row
 
 __all__ = ["curves", "points"]
 

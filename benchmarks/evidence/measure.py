@@ -10,8 +10,8 @@ from benchmarks.evidence.answers import BETA, shares_of_kinds
 from benchmarks.evidence.components import FORCED, TEMPERATURES
 from benchmarks.evidence.recipes import LABEL
 from benchmarks.evidence.worlds import World
-from dasd.report.distilled import ALPHA, distilled_sentences
-from dasd.stages.candidates import compared, sentences_frame
+from dasd.pipeline.stages.candidates import compared, sentences_frame
+from dasd.results.report.distilled import ALPHA, distilled_sentences
 from dasd.store import Run
 
 __all__ = ["LENGTH_BINS", "measured", "style_shares"]

@@ -12,8 +12,8 @@ import polars as pl
 from benchmarks.evidence.places import Place, write_recipe
 from benchmarks.evidence.scale import Scale
 from benchmarks.evidence.worlds import Author, World, drawn
-from dasd.pipeline import Pipeline
-from dasd.progress import Console, no_bars
+from dasd.base.progress import Console, no_bars
+from dasd.pipeline.runner import Pipeline
 
 __all__ = ["learned", "write_questions"]
 
@@ -86,7 +86,7 @@ def _initialise(world: World, author: Author, seed: int, context: int, directory
 
     from benchmarks.miniature.make import build_model
     from benchmarks.miniature.tokenizers import build_tokenizer
-    from dasd.seeds import seed_of
+    from dasd.base.seeds import seed_of
 
     shape = world.teacher if author == "teacher" else world.student
     tokenizer = build_tokenizer(author)

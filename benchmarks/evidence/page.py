@@ -15,8 +15,8 @@ from benchmarks.evidence.results import Found, keep, load
 from benchmarks.evidence.scale import FULL, QUICK, Scale
 from benchmarks.evidence.verdicts import Tested, held_against, mean_and_error
 from benchmarks.evidence.worlds import WORLDS, World
+from dasd.base.files import write_whole
 from dasd.errors import InputError
-from dasd.store.files import write_whole
 
 __all__ = ["marks", "write_page"]
 

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from benchmarks.evidence.answers import KINDS, PARTS
 from benchmarks.evidence.verdicts import mean_and_error
-from dasd.report.drawing import KIND_COLOURS, axes_row
+from dasd.evaluation.statistics import mean_over_questions
 from dasd.results.figures import write_figure
-from dasd.scores import mean_over_questions
+from dasd.results.report.drawing import KIND_COLOURS, axes_row
 
 __all__ = ["DRAWN", "provenance_figure", "provenance_table"]
 

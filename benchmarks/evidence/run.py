@@ -23,8 +23,8 @@ from benchmarks.evidence.pool import prepare
 from benchmarks.evidence.running import QuietConsole
 from benchmarks.evidence.scale import Scale
 from benchmarks.evidence.worlds import AUTHORS, WORLDS, Author
+from dasd.base.progress import Console, human_seconds
 from dasd.errors import StoreError
-from dasd.progress import Console, human_seconds
 
 __all__ = ["Job", "jobs", "next_job", "run_suite"]
 

@@ -13,11 +13,11 @@ import polars as pl
 from benchmarks.evidence.components import register
 from benchmarks.evidence.places import write_recipe
 from benchmarks.evidence.worlds import World
-from dasd.compatibility import check_recipe
-from dasd.loaded_recipe import Recipe
-from dasd.pipeline import Pipeline
-from dasd.plugins import PluginHost
-from dasd.progress import Console
+from dasd.base.progress import Console
+from dasd.pipeline.compatibility import check_recipe
+from dasd.pipeline.runner import Pipeline
+from dasd.plugins.host import PluginHost
+from dasd.plugins.recipe import Recipe
 from dasd.store import Run
 
 __all__ = ["QuietConsole", "forget", "link_stages", "machine", "run_recipe", "save_frame"]

@@ -10,9 +10,9 @@ import polars as pl
 
 from benchmarks.evidence.hypotheses import ALPHA, HYPOTHESES, Hypothesis, Question
 from benchmarks.evidence.scale import FULL
+from dasd.evaluation.statistics import Estimate, mean_over_questions, t_interval
+from dasd.evaluation.statistics.student_t import t_two_sided
 from dasd.results import holm
-from dasd.scores import Estimate, mean_over_questions, t_interval
-from dasd.scores.student_t import t_two_sided
 
 __all__ = ["Tested", "held_against", "mean_and_error", "paired"]
 

@@ -35,7 +35,7 @@ from benchmarks.gpu.clock import describe_device, scratch_root
 from benchmarks.gpu.models import make_model
 from benchmarks.gpu.results import Run, read, table, write
 from benchmarks.gpu.sizes import FULL, QUICK, TINY, TRIAL, Shape, Sizes
-from dasd.devices import pick_device
+from dasd.models.devices import pick_device
 
 PARTS = ("agreement", "training", "scoring", "sampling")
 

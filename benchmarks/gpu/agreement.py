@@ -26,8 +26,8 @@ from dasd.api import (
     TrainProgress,
     TrainSpec,
 )
-from dasd.miniature import world
-from dasd.plugins import PluginHost
+from dasd.models.miniature import world
+from dasd.plugins.host import PluginHost
 
 QUESTIONS, CANDIDATES = 32, 4
 

@@ -17,7 +17,7 @@ from benchmarks.gpu.clock import fresh, now, peak_bytes
 from benchmarks.gpu.results import OURS, Run
 from benchmarks.gpu.sizes import SampleWork
 from dasd.api import BackendError, Message, ModelSettings, SampleRequest, SamplingSpec
-from dasd.plugins import PluginHost
+from dasd.plugins.host import PluginHost
 
 PEER = "transformers generate, no log-probabilities"
 _WARMUP = 4  # new tokens of a first draw that isn't timed

@@ -22,7 +22,7 @@ from dasd.api import (
     ScoreRequest,
     ScoringSpec,
 )
-from dasd.plugins import PluginHost
+from dasd.plugins.host import PluginHost
 
 PEER = "transformers, all logits at once"
 WHOLE = "dasd, token_budget 131072"

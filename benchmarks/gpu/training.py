@@ -23,7 +23,7 @@ from benchmarks.gpu.peer_trainers import flattened, packed_by_trl, padded
 from benchmarks.gpu.results import OURS, Run
 from benchmarks.gpu.sizes import TrainWork
 from dasd.api import TRAIN, TrainerSettings, TrainProgress, TrainSpec
-from dasd.plugins import PluginHost
+from dasd.plugins.host import PluginHost
 from dasd.training.plan import plan_training
 
 SEED = 7

@@ -100,7 +100,7 @@ def write_card(directory: Path) -> None:
         "scratch to show sequence distillation on two CPU cores. It adds and subtracts six one-digit numbers",
         "aloud and is good for nothing else.",
         _PURPOSE[training.role],
-        "The task is `dasd.miniature.world`; the chat template folds a system message away.",
+        "The task is `dasd.models.miniature.world`; the chat template folds a system message away.",
         "",
         "## Made with",
         "",

@@ -21,7 +21,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from benchmarks.miniature.cards import TRAINING_FILE, Training, write_json
 from benchmarks.miniature.tokenizers import MAX_POSITIONS, Role, build_tokenizer
-from dasd.miniature.world import (
+from dasd.base.progress import no_bars
+from dasd.models.miniature.world import (
     STUDENT_HABITS,
     TEACHER_HABITS,
     Habits,
@@ -31,7 +32,6 @@ from dasd.miniature.world import (
     solve,
     split_of,
 )
-from dasd.progress import no_bars
 
 IGNORED = -100
 

@@ -18,9 +18,17 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from benchmarks.miniature.cards import FIGURES_FILE, Accuracy, Figures, write_card, write_json
-from dasd.miniature import ROLES, model_path
-from dasd.miniature.world import STUDENT_HABITS, STYLES, Question, questions, style_of, style_prefix, verify
-from dasd.progress import no_bars
+from dasd.base.progress import no_bars
+from dasd.models.miniature import ROLES, model_path
+from dasd.models.miniature.world import (
+    STUDENT_HABITS,
+    STYLES,
+    Question,
+    questions,
+    style_of,
+    style_prefix,
+    verify,
+)
 
 EVALUATION_SEED = 1_000
 MAX_NEW_TOKENS = 128

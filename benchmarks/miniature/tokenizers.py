@@ -16,7 +16,7 @@ from typing import Literal
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from dasd.miniature.world import draw_style, random_question, solve
+from dasd.models.miniature.world import draw_style, random_question, solve
 
 Role = Literal["teacher", "student"]
 

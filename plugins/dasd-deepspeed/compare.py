@@ -43,7 +43,7 @@ def main() -> None:
     """One line a setting: the largest relative difference over three steps and over all."""
     import torch
 
-    from dasd.trainers.torch.trainer import TorchTrainer
+    from dasd.training.torch.trainer import TorchTrainer
     from dasd_deepspeed.trainer import DeepSpeedTrainer
 
     torch.set_num_threads(1)

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dasd import kernels
-    from dasd.loaded_recipe import Recipe
-    from dasd.pipeline import Pipeline
+    from dasd.pipeline.runner import Pipeline
+    from dasd.plugins.recipe import Recipe
     from dasd.store import Run
     from dasd.version import __version__
 
 __all__ = ["Pipeline", "Recipe", "Run", "__version__", "kernels"]
 
 _HOMES = {
-    "Pipeline": "dasd.pipeline",
-    "Recipe": "dasd.loaded_recipe",
+    "Pipeline": "dasd.pipeline.runner",
+    "Recipe": "dasd.plugins.recipe",
     "Run": "dasd.store",
     "__version__": "dasd.version",
 }

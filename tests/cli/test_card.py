@@ -9,9 +9,9 @@ from tests import report_run
 from tests.command import Done
 from tests.command import dasd as command
 
-from dasd.cards.licences import front_matter
 from dasd.cli.card import card
 from dasd.cli.push import push
+from dasd.results.cards.licences import front_matter
 from dasd.store import Run
 
 ROOT = Path(__file__).parents[2]

@@ -245,7 +245,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 PAUSING = """
 import os, signal, sys
 from dasd.api import hookimpl
-from dasd.backends.transformers.engine import TransformersTeacher
+from dasd.models.transformers.engine import TransformersTeacher
 
 
 class Pausing(TransformersTeacher):

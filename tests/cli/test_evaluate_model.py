@@ -9,13 +9,13 @@ import pytest
 from tests.cli.test_commands import one_message
 from tests.command import dasd
 
+from dasd.base.records import RowsSetAside
 from dasd.cli.evaluate_model import WELL_KNOWN, Asked, recipe_data, source
+from dasd.curation.sources import dasd_register
+from dasd.curation.sources.file import FileQuestions
 from dasd.errors import InputError
-from dasd.records import RowsSetAside
-from dasd.registry import Registry
-from dasd.settings import ModelSettings, QuestionSource
-from dasd.sources import dasd_register
-from dasd.sources.file import FileQuestions
+from dasd.plugins.registry import Registry
+from dasd.recipe.settings import ModelSettings, QuestionSource
 from dasd.store import Run
 
 MINIATURE = ("evaluate", "dasd:mini-student", "--recipe", "demo", "--quiet", "--attempts", "2")
@@ -112,7 +112,7 @@ def test_well_known_names_are_those_of_the_plugins() -> None:
 
 
 def test_the_command_line_stands_before_recipe_and_benchmark(registry: Registry) -> None:
-    from dasd.loaded_recipe import Recipe
+    from dasd.plugins.recipe import Recipe
 
     base = Recipe.load("demo").settings
     asked = Asked(("miniature",), 5, 3, 99, 0.6, 0.9, "vllm", 7)

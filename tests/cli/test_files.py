@@ -14,9 +14,9 @@ import yaml
 from tests.command import Done
 from tests.command import dasd as command
 
-from dasd.miniature import world
-from dasd.records import Message
-from dasd.sources.rows import question_id
+from dasd.base.records import Message
+from dasd.curation.sources.rows import question_id
+from dasd.models.miniature import world
 from dasd.store import Run
 
 RECIPE = """

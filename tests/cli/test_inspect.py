@@ -14,8 +14,8 @@ from tests import report_run as made
 
 from dasd.cli.inspect import inspect
 from dasd.errors import InputError
-from dasd.report.inspect_text import listing_table, show_coloured
-from dasd.report.inspection import listing, sample
+from dasd.results.report.inspect_text import listing_table, show_coloured
+from dasd.results.report.inspection import listing, sample
 from dasd.store import Run
 
 

@@ -14,7 +14,7 @@ import pytest
 from tests import command
 from tests.plugin_factory import REGISTER, install
 
-from dasd.plugins import PluginHost
+from dasd.plugins.host import PluginHost
 
 GOOD = REGISTER + "registry.exporter('{0}-export', print)\n"
 

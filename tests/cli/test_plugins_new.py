@@ -13,7 +13,7 @@ from tests.plugin_factory import REGISTER, install
 
 from dasd.cli.guard import run
 from dasd.cli.plugins_check import CheckResult, show, suite_attributes
-from dasd.components import Component, Owner
+from dasd.plugins.components import Component, Owner
 from dasd.testing import TeacherSuite
 
 

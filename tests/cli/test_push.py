@@ -21,8 +21,8 @@ from tests.stage_run import run_recipe
 
 from dasd.cli import guard
 from dasd.errors import InputError
-from dasd.exporting import export_run
-from dasd.miniature import model_path
+from dasd.models.miniature import model_path
+from dasd.results.export import export_run
 from dasd.store import Run
 
 NAME = "me/student"
@@ -228,7 +228,10 @@ def test_a_killed_push_goes_on_where_it_was(run: Run, hub: HubServer) -> None:
 
 @pytest.fixture(scope="module")
 def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
-    modules = ("dasd.cards.push", "dasd.cli.push")  # not the hub's library: it reads its environment once
+    modules = (
+        "dasd.results.cards.push",
+        "dasd.cli.push",
+    )  # not the hub's library: it reads its environment once
     with Launcher(tmp_path_factory.mktemp("commands"), modules) as started:
         yield started
 
@@ -370,7 +373,7 @@ def test_exported_data(run: Run, hub: HubServer, here: Here, tmp_path: Path) -> 
 
 
 def test_a_directory_without_data_is_wrong_use(run: Run, tmp_path: Path) -> None:
-    from dasd.cards import Target, dataset_push
+    from dasd.results.cards import Target, dataset_push
 
     with pytest.raises(InputError, match="no data files"):
         dataset_push(run, Target(NAME, True), tmp_path)

@@ -75,7 +75,7 @@ def test_an_empty_or_wholly_torn_file_is_refused(tmp_path: Path, content: str) -
 def test_a_model_directory_without_tokenizer_is_refused(tmp_path: Path) -> None:
     import shutil
 
-    from dasd.models import resolve_model
+    from dasd.models.files import resolve_model
 
     broken = tmp_path / "broken"
     broken.mkdir()

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from benchmarks.evidence.run import jobs, run_suite
 from benchmarks.evidence.scale import QUICK
-from dasd.progress import Console
+from dasd.base.progress import Console
 
 TINY = replace(
     QUICK, worlds=("modes",), arms=("high-unfiltered",), teacher_share=0.35, questions=24, candidates=2, asked=8, attempts=1,

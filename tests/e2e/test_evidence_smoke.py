@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from dasd.miniature import model_path
+from dasd.models.miniature import model_path
 
 ROOT = Path(__file__).parents[2]
 SUITE = """
@@ -21,7 +21,7 @@ from pathlib import Path
 from benchmarks.evidence.results import write_table
 from benchmarks.evidence.run import jobs, run_suite
 from benchmarks.evidence.scale import QUICK
-from dasd.progress import Console
+from dasd.base.progress import Console
 
 TINY = replace(
     QUICK, arms=("high",), questions=12, candidates=2, asked=4, attempts=1, heldout=4, forced=1, steps={"1x": 2}

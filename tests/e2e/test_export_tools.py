@@ -18,9 +18,9 @@ import polars as pl
 import pytest
 from tests.stage_run import run_recipe
 
-from dasd.exporting import export_run
-from dasd.models import resolve_model
-from dasd.plugins import PluginHost
+from dasd.models.files import resolve_model
+from dasd.plugins.host import PluginHost
+from dasd.results.export import export_run
 from dasd.store import Run
 
 TRL = """

@@ -145,7 +145,7 @@ def test_killed_graders_change_no_verdict(
     whole = run_whole(launcher, directory, arguments(directory))
     verdicts = json.loads((directory / "stages/03-filter-low/manifest.json").read_text())["summary"]
     assert verdicts["kept"] == 6, verdicts
-    for target, seconds in (("dasd.verifiers.worker", 0.05), ("bwrap", 0.0), ("dasd", 0.05)):
+    for target, seconds in (("dasd.evaluation.verifiers.worker", 0.05), ("bwrap", 0.0), ("dasd", 0.05)):
         moment = Moment("03-filter-low", 3, seconds, signal.SIGKILL, target)
         place = tmp_path / target
         found = kill_often(launcher, whole, place, arguments(place), [moment])
@@ -164,7 +164,7 @@ def test_a_killed_teacher_elsewhere_changes_nothing(
     stages = [s for s in whole.timeline.stages if s.split("-")[1] in ("sample", "mix", "report")]
     chance = random.Random(f"{SEED} elsewhere")
     moments = [
-        whole.timeline.draw(chance, stage, SIGNALS[place % 3], "dasd.remote.worker")
+        whole.timeline.draw(chance, stage, SIGNALS[place % 3], "dasd.models.remote.worker")
         for place, stage in enumerate(stages)
     ]
     place = tmp_path / "killed"

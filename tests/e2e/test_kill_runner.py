@@ -19,11 +19,11 @@ from pathlib import Path
 import polars as pl
 from pydantic import JsonValue
 
-from dasd.loaded_recipe import Recipe
-from dasd.pipeline import Pipeline
-from dasd.progress import Console
-from dasd.registry import Registry
-from dasd.stages.base import StageContext
+from dasd.base.progress import Console
+from dasd.pipeline.runner import Pipeline
+from dasd.pipeline.work.stage import StageContext
+from dasd.plugins.recipe import Recipe
+from dasd.plugins.registry import Registry
 
 RECIPE = Recipe.load(
     {

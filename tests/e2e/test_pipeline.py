@@ -35,7 +35,7 @@ def test_checkpoints_load_and_differ_from_the_student(small_run: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from dasd.models import resolve_model
+    from dasd.models.files import resolve_model
 
     before = AutoModelForCausalLM.from_pretrained(resolve_model("dasd:mini-student")).state_dict()
     for stage in (1, 2, 3):

@@ -13,12 +13,12 @@ import pytest
 from tests.engines.conftest import Commands
 
 import dasd
-from dasd.engine import open_teacher
+from dasd.base.records import Message, SampleRequest, SamplingSpec
 from dasd.errors import BackendError
-from dasd.plugins import PluginHost
-from dasd.records import Message, SampleRequest, SamplingSpec
-from dasd.remote.teacher import RemoteTeacher
-from dasd.settings import ModelSettings
+from dasd.models.pool import open_teacher
+from dasd.models.remote.teacher import RemoteTeacher
+from dasd.plugins.host import PluginHost
+from dasd.recipe.settings import ModelSettings
 
 ROOT = Path(__file__).parents[2]
 MAIN = ROOT / ".venv" / "bin" / "python"

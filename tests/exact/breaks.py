@@ -18,7 +18,7 @@ from tests.exact.checks import (
 from tests.exact.checks_torch import check_backend, check_backend_continues, check_first_step
 
 from dasd.errors import TrainingError
-from dasd.stages import evaluate, mix, score
+from dasd.pipeline.stages import evaluate, mix, score
 
 __all__ = ["BREAKS", "CHECKS", "Break", "table"]
 

@@ -18,9 +18,9 @@ from tests.exact.models import SYSTEM, VOCABULARIES, Models, asked_words, plain_
 from tests.exact.tables import END, JOINED, Table, entropy, log_of, sequences, tempered
 from tests.exact.worlds import TEACHER, run_world
 
-from dasd.records import ContinueRequest, Message, SamplingSpec
-from dasd.seeds import seed_of
-from dasd.settings import ModelSettings
+from dasd.base.records import ContinueRequest, Message, SamplingSpec
+from dasd.base.seeds import seed_of
+from dasd.recipe.settings import ModelSettings
 from dasd.store import Run
 
 __all__ = [

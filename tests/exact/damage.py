@@ -11,16 +11,17 @@ import polars as pl
 import pytest
 
 from dasd import kernels
-from dasd.backends.transformers import decoding, engine
-from dasd.backends.transformers.scoring import Scorer
-from dasd.engine_rows import EngineRows
-from dasd.evaluators import verifier
-from dasd.stages import candidates, evaluate, mix, requests, sample, select
-from dasd.stages.training_rows import RowMaker
-from dasd.trainers.torch import loop
+from dasd.evaluation import evaluator as verifier
+from dasd.models.tokens.engine_rows import EngineRows
+from dasd.models.transformers import decoding, engine
+from dasd.models.transformers.scoring import Scorer
+from dasd.pipeline.stages import candidates, evaluate, mix, sample, select
+from dasd.pipeline.work import requests
 from dasd.training import loss
 from dasd.training.attention import Segments
+from dasd.training.responses import RowMaker
 from dasd.training.rows import TrainRows
+from dasd.training.torch import loop
 
 Patch = pytest.MonkeyPatch
 

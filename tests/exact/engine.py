@@ -12,10 +12,7 @@ from tests.exact.models import ASKED, SYSTEM, VOCABULARIES
 from tests.exact.tables import END, Table, invert, log_of, sequences, tempered
 from tests.stage_run import ScriptedTrainer
 
-from dasd import backends, filters, selectors
-from dasd.chat import ChatTokenizer
-from dasd.engine_rows import EngineRows, Generated, Prompted
-from dasd.records import (
+from dasd.base.records import (
     ContinueRequest,
     EvalSpec,
     ModelInfo,
@@ -24,9 +21,13 @@ from dasd.records import (
     ScoreRequest,
     ScoringSpec,
 )
-from dasd.registry import Registry
-from dasd.schemas import EVAL, QUESTIONS
-from dasd.settings import ModelSettings, QuestionSource
+from dasd.base.schemas import EVAL, QUESTIONS
+from dasd.curation import filters, selectors
+from dasd.models.tokens.chat import ChatTokenizer
+from dasd.models.tokens.engine_rows import EngineRows, Generated, Prompted
+from dasd.models.transformers import builtin as backends
+from dasd.plugins.registry import Registry
+from dasd.recipe.settings import ModelSettings, QuestionSource
 
 __all__ = ["TabularModel", "draw", "make_registry", "prompt_of", "table_of"]
 
@@ -160,7 +161,9 @@ class NoEvaluator:
 
 def make_registry() -> Registry:
     """Built-in filters, selectors, backend, trainer, evaluator and verifiers; tables beside them."""
-    from dasd import evaluators, trainers, verifiers
+    from dasd.evaluation import builtin as evaluators
+    from dasd.evaluation import verifiers
+    from dasd.training.torch import builtin as trainers
 
     registry = Registry()
     for built_in in (backends, filters, selectors, trainers, evaluators, verifiers):

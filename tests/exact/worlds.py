@@ -9,9 +9,9 @@ from tests.exact.engine import make_registry
 from tests.exact.models import SYSTEM, Models
 from tests.stage_run import merged
 
-from dasd.loaded_recipe import Recipe
-from dasd.pipeline import Pipeline
-from dasd.progress import Console
+from dasd.base.progress import Console
+from dasd.pipeline.runner import Pipeline
+from dasd.plugins.recipe import Recipe
 from dasd.store import Run
 
 __all__ = ["STUDENT", "TEACHER", "run_world"]

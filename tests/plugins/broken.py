@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from dasd.components import Owner
-from dasd.plugins import PluginHost
-from dasd.registry import Registry
+from dasd.plugins.components import Owner
+from dasd.plugins.host import PluginHost
+from dasd.plugins.registry import Registry
 
 
 class Broken:

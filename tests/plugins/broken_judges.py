@@ -9,7 +9,7 @@ import polars as pl
 from tests.plugins.broken import Broken
 
 from dasd.api import Grade, InputError
-from dasd.sources.mini import MiniatureQuestions
+from dasd.curation.sources.mini import MiniatureQuestions
 from dasd.testing import FilterSuite, QuestionsSuite, VerifierSuite
 
 # -- filters --------------------------------------------------------------------------------------------

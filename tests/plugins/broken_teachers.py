@@ -12,8 +12,8 @@ import polars as pl
 from tests.plugins.broken import Broken
 
 from dasd.api import ModelSettings
-from dasd.backends.transformers.engine import TransformersTeacher
-from dasd.records import raise_refused
+from dasd.base.records import raise_refused
+from dasd.models.transformers.engine import TransformersTeacher
 from dasd.testing import TeacherSuite
 
 ROWS = "test_every_request_gives_one_row"

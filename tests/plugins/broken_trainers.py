@@ -15,7 +15,7 @@ from tests.plugins.broken import Broken
 
 from dasd.api import Checkpoint, TrainerSettings, TrainingError, TrainProgress, TrainSpec
 from dasd.testing import TrainerSuite
-from dasd.trainers.torch.trainer import TorchTrainer
+from dasd.training.torch.trainer import TorchTrainer
 
 FIRST = "test_the_first_loss_is_that_of_the_trained_tokens"
 LOADS = "test_it_leaves_a_model_that_loads"

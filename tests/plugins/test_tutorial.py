@@ -17,7 +17,7 @@ import dasd.api
 import dasd.api.training
 import dasd.testing
 from dasd.cli.plugins_check import suite_attributes
-from dasd.registry import Registry
+from dasd.plugins.registry import Registry
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/plugins.md").read_text()
@@ -103,7 +103,7 @@ def test_the_suites_of_the_reference_work_as_they_are_written(tmp_path: Path) ->
     assert len(examples) == 2
 
 
-# -- nothing is left out; the hooks are held by tests/unit/test_plugins_host.py ----------------------------
+# -- nothing is left out; the hooks are held by tests/unit/plugins/test_plugins_host.py ----------------------------
 
 
 def members(protocol: type) -> list[str]:

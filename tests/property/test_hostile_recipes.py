@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.fuzzing import fuzz
 
 from dasd.errors import DasdError, RecipeError
-from dasd.loaded_recipe import Recipe
+from dasd.plugins.recipe import Recipe
 
 VALID: dict[str, Any] = {
     "name": "x",

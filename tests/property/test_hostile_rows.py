@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.fuzzing import fuzz
 
+from dasd.base.records import RowsSetAside
+from dasd.curation.sources import values
+from dasd.curation.sources.file import FileQuestions
 from dasd.errors import DasdError, InputError
-from dasd.records import RowsSetAside
-from dasd.settings import QuestionSource
-from dasd.sources import values
-from dasd.sources.file import FileQuestions
-from dasd.stages.given_rows import GivenRow
+from dasd.pipeline.stages.given_rows import GivenRow
+from dasd.recipe.settings import QuestionSource
 
 SECONDS = 5
 """Of processor time, far more than these few rows take."""

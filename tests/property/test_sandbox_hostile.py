@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.fuzzing import fuzz
 
-from dasd.sandbox import Assertions, Calls, Limits, StdinCases, check
-from dasd.sandbox.processes import usage
+from dasd.evaluation.sandbox import Assertions, Calls, Limits, StdinCases, check
+from dasd.evaluation.sandbox.processes import usage
 
 pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap isn't installed")
 

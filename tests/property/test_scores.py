@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dasd.schemas import EVAL
-from dasd.scores import average, compare, majority_at, majority_of, pass_at, pass_probability
-from dasd.scores.estimate import mean_over_questions
+from dasd.base.schemas import EVAL
+from dasd.evaluation.statistics import average, compare, majority_at, majority_of, pass_at, pass_probability
+from dasd.evaluation.statistics.estimate import mean_over_questions
 
 attempts = st.lists(st.lists(st.booleans(), min_size=1, max_size=5), min_size=1, max_size=6)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests import real_tokenizers as real
 
 from dasd import kernels
-from dasd.chat import ChatTokenizer
+from dasd.models.tokens.chat import ChatTokenizer
 
 TEMPLATE = "{{ messages[0]['content'] }}"
 

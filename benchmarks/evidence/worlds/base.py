@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from dasd.miniature.world import Habits, Question, Split
+from dasd.models.miniature.world import Habits, Question, Split
 
 __all__ = ["AUTHORS", "Author", "Shape", "World", "drawn"]
 

@@ -17,8 +17,8 @@ from dataclasses import replace
 
 from benchmarks.evidence.worlds.base import Author, Shape, World, habits_of, pick
 from benchmarks.evidence.worlds.modes import STUDENT_HABITS
-from dasd.miniature import world as miniature
-from dasd.miniature.world import Habits, Question
+from dasd.models.miniature import world as miniature
+from dasd.models.miniature.world import Habits, Question
 
 __all__ = ["LONG"]
 

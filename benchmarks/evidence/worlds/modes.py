@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from benchmarks.evidence.worlds.base import Author, Shape, World, habits_of
-from dasd.miniature import world as miniature
+from dasd.models.miniature import world as miniature
 
 __all__ = ["MODES", "STUDENT_HABITS"]
 

@@ -27,8 +27,8 @@ from dataclasses import replace
 from functools import partial
 
 from benchmarks.evidence.worlds.base import Author, Shape, World, habits_of, pick
-from dasd.miniature import world as miniature
-from dasd.miniature.world import Habits, Question
+from dasd.models.miniature import world as miniature
+from dasd.models.miniature.world import Habits, Question
 
 __all__ = ["DECOMPOSITION", "USEFULNESS"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from dasd.api import LoadedQuestions, QuestionSource
-from dasd.plugins import PluginHost
+from dasd.plugins.host import PluginHost
 
 Row = dict[str, Any]
 

@@ -23,7 +23,7 @@ from benchmark_rows import (
 )
 
 from dasd.api import InputError, RecipeError, RowsSetAside
-from dasd.plugins import PluginHost
+from dasd.plugins.host import PluginHost
 
 ANSWERS = [str(2 * n + 1) for n in range(1, 31)]
 

@@ -14,7 +14,7 @@ import pytest
 from benchmark_rows import csv, gpqa, jsonl, lcb_calls, lcb_stdin, load
 
 from dasd.api import EvalSpec, ModelSettings
-from dasd.plugins import PluginHost
+from dasd.plugins.host import PluginHost
 
 pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap isn't installed")
 

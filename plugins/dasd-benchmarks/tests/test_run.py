@@ -12,8 +12,8 @@ from benchmark_rows import csv, gpqa, jsonl, math500
 
 from dasd.api import QUESTIONS, QuestionSource, SchemaError
 from dasd.cli.guard import run as command_line
-from dasd.pipeline import Pipeline
-from dasd.registry import Owner, Registry
+from dasd.pipeline.runner import Pipeline
+from dasd.plugins.registry import Owner, Registry
 
 SOURCE = "question-sources.jsonl"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from dasd.api import ModelSettings, TrainerSettings, TrainProgress, TrainSpec
-from dasd.chat import ChatTokenizer
-from dasd.models import resolve_model
+from dasd.models.files import resolve_model
+from dasd.models.tokens.chat import ChatTokenizer
 from dasd.testing.rows import train_rows, write_shards
 
 STUDENT = "dasd:mini-student"

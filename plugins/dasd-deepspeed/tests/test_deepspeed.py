@@ -31,8 +31,8 @@ from dasd.api import (
     TrainSpec,
 )
 from dasd.api.training import Position
-from dasd.models import resolve_model
-from dasd.plugins import PluginHost
+from dasd.models.files import resolve_model
+from dasd.plugins.host import PluginHost
 from dasd.testing import TrainerSuite
 
 pytestmark = [
@@ -59,7 +59,7 @@ def train(root: Path, wanted: TrainSpec, *, resume: bool = False) -> Checkpoint:
 def built_in(root: Path, name: str, **changes: Any) -> list[TrainProgress]:
     import torch
 
-    from dasd.trainers.torch.trainer import TorchTrainer
+    from dasd.training.torch.trainer import TorchTrainer
 
     torch.set_num_threads(1)
     steps: list[TrainProgress] = []
@@ -97,7 +97,7 @@ class TestDeepSpeed(TrainerSuite):
     def test_losses_are_those_of_the_built_in_trainer(self) -> None:
         import torch
 
-        from dasd.trainers.torch.trainer import TorchTrainer
+        from dasd.training.torch.trainer import TorchTrainer
 
         torch.set_num_threads(1)
         reference: list[TrainProgress] = []

@@ -27,7 +27,7 @@ def test_divided_in_three_ways_resumed_merged_and_as_the_built_in_trainer_has_it
     from safetensors import safe_open
     from safetensors.torch import load_file
 
-    from dasd.trainers.torch.trainer import TorchTrainer
+    from dasd.training.torch.trainer import TorchTrainer
     from dasd_deepspeed.trainer import DeepSpeedTrainer
 
     torch.set_num_threads(1)

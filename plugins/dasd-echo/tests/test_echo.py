@@ -20,10 +20,10 @@ from dasd.api import (
     ScoringSpec,
     resolve_model,
 )
-from dasd.compatibility import check_recipe
-from dasd.loaded_recipe import Recipe
-from dasd.pipeline import Pipeline
-from dasd.plugins import PluginHost
+from dasd.pipeline.compatibility import check_recipe
+from dasd.pipeline.runner import Pipeline
+from dasd.plugins.host import PluginHost
+from dasd.plugins.recipe import Recipe
 
 QUESTION = "1 + 2 = ?"
 

@@ -12,8 +12,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from dasd.api import ModelSettings, Teacher
-from dasd.plugins import PluginHost
-from dasd.registry import Registry
+from dasd.plugins.host import PluginHost
+from dasd.plugins.registry import Registry
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from dasd.api import EVAL, EvalSpec, QuestionSource, Teacher, resolve_model
-from dasd.registry import Registry
+from dasd.plugins.registry import Registry
 
 
 def questions(

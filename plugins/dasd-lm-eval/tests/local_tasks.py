@@ -6,7 +6,7 @@ import json
 import random
 from pathlib import Path
 
-from dasd.miniature import world
+from dasd.models.miniature import world
 
 DOCUMENTS = 12
 

@@ -9,7 +9,7 @@ import pytest
 from lm_eval_asking import evaluated, own_results, questions
 
 from dasd.api import Teacher
-from dasd.registry import Registry
+from dasd.plugins.registry import Registry
 from dasd_lm_eval.scored import read_scored
 
 

@@ -10,7 +10,7 @@ from lm_eval_asking import evaluated, questions
 from local_tasks import DOCUMENTS
 
 from dasd.api import InputError, Teacher
-from dasd.registry import Registry
+from dasd.plugins.registry import Registry
 from dasd.testing import EvaluatorSuite
 from dasd_lm_eval.generating import Generation, visible, written
 

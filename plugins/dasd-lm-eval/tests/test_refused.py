@@ -10,7 +10,7 @@ import pytest
 from lm_eval_asking import questions
 
 from dasd.api import InputError, PluginError, QuestionSource
-from dasd.registry import Registry
+from dasd.plugins.registry import Registry
 
 
 @pytest.mark.parametrize(

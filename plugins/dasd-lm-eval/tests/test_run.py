@@ -11,7 +11,7 @@ import pytest
 from lm_eval_asking import own_results
 
 import dasd
-from dasd.progress import Console
+from dasd.base.progress import Console
 
 TASKS = ("sums", "options", "beginnings", "sums_bleu")
 

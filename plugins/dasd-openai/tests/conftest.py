@@ -17,7 +17,7 @@ from openai_serving import KEY, VllmServer
 from openai_wire import SECRET
 
 from dasd.api import ModelSettings, Teacher
-from dasd.plugins import PluginHost
+from dasd.plugins.host import PluginHost
 
 Open = Callable[..., Teacher]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import polars as pl
 
 from dasd.api import Message, SampleRequest, SamplingSpec, Teacher
-from dasd.miniature import world
+from dasd.models.miniature import world
 
 QUESTIONS = tuple(question.question for question in world.questions(16, seed=5, split="eval"))
 GREEDY = SamplingSpec("test", 0.0, 1.0, 48)

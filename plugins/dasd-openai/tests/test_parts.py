@@ -16,11 +16,11 @@ import pytest
 from pydantic import ValidationError
 
 from dasd.api import BackendError, ChatTokenizer, InputError, ModelSettings, resolve_model
-from dasd.compatibility import check_recipe
-from dasd.loaded_recipe import Recipe
-from dasd.plugins import PluginHost
-from dasd.stages.fingerprints import engine_settings
-from dasd.stages.graph import build_graph
+from dasd.pipeline.compatibility import check_recipe
+from dasd.pipeline.graph import build_graph
+from dasd.pipeline.work.fingerprints import engine_settings
+from dasd.plugins.host import PluginHost
+from dasd.plugins.recipe import Recipe
 from dasd_openai.answers import Reply
 from dasd_openai.budget import Budget
 from dasd_openai.failures import Kind, asked_wait, duration, exhausted_wait, of_status, pause

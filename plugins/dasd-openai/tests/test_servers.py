@@ -23,9 +23,9 @@ from dasd.api import (
     ScoringSpec,
     Teacher,
 )
-from dasd.loaded_recipe import Recipe
-from dasd.plugins import PluginHost
-from dasd.stages.opened_teacher import check_logprobs
+from dasd.pipeline.work.opened_teacher import check_logprobs
+from dasd.plugins.host import PluginHost
+from dasd.plugins.recipe import Recipe
 
 Open = Callable[..., Teacher]
 Choice = dict[str, Any]

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from dasd.api import Message, ModelSettings, SampleRequest, Teacher
-from dasd.miniature import world
-from dasd.plugins import PluginHost
+from dasd.models.miniature import world
+from dasd.plugins.host import PluginHost
 
 sys.path.insert(0, str(Path(__file__).parent))  # importlib mode doesn't
 

@@ -24,9 +24,9 @@ from dasd.api import (
     SampleRequest,
     SamplingSpec,
 )
-from dasd.engine import ModelPool
-from dasd.miniature import model_path
-from dasd.plugins import PluginHost
+from dasd.models.miniature import model_path
+from dasd.models.pool import ModelPool
+from dasd.plugins.host import PluginHost
 from dasd_vllm.options import VllmOptions
 
 installed = pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")

@@ -1,28 +1,13 @@
 """All that a plugin may import. Stable: names here are only ever added.
 
 A plugin is a module or object behind an entry point of the group ``dasd.plugins`` that implements hooks of
-``dasd.hooks`` with the ``hookimpl`` marker from here and registers components (name, factory) in
+``dasd.plugins.hooks`` with the ``hookimpl`` marker from here and registers components (name, factory) in
 ``dasd_register(registry)``. Heavy imports belong inside the factories.
 """
 
 from __future__ import annotations
 
-from dasd.chat import ChatTokenizer
-from dasd.engine_rows import EngineRows, Generated, Prompted, Text
-from dasd.errors import (
-    BackendError,
-    DasdError,
-    InputError,
-    NotHereError,
-    PluginError,
-    RecipeError,
-    SchemaError,
-    TrainingError,
-)
-from dasd.export_records import EXPORT, Exported, ExportedFile, ExportRun, ExportStage
-from dasd.models import context_length, load_config, model_fingerprint, resolve_model
-from dasd.reading import behind_tag, prompt_opening
-from dasd.records import (
+from dasd.base.records import (
     BadRow,
     ContinueRequest,
     EngineSizes,
@@ -40,8 +25,25 @@ from dasd.records import (
     ScoreRequest,
     ScoringSpec,
 )
-from dasd.regular import read_json, read_small
-from dasd.roles import (
+from dasd.base.regular import read_json, read_small
+from dasd.base.rows_file import RowsFile
+from dasd.base.schemas import CANDIDATES, EVAL, QUESTIONS, SAMPLES, SCORES, TRAIN, VERDICTS, Schema
+from dasd.errors import (
+    BackendError,
+    DasdError,
+    InputError,
+    NotHereError,
+    PluginError,
+    RecipeError,
+    SchemaError,
+    TrainingError,
+)
+from dasd.models.files import context_length, load_config, model_fingerprint, resolve_model
+from dasd.models.tokens.chat import ChatTokenizer
+from dasd.models.tokens.engine_rows import EngineRows, Generated, Prompted, Text
+from dasd.models.tokens.reading import behind_tag, prompt_opening
+from dasd.plugins.exports import EXPORT, Exported, ExportedFile, ExportRun, ExportStage
+from dasd.plugins.roles import (
     Checkpoint,
     Evaluator,
     Exporter,
@@ -55,9 +57,7 @@ from dasd.roles import (
     Verifier,
     hookimpl,
 )
-from dasd.rows_file import RowsFile
-from dasd.schemas import CANDIDATES, EVAL, QUESTIONS, SAMPLES, SCORES, TRAIN, VERDICTS, Schema
-from dasd.settings import (
+from dasd.recipe.settings import (
     CPU_BATCH_SIZE,
     CPU_TOKEN_BUDGET,
     FilterSettings,
@@ -66,7 +66,7 @@ from dasd.settings import (
     SelectSettings,
     TrainerSettings,
 )
-from dasd.settings_verifier import VerifierSettings
+from dasd.recipe.verifier_settings import VerifierSettings
 
 __all__ = [
     "CANDIDATES",

@@ -9,10 +9,10 @@ leaves them and the checkpoint that they are merged into. Labels have been check
 
 from __future__ import annotations
 
-from dasd.checksums import file_checksum
-from dasd.devices import pick_device
-from dasd.seeds import digest, seed_of
-from dasd.store.files import disk_full, means_full, sync, watch_disk, write_whole
+from dasd.base.checksums import file_checksum
+from dasd.base.files import disk_full, means_full, sync, watch_disk, write_whole
+from dasd.base.seeds import digest, seed_of
+from dasd.models.devices import pick_device
 from dasd.training.attention import Segments
 from dasd.training.batches import Batch, collate, model_arguments
 from dasd.training.checks import try_model

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import click
 
-from dasd.suggest import nearest
+from dasd.base.suggest import nearest
 from dasd.version import __version__
 
 __all__ = ["COMMANDS", "LazyGroup", "cli"]
@@ -94,7 +94,7 @@ class LazyGroup(click.Group):
 
     def _load_plugins(self) -> None:
         if not self._plugins_loaded and _installed():
-            from dasd.plugins import PluginHost
+            from dasd.plugins.host import PluginHost
 
             PluginHost.load().commands(self)
         self._plugins_loaded = True
@@ -121,7 +121,7 @@ class LazyGroup(click.Group):
 
 def _installed() -> list[str]:
     """Names of installed plugins, from package metadata: nothing of theirs is imported."""
-    from dasd.plugin_points import installed_points
+    from dasd.plugins.points import installed_points
 
     return sorted({point.name for point in installed_points()})
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from dasd.printable import echo
+from dasd.base.printable import echo
 
 _OPTIONS: tuple[tuple[str, bool, str, str], ...] = (
     ("--license", False, "ID", "Licence of what the card is of, by the hub's identifier, e.g. apache-2.0."),
@@ -38,11 +38,11 @@ _OPTIONS: tuple[tuple[str, bool, str, str], ...] = (
 
 
 def card_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What only the user can know, as ``options`` (a ``dasd.cards.CardOptions``)."""
+    """What only the user can know, as ``options`` (a ``dasd.results.cards.CardOptions``)."""
 
     @wraps(command)
     def with_options(**given: Any) -> Any:
-        from dasd.cards import Benchmark, CardOptions
+        from dasd.results.cards import Benchmark, CardOptions
 
         given["options"] = CardOptions(
             license=given.pop("license"),
@@ -93,10 +93,10 @@ def card(
       dasd card runs/demo --license apache-2.0 > card.md
       dasd card runs/demo --dataset exports/demo-text
     """
-    from dasd.cards import dataset_card, model_card
-    from dasd.cards.contents import CARD
+    from dasd.base.files import write_whole
+    from dasd.results.cards import dataset_card, model_card
+    from dasd.results.cards.contents import CARD
     from dasd.store import Run
-    from dasd.store.files import write_whole
 
     if dataset is not None and checkpoint is not None:
         raise click.UsageError("--dataset and --checkpoint exclude one another")

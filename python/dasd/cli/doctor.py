@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from dasd.base.printable import echo
 from dasd.cli.options import json_option, print_json, print_table
-from dasd.printable import echo
 
 
 @click.command()
@@ -35,7 +35,7 @@ def doctor(context: click.Context, python: Path | None, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from dasd.doctor import examine, examine_elsewhere
+    from dasd.cli.environment import examine, examine_elsewhere
 
     # Through JSON's types either way, so that both environments are shown alike.
     report: Mapping[str, Any] = asdict(examine()) if python is None else examine_elsewhere(python)
@@ -48,7 +48,7 @@ def doctor(context: click.Context, python: Path | None, as_json: bool) -> None:
 
 
 def _show(report: Mapping[str, Any]) -> None:
-    from dasd.store.files import human_bytes
+    from dasd.base.files import human_bytes
 
     memory, available = report["memory_bytes"], report["memory_available_bytes"]
     torch = report["torch"]
@@ -115,7 +115,7 @@ def _torch(torch: Mapping[str, Any] | None) -> str:
 
 
 def _gpu(gpu: Mapping[str, Any]) -> str:
-    from dasd.store.files import human_bytes
+    from dasd.base.files import human_bytes
 
     driver = f", driver {gpu['driver']}" if gpu["driver"] else ""
     return f"{gpu['name']}, {human_bytes(gpu['memory_bytes'])}{driver} (by {gpu['source']})"

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dasd.base.printable import echo
+from dasd.base.suggest import nearest
 from dasd.cli.options import F, split_names
-from dasd.printable import echo
-from dasd.suggest import nearest
 
 if TYPE_CHECKING:
-    from dasd.progress import Console
-    from dasd.registry import Registry
-    from dasd.settings import RecipeSettings
+    from dasd.base.progress import Console
+    from dasd.plugins.registry import Registry
+    from dasd.recipe.settings import RecipeSettings
 
 WELL_KNOWN = {
     "dasd-benchmarks": (
@@ -110,9 +110,9 @@ def evaluate_model(
     ``recipe``: one whose student's backend settings, system prompt, seed and section ``evaluation`` are taken.
     """
     from dasd.cli.scores import scores
-    from dasd.loaded_recipe import Recipe
-    from dasd.pipeline import RUNS, Pipeline
-    from dasd.plugins import PluginHost
+    from dasd.pipeline.runner import RUNS, Pipeline
+    from dasd.plugins.host import PluginHost
+    from dasd.plugins.recipe import Recipe
 
     base = Recipe.load(recipe, (), plugins).settings if recipe is not None else None
     requested = list(dict.fromkeys([*(base.plugins if base else ()), *plugins]))
@@ -229,7 +229,7 @@ def _reference(model: str) -> str:
 
 def _name(data: dict[str, Any], overrides: Sequence[str]) -> str:
     """Name of the run directory: readable, and another one for another request."""
-    from dasd.seeds import digest
+    from dasd.base.seeds import digest
 
     request = digest(json.dumps(data, sort_keys=True), *overrides)
     last = re.split(r"[/:\\]", data["student"]["model"].rstrip("/\\"))[-1]
@@ -249,7 +249,7 @@ def _sources(data: dict[str, Any]) -> list[dict[str, Any]]:
 def _refuse_other_run(place: Path) -> None:
     """InputError for the run of a whole recipe, whose stages would have to go."""
     from dasd.errors import InputError
-    from dasd.settings_evaluation import EvaluationRecipe
+    from dasd.recipe.evaluation_settings import EvaluationRecipe
     from dasd.store import Run
 
     if (place / "recipe.yaml").is_file() and not isinstance(Run.open(place).settings, EvaluationRecipe):

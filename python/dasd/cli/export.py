@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from dasd.base.printable import echo
 from dasd.cli.options import json_option, plugins_option, print_json, print_table, quiet_option
-from dasd.printable import echo
 
 
 @click.command()
@@ -76,9 +76,9 @@ def export(
       dasd export runs/demo --to llamafactory --output exports/lf -o template=qwen3_nothink
       dasd export runs/demo --to text --rows sampled
     """
-    from dasd.exporting import export_run
-    from dasd.plugins import PluginHost
-    from dasd.progress import Console
+    from dasd.base.progress import Console
+    from dasd.plugins.host import PluginHost
+    from dasd.results.export import export_run
 
     console = Console(quiet)
     place, manifest = export_run(
@@ -111,7 +111,7 @@ def export(
 def _options(pairs: Sequence[str]) -> dict[str, Any]:
     """``-o key=value``, values as YAML reads them."""
     from dasd.errors import InputError
-    from dasd.recipe_yaml import parse
+    from dasd.recipe.yaml import parse
 
     found: dict[str, Any] = {}
     for pair in pairs:

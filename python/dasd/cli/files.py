@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dasd.loaded_recipe import Recipe
-from dasd.settings import OffPolicyStage, QuestionSource
-from dasd.sources.rows import QUESTION_COLUMNS
-from dasd.sources.values import ValueFile
+from dasd.curation.sources.rows import QUESTION_COLUMNS
+from dasd.curation.sources.values import ValueFile
+from dasd.plugins.recipe import Recipe
+from dasd.recipe.settings import OffPolicyStage, QuestionSource
 
 __all__ = ["narrowed"]
 

@@ -19,9 +19,9 @@ from typing import TextIO
 
 import click
 
-from dasd.blame import current_directory
+from dasd.base.printable import echo, silence
 from dasd.errors import DasdError
-from dasd.printable import echo, silence
+from dasd.plugins.blame import current_directory
 
 INTERRUPTED = 130
 
@@ -50,7 +50,7 @@ def main() -> None:
         if getattr(sys, name) is None:  # closed by the caller; the descriptor must not become a file's
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123
     code = run(sys.argv[1:])
-    loaded = sys.modules.get("dasd.plugin_loading")
+    loaded = sys.modules.get("dasd.plugins.loading")
     alive = [(plugin, thread) for plugin, thread in (loaded.STRAY if loaded else ()) if thread.is_alive()]
     if alive:
         for plugin, thread in alive:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dasd.base.printable import echo
 from dasd.cli.options import json_option, print_json, quiet_option
-from dasd.printable import echo
 
 if TYPE_CHECKING:
-    from dasd.progress import Console
+    from dasd.base.progress import Console
 
 DATA = (".jsonl", ".parquet")
 
@@ -53,7 +53,7 @@ def import_(
       dasd import exports/demo-text exports/demo-logprobs --to responses.parquet
       dasd import smollm2 models/smollm2-135m-instruct
     """
-    from dasd.progress import Console
+    from dasd.base.progress import Console
 
     console = Console(quiet)
     data = [source for source in sources if Path(source).suffix in DATA or Path(source).is_dir()]
@@ -70,7 +70,7 @@ def import_(
 def _responses(sources: tuple[str, ...], output: Path | None, as_json: bool, console: Console) -> None:
     from dataclasses import asdict
 
-    from dasd.importing import import_responses
+    from dasd.curation.imports import import_responses
 
     made = import_responses(sources, output or Path("imports") / f"{Path(sources[0]).stem}.parquet", console)
     if as_json:
@@ -83,7 +83,7 @@ def _responses(sources: tuple[str, ...], output: Path | None, as_json: bool, con
 
 
 def _model(source: str, output: Path | None, precision: str, as_json: bool, console: Console) -> None:
-    from dasd.gguf import PACKAGED, convert, find_packaged
+    from dasd.models.gguf import PACKAGED, convert, find_packaged
 
     if source in PACKAGED:
         path = find_packaged(source)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dasd.printable import echo, silence
+from dasd.base.printable import echo, silence
 
 if TYPE_CHECKING:
     import polars as pl
@@ -54,8 +54,8 @@ def inspect(
 
 
 def _list(run: Run, stage: str | None, limit: int, as_json: bool) -> None:
-    from dasd.report.inspect_text import listing_lines, listing_table
-    from dasd.report.inspection import count_samples, listing
+    from dasd.results.report.inspect_text import listing_lines, listing_table
+    from dasd.results.report.inspection import count_samples, listing
 
     total = count_samples(run, stage)
     rows = listing(run, stage, limit, _grader(run))
@@ -75,13 +75,13 @@ def _list(run: Run, stage: str | None, limit: int, as_json: bool) -> None:
 
 
 def _show(run: Run, prefix: str, stage: str | None, as_json: bool, html: Path | None) -> None:
-    from dasd.report.inspect_text import plain_lines, show_coloured
-    from dasd.report.inspection import find_sample, sample
+    from dasd.results.report.inspect_text import plain_lines, show_coloured
+    from dasd.results.report.inspection import find_sample, sample
 
     found = sample(run, find_sample(run, prefix, stage), _grader(run))
     if html is not None:
-        from dasd.report.inspect_page import render_sample
-        from dasd.store.files import write_whole
+        from dasd.base.files import write_whole
+        from dasd.results.report.inspect_page import render_sample
 
         write_whole(html, render_sample(found, run.record.name).encode())
         echo(f"wrote {html}", err=True)
@@ -101,8 +101,8 @@ def _grader(run: Run) -> Callable[[pl.DataFrame], pl.Series]:
     import polars as pl
 
     from dasd.errors import DasdError
-    from dasd.plugins import PluginHost
-    from dasd.stages.grading import Grader, answers_by_question
+    from dasd.pipeline.work.grading import Grader, answers_by_question
+    from dasd.plugins.host import PluginHost
 
     answers = answers_by_question(run.frame("questions"))
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dasd.printable import echo
+from dasd.base.printable import echo
 
 if TYPE_CHECKING:
-    from dasd.progress import Console
+    from dasd.base.progress import Console
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -77,7 +77,7 @@ def verbose_option(command: F) -> F:
 
 def console_of(quiet: bool, verbose: bool) -> Console:
     """What ``--quiet`` and ``--verbose`` ask for; UsageError for both."""
-    from dasd.progress import Console
+    from dasd.base.progress import Console
 
     if quiet and verbose:
         raise click.UsageError("--quiet and --verbose are opposites: give one of them")

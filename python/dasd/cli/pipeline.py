@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from dasd.base.printable import echo
 from dasd.cli.options import (
     console_of,
     json_option,
@@ -17,7 +18,6 @@ from dasd.cli.options import (
     run_option,
     verbose_option,
 )
-from dasd.printable import echo
 
 
 @click.command()
@@ -52,7 +52,7 @@ def pipeline(
       dasd pipeline my.yaml --run runs/mine -o stages.high.temperature=0.9
     """
     from dasd.cli.summary import print_summary
-    from dasd.pipeline import Pipeline
+    from dasd.pipeline.runner import Pipeline
 
     made = Pipeline.from_recipe(recipe, plugins, overrides, console_of(quiet, verbose))
     if dry_run:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dasd.base.printable import echo
 from dasd.cli.options import (
     F,
     json_option,
@@ -18,10 +19,9 @@ from dasd.cli.options import (
     print_table,
     run_option,
 )
-from dasd.printable import echo
 
 if TYPE_CHECKING:
-    from dasd.plan import Amount, Finding, RunPlan, StagePlan
+    from dasd.pipeline.plan import Amount, Finding, RunPlan, StagePlan
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 
@@ -89,7 +89,7 @@ def plan(
       dasd plan dasd-4b --devices 64
       dasd plan my.yaml --run runs/trial          rates as the trial measured them
     """
-    from dasd.plan import Given, plan_recipe
+    from dasd.pipeline.plan import Given, plan_recipe
 
     given = Given(
         response_tokens=response_tokens,
@@ -120,7 +120,7 @@ def plan(
 
 def plan_json(made: RunPlan) -> dict[str, Any]:
     """The plan as ``--json`` prints it."""
-    from dasd.plan.room import disk_need
+    from dasd.pipeline.plan.room import disk_need
 
     stages = []
     for stage in made.stages:
@@ -161,8 +161,8 @@ def plan_json(made: RunPlan) -> dict[str, Any]:
 
 
 def _show(made: RunPlan) -> None:
-    from dasd.plan.room import disk_need
-    from dasd.store.files import human_bytes
+    from dasd.base.files import human_bytes
+    from dasd.pipeline.plan.room import disk_need
 
     if made.stages:
         print_table(
@@ -234,7 +234,7 @@ def _show_benchmarks(made: RunPlan) -> None:
 
 
 def _row(stage: StagePlan) -> tuple[str, ...]:
-    from dasd.store.files import human_bytes
+    from dasd.base.files import human_bytes
 
     generated = [part.tokens for part in stage.work.generates]
     scored = [part.tokens for part in stage.work.scores]
@@ -290,13 +290,13 @@ def _time(stage: StagePlan) -> str:
 
 def _hours(hours: float) -> str:
     """Device hours, or shorter units below a tenth of one."""
-    from dasd.progress import human_seconds
+    from dasd.base.progress import human_seconds
 
     return f"{hours:,.1f} h" if hours >= 0.1 else human_seconds(hours * 3600)
 
 
 def _totals(made: RunPlan) -> str:
-    from dasd.progress import human_seconds
+    from dasd.base.progress import human_seconds
 
     ahead = [stage for stage in made.stages if stage.state != "done"]
     if not ahead:

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dasd.base.printable import echo
 from dasd.cli.options import json_option, print_json, print_table
 from dasd.cli.plugins_check import check
 from dasd.cli.plugins_found import find_records
 from dasd.cli.plugins_new import new
-from dasd.printable import echo
 
 if TYPE_CHECKING:
-    from dasd.plugins import PluginHost, PluginRecord
-    from dasd.registry import Component
+    from dasd.plugins.host import PluginHost, PluginRecord
+    from dasd.plugins.registry import Component
 
 
 @click.group()
@@ -107,7 +107,7 @@ _OPTIONS = {
 
 
 def _load(seconds: float) -> PluginHost:
-    from dasd.plugins import PluginHost
+    from dasd.plugins.host import PluginHost
 
     # The listing itself tells of broken ones.
     return PluginHost.load(warn=lambda _text: None, seconds=seconds)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dasd.base.printable import echo
 from dasd.cli.options import json_option, print_json, print_table
-from dasd.printable import echo
 
 if TYPE_CHECKING:
-    from dasd.components import Component
+    from dasd.plugins.components import Component
 
 __all__ = ["check"]
 
@@ -94,7 +94,7 @@ def _components(name: str, role: str | None) -> list[Component]:
     """Components of the plugin (or of that name) that have a suite."""
     from dasd.cli.plugins_found import find_records
     from dasd.errors import PluginError
-    from dasd.plugins import PluginHost
+    from dasd.plugins.host import PluginHost
 
     host = PluginHost.load(warn=lambda _text: None)
     records = find_records(host, name)
@@ -117,7 +117,7 @@ def _settings(components: list[Component], options: tuple[str, ...]) -> dict[str
     """Label of each component -> attributes of its suite. Raises InputError for a key that none knows."""
     import dasd.testing
     from dasd.errors import InputError
-    from dasd.recipe_yaml import parse
+    from dasd.recipe.yaml import parse
 
     found: dict[str, dict[str, Any]] = {c.label: {"name": c.name, "options": {}} for c in components}
     for option in options:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dasd.plugins import PluginHost, PluginRecord
+    from dasd.plugins.host import PluginHost, PluginRecord
 
 __all__ = ["find_records"]
 
@@ -21,8 +21,8 @@ def find_records(host: PluginHost, name: str) -> list[PluginRecord]:
     ]
     found = found or [r for r in host.plugins if name in (c.name for c in r.components)]
     if not found:
+        from dasd.base.suggest import did_you_mean
         from dasd.errors import PluginError
-        from dasd.suggest import did_you_mean
 
         known = sorted({r.name for r in host.plugins} | {c.name for c in host.registry.components()})
         raise PluginError(

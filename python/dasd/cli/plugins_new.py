@@ -1,4 +1,4 @@
-"""``dasd plugins new``: an installable, tested plugin out of the templates in ``dasd/plugin_template``."""
+"""``dasd plugins new``: an installable, tested plugin out of the templates in ``dasd/plugins/template``."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import click
 
-from dasd.printable import echo
+from dasd.base.printable import echo
 
 __all__ = ["new"]
 
-TEMPLATES = Path(__file__).parent.parent / "plugin_template"
+TEMPLATES = Path(__file__).parent.parent / "plugins" / "template"
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
@@ -105,7 +105,7 @@ def new(name: str, role: str, directory: Path | None) -> None:
 def checked_name(name: str, role: str) -> str:
     """The plugin's name without ``dasd-``. Raises InputError for one that can't be used or is taken."""
     from dasd.errors import InputError
-    from dasd.plugins import PluginHost
+    from dasd.plugins.host import PluginHost
 
     plugin = name.removeprefix("dasd-")
     if not _NAME.fullmatch(plugin) or keyword.iskeyword(plugin):

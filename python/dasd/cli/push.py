@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
+from dasd.base.printable import echo
 from dasd.cli.card import card_options
 from dasd.cli.options import json_option, print_json, quiet_option
-from dasd.printable import echo
 
 
 @click.command()
@@ -64,8 +64,8 @@ def push(
       dasd push runs/demo --to me/demo-student --license apache-2.0 --dry-run
       dasd push runs/demo --to me/demo-responses --dataset exports/demo-text
     """
-    from dasd.cards import Target, dataset_push, model_push, send
-    from dasd.progress import Console
+    from dasd.base.progress import Console
+    from dasd.results.cards import Target, dataset_push, model_push, send
     from dasd.store import Run
 
     if dataset is not None and checkpoint is not None:

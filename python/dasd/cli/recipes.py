@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
+from dasd.base.printable import echo
 from dasd.cli.options import json_option, override_option, plugins_option, print_json, print_table
-from dasd.printable import echo
-from dasd.recipe_yaml import read_text
+from dasd.recipe.yaml import read_text
 
 
 @click.group()
@@ -32,7 +32,7 @@ def list_(as_json: bool) -> None:
     Example:
       dasd recipes list
     """
-    from dasd.recipe import bundled
+    from dasd.recipe.draft import bundled
 
     found = bundled()
     if as_json:
@@ -57,8 +57,8 @@ def show(
       dasd recipes show demo > my.yaml
       dasd recipes show my.yaml --resolved -o trainer.epochs=2
     """
-    from dasd.loaded_recipe import Recipe
-    from dasd.recipe import find
+    from dasd.plugins.recipe import Recipe
+    from dasd.recipe.draft import find
 
     if resolved or overrides or plugins or as_json:
         loaded = Recipe.load(recipe, overrides, plugins)
@@ -82,8 +82,8 @@ def init(output: Path, source: str, force: bool) -> None:
       dasd recipes init my.yaml --from smollm2
     """
     from dasd.errors import InputError
-    from dasd.loaded_recipe import Recipe
-    from dasd.recipe_docs import template
+    from dasd.plugins.recipe import Recipe
+    from dasd.recipe.docs import template
 
     loaded = Recipe.load(source)
     text = template(
@@ -104,6 +104,6 @@ def keys() -> None:
     Example:
       dasd recipes keys > docs/recipe.md
     """
-    from dasd.recipe_docs import keys_markdown
+    from dasd.recipe.docs import keys_markdown
 
     echo(keys_markdown(), nl=False)

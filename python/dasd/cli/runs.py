@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dasd.base.printable import echo
 from dasd.cli.options import json_option, print_json, print_table
-from dasd.printable import echo
 
 if TYPE_CHECKING:
     from dasd.cli.summary import Figure

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dasd.base.printable import echo
 from dasd.cli.options import json_option, print_json, print_table, quiet_option, split_names
-from dasd.printable import echo
 
 if TYPE_CHECKING:
     import polars as pl
@@ -136,7 +136,7 @@ def scores(
         return
     if shared:
         raise click.UsageError("--shared is for comparisons: give --compare FIRST SECOND, or two RUNs")
-    from dasd.progress import Console
+    from dasd.base.progress import Console
     from dasd.results import choose, read, scores_document, write_scores
     from dasd.results import scores as scores_of
 

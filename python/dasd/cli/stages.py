@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dasd.base.printable import echo
 from dasd.cli.evaluate_model import Asked, evaluate_model, model_options
 from dasd.cli.options import (
     F,
@@ -21,10 +22,9 @@ from dasd.cli.options import (
     quiet_option,
     verbose_option,
 )
-from dasd.printable import echo
 
 if TYPE_CHECKING:
-    from dasd.progress import Console
+    from dasd.base.progress import Console
     from dasd.store import Run
 
 ON_FILES = ("sample", "filter", "dedup", "score", "select")
@@ -112,7 +112,7 @@ def _on_run(
     console: Console,
 ) -> None:
     from dasd.errors import InputError
-    from dasd.pipeline import Pipeline
+    from dasd.pipeline.runner import Pipeline
 
     own = run / "recipe.yaml"
     if recipe is None and not own.is_file():
@@ -134,8 +134,8 @@ def _on_files(
     directory: Path | None,
 ) -> None:
     from dasd.cli.files import narrowed
-    from dasd.loaded_recipe import Recipe
-    from dasd.pipeline import RUNS, Pipeline
+    from dasd.pipeline.runner import RUNS, Pipeline
+    from dasd.plugins.recipe import Recipe
 
     if recipe is None:
         raise click.UsageError(

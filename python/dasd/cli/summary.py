@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dasd.printable import echo
+from dasd.base.printable import echo
 
 if TYPE_CHECKING:
     from dasd.store import Run

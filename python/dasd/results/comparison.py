@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import polars as pl
 
 from dasd.errors import InputError
+from dasd.evaluation.statistics import compare as compare_rows
 from dasd.results.pairing import Paired, pair_questions
 from dasd.results.read import choose
 from dasd.results.records import COMPARISONS, Compared, Evaluation, Sampling
-from dasd.scores import compare as compare_rows
 
 __all__ = ["VALUES", "compare", "holm"]
 
@@ -27,7 +27,7 @@ def compare(
     draws: int = 20_000,
     seed: int = 0,
 ) -> Compared:
-    """``second`` minus ``first`` in correctness and length, paired by question; see ``dasd.scores.compare``.
+    """``second`` minus ``first`` in correctness and length, paired by question; see ``dasd.evaluation.statistics.compare``.
 
     ``benchmarks``: only these; by default those that both have. Which questions are the same: see
     ``pair_questions``. ``shared``: those that differ are left out and counted. Raises InputError where they

@@ -13,10 +13,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from dasd.base.files import write_whole
 from dasd.errors import InputError
-from dasd.report.drawing import COLOURS, INK, MUTED, PAPER, axes_row, page_colours, with_colours
 from dasd.results.records import EVERY_DOMAIN, Compared
-from dasd.store.files import write_whole
+from dasd.results.report.drawing import COLOURS, INK, MUTED, PAPER, axes_row, page_colours, with_colours
 
 __all__ = ["FORMATS", "comparison_figure", "scores_figure", "write_figure"]
 

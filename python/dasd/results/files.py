@@ -11,10 +11,10 @@ from typing import Any
 
 import polars as pl
 
+from dasd.base.files import sync, watch_disk
 from dasd.errors import InputError
 from dasd.results.lm_eval import directory_name, lm_eval_files
 from dasd.results.records import ATTEMPTS, Compared, Evaluation
-from dasd.store.files import sync, watch_disk
 
 __all__ = ["ATTEMPTS_FILE", "COMPARISON_FILE", "SCORES_FILE", "write_comparison", "write_scores"]
 

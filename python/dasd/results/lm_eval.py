@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from dasd.checksums import checksum
+from dasd.base.checksums import checksum
 from dasd.results.records import EVERY_DOMAIN, Evaluation, Sampling
 
 __all__ = ["directory_name", "lm_eval_files"]

@@ -11,14 +11,14 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from dasd.base.frames import GRADABLE
+from dasd.base.suggest import did_you_mean
+from dasd.curation.sources.rows import warn_set_aside
+from dasd.curation.sources.values import UNREADABLE, ValueFile
 from dasd.errors import InputError
-from dasd.frames import GRADABLE
-from dasd.recipe_errors import describe
+from dasd.recipe.problems import describe
 from dasd.results.records import ATTEMPTS, Evaluation, Origin, Sampling, Ungraded
-from dasd.sources.rows import warn_set_aside
-from dasd.sources.values import UNREADABLE, ValueFile
 from dasd.store import Manifest, Run
-from dasd.suggest import did_you_mean
 
 __all__ = ["choose", "read"]
 

@@ -7,8 +7,8 @@ from datetime import datetime
 
 import polars as pl
 
-from dasd.schemas import EVAL, Schema
-from dasd.scores import SUMMARY
+from dasd.base.schemas import EVAL, Schema
+from dasd.evaluation.statistics import SUMMARY
 
 __all__ = [
     "ATTEMPTS",
@@ -42,7 +42,7 @@ RESULTS = Schema(
     },
     SUMMARY.nullable,
 )
-"""One row a score: as ``dasd.scores.SUMMARY``, with checkpoint and domain (``all``, or one)."""
+"""One row a score: as ``dasd.evaluation.statistics.SUMMARY``, with checkpoint and domain (``all``, or one)."""
 
 COMPARISONS = Schema(
     "comparisons",
@@ -66,7 +66,7 @@ COMPARISONS = Schema(
     },
     frozenset({"standard_error", "low", "high", "t_p_value"}),
 )
-"""One row a benchmark and value compared, the fields as ``dasd.scores.Comparison`` has them."""
+"""One row a benchmark and value compared, the fields as ``dasd.evaluation.statistics.Comparison`` has them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,9 @@ from pathlib import Path
 
 import polars as pl
 
+from dasd.base.progress import Console
 from dasd.errors import InputError
-from dasd.progress import Console
-from dasd.results.read import choose, read
-from dasd.results.records import EVERY_DOMAIN, RESULTS, Evaluation
-from dasd.scores import (
+from dasd.evaluation.statistics import (
     Estimate,
     average,
     bootstrap,
@@ -22,6 +20,8 @@ from dasd.scores import (
     summary,
     truncation_rate,
 )
+from dasd.results.read import choose, read
+from dasd.results.records import EVERY_DOMAIN, RESULTS, Evaluation
 from dasd.store import Run
 
 __all__ = ["scores"]

@@ -12,9 +12,9 @@ from typing import Literal
 
 from pydantic import JsonValue
 
+from dasd.base.files import append_line, check_free, mend_lines, remove_tree, watch_disk, write_whole
+from dasd.base.regular import read_small
 from dasd.errors import DasdError, InputError, StoreError
-from dasd.regular import read_small
-from dasd.store.files import append_line, check_free, mend_lines, remove_tree, watch_disk, write_whole
 from dasd.store.lock import only_writer
 from dasd.store.manifest import (
     DamagedError,

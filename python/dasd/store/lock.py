@@ -11,9 +11,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from dasd.base.files import watch_disk, write_whole
+from dasd.base.regular import read_json
 from dasd.errors import LockError
-from dasd.regular import read_json
-from dasd.store.files import watch_disk, write_whole
 from dasd.store.manifest import now
 
 LOCK = ".lock"

@@ -15,10 +15,10 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
-from dasd.checksums import checksum
+from dasd.base.checksums import checksum
+from dasd.base.files import canonical_json, write_whole
+from dasd.base.regular import read_small
 from dasd.errors import StoreError
-from dasd.regular import read_small
-from dasd.store.files import canonical_json, write_whole
 
 FORMAT = 1
 """Version of the layout of a run directory."""

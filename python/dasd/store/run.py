@@ -9,17 +9,17 @@ import polars as pl
 import yaml
 from pydantic import JsonValue, ValidationError
 
+from dasd.base.files import read_lines
+from dasd.base.regular import read_json, read_small
+from dasd.base.schemas import ALL, SENTENCES
+from dasd.base.suggest import did_you_mean
 from dasd.errors import InputError, StoreError
-from dasd.recipe_yaml import plain
-from dasd.regular import read_json, read_small
-from dasd.schemas import ALL, SENTENCES
-from dasd.settings import RecipeSettings
-from dasd.settings_evaluation import recipe_model
+from dasd.recipe.evaluation_settings import recipe_model
+from dasd.recipe.settings import RecipeSettings
+from dasd.recipe.yaml import plain
 from dasd.store.directory import EVENTS, RECIPE, RUN, STAGES, RunDirectory
-from dasd.store.files import read_lines
 from dasd.store.manifest import Event, Manifest, RunRecord, read_record
 from dasd.store.stage import StageDirectory, scan
-from dasd.suggest import did_you_mean
 
 REPORT = "report.json"
 REPORT_PAGE = "report.html"
@@ -116,7 +116,7 @@ class Run:
         return directory.root / manifest.artifacts[0].path
 
     def frame(self, name: str, stage: str | None = None, *, with_stage: bool = False) -> pl.LazyFrame:
-        """Rows of one frame (see ``dasd.schemas``) over all finished stages, or of one.
+        """Rows of one frame (see ``dasd.base.schemas``) over all finished stages, or of one.
 
         ``with_stage`` adds column ``run_stage`` (string), the stage that wrote the row. No rows: an empty
         frame with the schema's columns. Raises InputError for a frame or stage that doesn't exist.

@@ -7,18 +7,10 @@ from pathlib import Path
 
 import polars as pl
 
-from dasd.checksums import file_checksum
+from dasd.base.checksums import file_checksum
+from dasd.base.files import append_line, line_of, mend_lines, read_lines, remove_tree, sync, write_whole
+from dasd.base.schemas import ALL
 from dasd.errors import StoreError
-from dasd.schemas import ALL
-from dasd.store.files import (
-    append_line,
-    line_of,
-    mend_lines,
-    read_lines,
-    remove_tree,
-    sync,
-    write_whole,
-)
 from dasd.store.manifest import (
     PROGRESS,
     Artifact,

@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath
 import polars as pl
 from pydantic import JsonValue
 
-from dasd.checksums import checksum
+from dasd.base.checksums import checksum
+from dasd.base.files import plain_json, remove_tree, sync, watch_disk, write_whole
+from dasd.base.schemas import ALL, check
 from dasd.errors import StoreError
-from dasd.schemas import ALL, check
-from dasd.store.files import plain_json, remove_tree, sync, watch_disk, write_whole
 from dasd.store.manifest import (
     ArtifactRecord,
     Manifest,

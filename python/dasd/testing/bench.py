@@ -10,12 +10,12 @@ import numpy as np
 import polars as pl
 
 from dasd.api import ModelInfo, SampleRequest, SamplingSpec, Teacher
-from dasd.chat import ChatTokenizer
+from dasd.base.records import Message
+from dasd.base.schemas import SAMPLES
 from dasd.errors import DasdError
-from dasd.miniature import world
-from dasd.records import Message
-from dasd.schemas import SAMPLES
-from dasd.settings import ModelSettings
+from dasd.models.miniature import world
+from dasd.models.tokens.chat import ChatTokenizer
+from dasd.recipe.settings import ModelSettings
 
 __all__ = ["QUESTIONS", "Bench", "apart", "gathered", "refusing", "said_and_served", "tiles"]
 

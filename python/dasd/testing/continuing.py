@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from dasd.api import BackendError, ContinueRequest
-from dasd.records import Message
+from dasd.base.records import Message
 from dasd.testing.bench import Bench, gathered, tiles
 from dasd.testing.sampling import SamplingChecks
 

@@ -21,8 +21,8 @@ from dasd.api import (
     ScoringSpec,
     Teacher,
 )
-from dasd.components import Role
-from dasd.settings import ModelSettings
+from dasd.plugins.components import Role
+from dasd.recipe.settings import ModelSettings
 from dasd.testing.rows import questions
 from dasd.testing.suite import ComponentSuite
 

@@ -9,9 +9,9 @@ import polars as pl
 from pydantic import JsonValue
 
 from dasd.api import Filter
-from dasd.chat import ChatTokenizer
-from dasd.components import Role
-from dasd.settings import FilterSettings, ModelSettings
+from dasd.models.tokens.chat import ChatTokenizer
+from dasd.plugins.components import Role
+from dasd.recipe.settings import FilterSettings, ModelSettings
 from dasd.testing.rows import responses
 from dasd.testing.suite import ComponentSuite
 

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import polars as pl
 
-from dasd.components import Role
-from dasd.records import RowsSetAside
-from dasd.settings import QuestionSource
-from dasd.settings_verifier import VerifierSettings
+from dasd.base.records import RowsSetAside
+from dasd.plugins.components import Role
+from dasd.recipe.settings import QuestionSource
+from dasd.recipe.verifier_settings import VerifierSettings
 from dasd.testing.suite import ComponentSuite
 
 __all__ = ["QuestionsSuite"]

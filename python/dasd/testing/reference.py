@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from dasd.models import resolve_model
+from dasd.models.files import resolve_model
 
 __all__ = ["is_local", "mean_loss", "token_logprobs"]
 
@@ -52,7 +52,7 @@ def _model(directory: str) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from dasd.progress import no_bars
+    from dasd.base.progress import no_bars
 
     with no_bars():
         model: Any = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)

@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 
 from dasd.api import CANDIDATES
-from dasd.chat import ChatTokenizer
-from dasd.miniature import world
-from dasd.records import Message
-from dasd.schemas import QUESTIONS, SAMPLES, TRAIN
+from dasd.base.records import Message
+from dasd.base.schemas import QUESTIONS, SAMPLES, TRAIN
+from dasd.models.miniature import world
+from dasd.models.tokens.chat import ChatTokenizer
 
 __all__ = ["candidates", "questions", "responses", "train_rows", "write_shards"]
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from dasd.api import SampleRequest
-from dasd.records import LogprobsMode, Message
+from dasd.base.records import LogprobsMode, Message
 from dasd.testing.bench import Bench, apart, refusing, said_and_served, tiles
 from dasd.testing.reference import is_local, token_logprobs
 from dasd.testing.stdout import caught_stdout

@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 
 from dasd.api import CANDIDATES, Selector, SelectSettings, Teacher
-from dasd.components import Role
-from dasd.settings import ModelSettings
-from dasd.stages.select import choose
+from dasd.pipeline.stages.select import choose
+from dasd.plugins.components import Role
+from dasd.recipe.settings import ModelSettings
 from dasd.testing.rows import candidates
 from dasd.testing.suite import ComponentSuite
 

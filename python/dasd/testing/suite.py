@@ -13,10 +13,10 @@ from typing import ClassVar
 import pytest
 from pydantic import JsonValue
 
-from dasd.components import Component, Role
 from dasd.errors import PluginError, RecipeError
-from dasd.plugins import PluginHost
-from dasd.registry import Registry
+from dasd.plugins.components import Component, Role
+from dasd.plugins.host import PluginHost
+from dasd.plugins.registry import Registry
 
 __all__ = ["ComponentSuite"]
 

@@ -9,8 +9,8 @@ from typing import ClassVar, Literal
 import pytest
 
 from dasd.api import Teacher
-from dasd.components import Role
-from dasd.settings import ModelSettings
+from dasd.plugins.components import Role
+from dasd.recipe.settings import ModelSettings
 from dasd.testing.bench import QUESTIONS, Bench
 from dasd.testing.continuing import ContinuingChecks
 from dasd.testing.scoring import ScoringChecks

@@ -14,11 +14,11 @@ import polars as pl
 import pytest
 
 from dasd.api import Checkpoint, Trainer, TrainerSettings, TrainingError, TrainProgress, TrainSpec
-from dasd.chat import ChatTokenizer
-from dasd.components import Role
-from dasd.models import resolve_model
-from dasd.progress import no_bars
-from dasd.settings import ModelSettings
+from dasd.base.progress import no_bars
+from dasd.models.files import resolve_model
+from dasd.models.tokens.chat import ChatTokenizer
+from dasd.plugins.components import Role
+from dasd.recipe.settings import ModelSettings
 from dasd.testing.reference import mean_loss
 from dasd.testing.rows import train_rows, write_shards
 from dasd.testing.stdout import caught_stdout

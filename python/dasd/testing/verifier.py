@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from dasd.api import Verifier
-from dasd.components import Role
+from dasd.plugins.components import Role
 from dasd.testing.suite import ComponentSuite
 
 __all__ = ["VerifierSuite"]

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from dasd.devices import any_length_attention
 from dasd.errors import TrainingError
+from dasd.models.devices import any_length_attention
 
 NAME = "dasd_segments"
 """Under which ``segments`` attention is known to transformers."""

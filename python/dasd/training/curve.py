@@ -6,10 +6,10 @@ from pathlib import Path
 
 import polars as pl
 
+from dasd.base.files import append_line, canonical_json, line_of, mend_lines, write_whole
+from dasd.base.schemas import LOSSES, check
 from dasd.errors import StoreError
-from dasd.roles import TrainProgress
-from dasd.schemas import LOSSES, check
-from dasd.store.files import append_line, canonical_json, line_of, mend_lines, write_whole
+from dasd.plugins.roles import TrainProgress
 
 _COLUMNS = tuple(name for name in LOSSES.columns if name != "stage")
 

@@ -12,8 +12,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from dasd.progress import no_bars
-from dasd.store.files import disk_full, means_full, remove_tree, sync
+from dasd.base.files import disk_full, means_full, remove_tree, sync
+from dasd.base.progress import no_bars
 
 _WRITTEN = ("config.json", "losses.parquet", "*.safetensors", "*.safetensors.index.json")
 """Made anew from the trained model; whatever else lies beside the start model's weights is copied."""

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from dasd.base.suggest import did_you_mean
 from dasd.errors import DasdError, PluginError, RecipeError
-from dasd.models import load_config
-from dasd.settings import LoraSettings, ModelSettings
-from dasd.suggest import did_you_mean
+from dasd.models.files import load_config
+from dasd.recipe.settings import LoraSettings, ModelSettings
 
 TARGETS = "trainer.lora.targets"
 _NAMED = 24

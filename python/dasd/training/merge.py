@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dasd.records import ADAPTER
-from dasd.regular import read_json
-from dasd.roles import TrainSpec
+from dasd.base.records import ADAPTER
+from dasd.base.regular import read_json
+from dasd.plugins.roles import TrainSpec
 from dasd.training.export import export_model
 from dasd.training.lora import peft_config
 from dasd.training.model import open_model

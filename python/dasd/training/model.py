@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dasd.checksums import feed_file, hasher
+from dasd.base.checksums import feed_file, hasher
+from dasd.base.seeds import seed_of
 from dasd.errors import InputError
-from dasd.models import load_config, loading
-from dasd.roles import TrainSpec
-from dasd.seeds import seed_of
+from dasd.models.files import load_config, loading
+from dasd.plugins.roles import TrainSpec
 from dasd.training import attention
 from dasd.training.lora import add_adapter, narrow_frozen
 

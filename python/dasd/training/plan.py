@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from dasd.seeds import seed_of
-from dasd.settings import TrainerSettings
+from dasd.base.seeds import seed_of
+from dasd.recipe.settings import TrainerSettings
 
 _WINDOW_PACKS = 32
 """Larger windows fill packs better, smaller ones mix rows more."""

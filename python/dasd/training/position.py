@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dasd.roles import TrainSpec
-from dasd.seeds import digest
-from dasd.store.files import canonical_json
+from dasd.base.files import canonical_json
+from dasd.base.seeds import digest
+from dasd.plugins.roles import TrainSpec
 
 _FORMAT = 1
 

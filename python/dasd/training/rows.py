@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from dasd.checksums import hasher
-from dasd.schemas import TRAIN, check
+from dasd.base.checksums import hasher
+from dasd.base.schemas import TRAIN, check
 
 _READ_ROWS = 4096
 """Rows read from a shard at once: bounds the memory at this many of the longest rows."""

@@ -1,0 +1,1 @@
+"""Which rows there are and which are kept: sources of questions, imports, filters, selectors."""

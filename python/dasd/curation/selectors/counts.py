@@ -1,0 +1,74 @@
+"""Selectors by the number of Teacher sentences (method: divergence-aware sampling, arXiv 2601.09088)."""
+
+from __future__ import annotations
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field
+
+from dasd.plugins.roles import Teacher
+
+__all__ = ["DivergenceOptions", "DivergenceSelector", "FewestSelector", "RatioSelector", "beyond_length"]
+
+
+class DivergenceOptions(BaseModel):
+    """Options of the selector ``divergence``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    length_control: bool = Field(
+        False,
+        description="Rank by the Teacher sentences beyond what a straight line through (tokens, Teacher "
+        "sentences) of the candidates predicts from the length.",
+    )
+
+
+class DivergenceSelector:
+    """Most Teacher sentences: p_teacher - p_student > beta, an absolute count, so long responses gain."""
+
+    needs_student = False
+
+    def __init__(self, options: DivergenceOptions) -> None:
+        self._length_control = options.length_control
+
+    def rank(self, candidates: pl.DataFrame, student: Teacher | None) -> pl.Series:
+        """Count of Teacher sentences, or its residual after the length."""
+        del student
+        if self._length_control:
+            return beyond_length(candidates.get_column("teacher"), candidates.get_column("student_tokens"))
+        return candidates.get_column("teacher").cast(pl.Float64)
+
+
+class RatioSelector:
+    """Largest share of Teacher sentences."""
+
+    needs_student = False
+
+    def rank(self, candidates: pl.DataFrame, student: Teacher | None) -> pl.Series:
+        """Teacher sentences over sentences; NaN (never picked) without sentences."""
+        del student
+        return candidates.select(pl.col("teacher").cast(pl.Float64) / pl.col("sentences")).to_series()
+
+
+class FewestSelector:
+    """Fewest Teacher sentences."""
+
+    needs_student = False
+
+    def rank(self, candidates: pl.DataFrame, student: Teacher | None) -> pl.Series:
+        """Minus the count of Teacher sentences."""
+        del student
+        return -candidates.get_column("teacher").cast(pl.Float64)
+
+
+def beyond_length(counts: pl.Series, tokens: pl.Series) -> pl.Series:
+    """Residuals of ``counts`` after a least-squares line through ``tokens``; Float64, in order.
+
+    With fewer than two lengths there is no slope, and what is left is the distance to the mean.
+    """
+    x, y = tokens.cast(pl.Float64), counts.cast(pl.Float64)
+    if not len(x):
+        return y
+    centred_x, centred_y = x - x.mean(), y - y.mean()
+    spread = float((centred_x * centred_x).sum())
+    slope = float((centred_x * centred_y).sum()) / spread if spread > 0 else 0.0
+    return centred_y - centred_x * slope

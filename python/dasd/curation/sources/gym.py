@@ -1,0 +1,74 @@
+"""Procedural questions of the package reasoning-gym."""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from dasd.base.records import Message
+from dasd.base.seeds import seed_of
+from dasd.curation.sources.reasoning_gym import reasoning_gym_package
+from dasd.curation.sources.rows import question_row, questions_frame
+from dasd.errors import InputError
+from dasd.recipe.settings import QuestionSource
+
+__all__ = ["GymOptions", "GymQuestions"]
+
+DEFAULT_COUNT = 500
+
+
+class GymOptions(BaseModel):
+    """Options of the source ``reasoning-gym``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: str = Field(description="Name of the set, e.g. `chain_sum`.")
+    seed: int | None = Field(None, ge=0, description="Seed of the questions; the recipe's when absent.")
+    config: dict[str, JsonValue] = Field(default_factory=dict, description="The set's own configuration.")
+
+
+class GymQuestions:
+    """Questions of one reasoning-gym set; training and evaluation draw with different seeds."""
+
+    def load(self, source: QuestionSource, split: str, seed: int) -> pl.DataFrame:
+        """``source.count`` (500 when absent) QUESTIONS rows, fewer where the set repeats a question.
+
+        The verifier is ``reasoning-gym:`` and a JSON object (dataset, seed, size, index, config), from which
+        the set's own scorer is made again. Raises InputError for an unknown set or a wrong configuration.
+        """
+        options = GymOptions.model_validate(source.options)
+        count = DEFAULT_COUNT if source.count is None else source.count
+        base = seed if options.seed is None else options.seed
+        gym_seed = seed_of("reasoning-gym", options.dataset, split, base) % 2**31
+        rows: dict[str, dict[str, object]] = {}
+        for index, (question, answer) in enumerate(_entries(options, count, gym_seed)):
+            argument = {
+                "dataset": options.dataset,
+                "seed": gym_seed,
+                "size": count,
+                "index": index,
+                "config": options.config,
+            }
+            row = question_row(
+                [Message("user", question)],
+                identifier=None,
+                domain=source.domain or options.dataset,
+                answer=answer,
+                verifier=f"reasoning-gym:{json.dumps(argument, sort_keys=True)}",
+                source=options.dataset,
+                split=split,
+            )
+            rows.setdefault(question, row)
+        return questions_frame(list(rows.values()))
+
+
+def _entries(options: GymOptions, count: int, seed: int) -> list[tuple[str, str]]:
+    """Question and answer ("" where the set has no single one) of every entry."""
+    reasoning_gym = reasoning_gym_package("the source 'reasoning-gym'")
+    try:
+        entries = reasoning_gym.create_dataset(options.dataset, seed=seed, size=count, **options.config)
+        return [(entry["question"], entry["answer"] or "") for entry in entries]
+    except (ValueError, TypeError, AssertionError) as error:
+        raise InputError(f"questions from 'reasoning-gym', set {options.dataset!r}: {error}") from error

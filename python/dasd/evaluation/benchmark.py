@@ -1,0 +1,67 @@
+"""How the questions of each evaluation source are evaluated: by whom, how often, with which cap on tokens.
+
+The one place where a source's own keys, what its plugin registered and section ``evaluation`` meet. A benchmark is
+known by its label: ``source`` in QUESTIONS, ``benchmark`` in EVAL and METRICS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
+
+from dasd.recipe.settings import EvaluationSettings, QuestionSource, RecipeSettings
+
+if TYPE_CHECKING:
+    from dasd.plugins.registry import Registry
+
+__all__ = ["Benchmark", "benchmark_of", "benchmarks", "benchmarks_by_label", "default_benchmark"]
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """How the questions of one source are evaluated."""
+
+    evaluator: str
+    """By its registered name."""
+    attempts: int
+    """Answers a question."""
+    max_tokens: int
+    """Cap on the new tokens of an answer, in the student's tokens."""
+    options: Mapping[str, JsonValue] = field(default_factory=dict)
+    """The evaluator's own, as the recipe gives them."""
+
+
+def benchmark_of(source: QuestionSource, evaluation: EvaluationSettings, registry: Registry) -> Benchmark:
+    """The source's own keys first, then what it was registered with, then section ``evaluation``.
+
+    Raises PluginError for a source that nobody registered.
+    """
+    registered = registry.component("questions", source.source)
+    evaluator = registered.evaluator or evaluation.evaluator
+    return Benchmark(
+        evaluator,
+        source.attempts or registered.attempts or evaluation.attempts,
+        source.max_tokens or registered.max_tokens or evaluation.max_tokens,
+        evaluation.options if evaluator == evaluation.evaluator else {},
+    )
+
+
+def default_benchmark(evaluation: EvaluationSettings) -> Benchmark:
+    """How questions of no known source are evaluated: as section ``evaluation`` says."""
+    return Benchmark(evaluation.evaluator, evaluation.attempts, evaluation.max_tokens, evaluation.options)
+
+
+def benchmarks(settings: RecipeSettings, registry: Registry) -> tuple[Benchmark, ...]:
+    """One for each of ``questions.eval``, in its order. Raises PluginError."""
+    return tuple(benchmark_of(source, settings.evaluation, registry) for source in settings.questions.eval)
+
+
+def benchmarks_by_label(
+    settings: RecipeSettings, registry: Registry, labels: Mapping[str, JsonValue]
+) -> dict[str, Benchmark]:
+    """``labels``: label -> number of its source in ``questions.eval``, as stage ``questions`` sums it up."""
+    found = benchmarks(settings, registry)
+    return {label: found[number] for label, number in labels.items() if isinstance(number, int)}

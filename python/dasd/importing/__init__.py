@@ -1,7 +1,0 @@
-"""Imports: published sets of responses made into files that a recipe's stages take."""
-
-from __future__ import annotations
-
-from dasd.importing.responses import Imported, import_responses
-
-__all__ = ["Imported", "import_responses"]

@@ -1,0 +1,35 @@
+"""Built-in inference backends, registered through the same hook as any plugin's."""
+
+from __future__ import annotations
+
+from dasd.errors import PluginError
+from dasd.models.transformers.options import TransformersOptions
+from dasd.plugins.registry import Registry
+from dasd.plugins.roles import Teacher, hookimpl
+from dasd.recipe.settings import ModelSettings
+
+__all__ = ["dasd_register"]
+
+
+@hookimpl
+def dasd_register(registry: Registry) -> None:
+    """Register ``transformers``."""
+    registry.teacher(
+        "transformers",
+        _transformers,
+        options=TransformersOptions,
+        doc="Hugging Face transformers in this process: batched sampling, continuation, scoring in chunks.",
+    )
+
+
+def _transformers(settings: ModelSettings) -> Teacher:
+    try:
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise PluginError(
+            f"the backend 'transformers' needs torch and transformers ({error}): pip install 'dasd[torch]'"
+        ) from error
+    from dasd.models.transformers.engine import TransformersTeacher
+
+    return TransformersTeacher(settings)

@@ -1,0 +1,172 @@
+"""Whether a recipe's components exist, take its options and fit together: asked before anything is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from dasd.base.suggest import did_you_mean
+from dasd.errors import PluginError, RecipeError
+from dasd.evaluation.benchmark import benchmark_of
+from dasd.models.pool import backend_of
+from dasd.pipeline.work.opened_teacher import logprobs_reader
+from dasd.recipe.settings import (
+    FilterSettings,
+    MixedPolicyStage,
+    ModelSettings,
+    OffPolicyStage,
+    QuestionSource,
+    RecipeSettings,
+    TrainerSettings,
+)
+from dasd.recipe.verifier_settings import VerifierSettings
+
+if TYPE_CHECKING:
+    from dasd.plugins.registry import Registry
+
+
+def check_recipe(registry: Registry, settings: RecipeSettings) -> None:
+    """PluginError for a name that nobody registered, RecipeError for options and misfits."""
+    for _, question in questions(registry, settings):
+        question()
+
+
+def questions(registry: Registry, settings: RecipeSettings) -> list[tuple[str, Callable[[], object]]]:
+    """All that ``check_recipe`` asks, in its order, each with the key path that it is about.
+
+    A question raises as ``check_recipe`` does; one may fail and the others still be asked.
+    """
+    asked: list[tuple[str, Callable[[], object]]] = [
+        ("student.backend", partial(_student, registry, settings)),
+    ]
+    if settings.data is None:  # else nobody is sampled, and nothing selected
+        asked = [
+            ("teacher.backend", partial(_teacher, registry, settings)),
+            *asked,
+            ("stages", partial(_continues, registry, settings)),
+            ("select.selector", partial(_logprobs, registry, settings)),
+        ]
+    options = registry.checked_options
+    for section, sources in (
+        ("questions.train", settings.questions.train),
+        ("questions.eval", settings.questions.eval),
+        ("dedup.against", settings.dedup.against),
+        *((f"stages.{n}.sources", getattr(of, "sources", ())) for n, of in enumerate(settings.stages)),
+    ):
+        for index, source in enumerate(sources):
+            key = f"{section}.{index}"
+            asked.append((f"{key}.source", partial(_source, registry, source, key)))
+    select = settings.select
+    asked.append(
+        ("select.selector", partial(options, "selector", select.selector, select.options, "select.options"))
+    )
+    for index, stage in enumerate(settings.stages):
+        trainer = settings.trainer_for(stage)
+        own = f"stages.{index}.trainer.options" if "options" in stage.trainer else "trainer.options"
+        asked.append(("trainer.trainer", partial(options, "trainer", trainer.trainer, trainer.options, own)))
+        if trainer.adapter is not None:
+            where = f"stages.{index}.trainer" if {"adapter", "lora"} & stage.trainer.keys() else "trainer"
+            asked.append((f"{where}.adapter", partial(_adapter, registry, settings.student, trainer, where)))
+    evaluation = settings.evaluation
+    asked.append(
+        (
+            "evaluation.evaluator",
+            partial(options, "evaluator", evaluation.evaluator, evaluation.options, "evaluation.options"),
+        )
+    )
+    for index, source in enumerate(settings.questions.eval):
+        asked.append((f"questions.eval.{index}.source", partial(_evaluator, registry, settings, source)))
+    asked += [
+        ("filters.extra", partial(registry.component, "filter", name)) for name in settings.filters.extra
+    ]
+    asked += [
+        (f"filters.options.{name}", partial(_filter, registry, settings.filters, name))
+        for name in settings.filters.options
+    ]
+    return asked
+
+
+def _source(registry: Registry, source: QuestionSource, key: str) -> None:
+    """Its options, and those of the verifiers that these name."""
+    found = registry.checked_options("questions", source.source, source.options, f"{key}.options")
+    declared = registry.component("questions", source.source).options
+    for name, field in (declared.model_fields if declared is not None else {}).items():
+        if field.annotation is VerifierSettings and name in source.options:
+            path = f"{key}.options.{name}"
+            try:
+                registry.check_verifier(VerifierSettings.model_validate(found[name]), path)
+            except PluginError as error:
+                raise PluginError(f"{path}: {error}") from error
+
+
+def _filter(registry: Registry, filters: FilterSettings, name: str) -> None:
+    """Options of one filter, which has to be applied."""
+    key = f"filters.options.{name}"
+    builtin = any(c.name == name and c.owner.distribution == "dasd" for c in registry.components("filter"))
+    if name not in filters.extra and not builtin:
+        raise RecipeError(
+            f"{key}: filters.extra has no {name!r}"
+            + did_you_mean(name, filters.extra, "; add it there, or take its options out")
+        )
+    registry.checked_options("filter", name, filters.options[name], key)
+
+
+def _evaluator(registry: Registry, settings: RecipeSettings, source: QuestionSource) -> None:
+    """Made once, so that what it needs and isn't installed is told of now."""
+    how = benchmark_of(source, settings.evaluation, registry)
+    registry.make_evaluator(how.evaluator, how.options)
+
+
+def _adapter(registry: Registry, student: ModelSettings, trainer: TrainerSettings, where: str) -> None:
+    component = registry.component("trainer", trainer.trainer)
+    if not component.trains_adapters:
+        able = ", ".join(c.name for c in registry.components("trainer") if c.trains_adapters)
+        raise RecipeError(
+            f"{where}.adapter: {component.label} trains no adapters; use one of {able}, or take the key out"
+        )
+    if find_spec("torch") is None or find_spec("transformers") is None:
+        return  # told where the trainer is made
+    from dasd.training.lora import adapter_size, require_peft
+
+    require_peft()
+    adapter_size(student, trainer.lora, f"{where}.lora.targets")
+
+
+def _teacher(registry: Registry, settings: RecipeSettings) -> None:
+    _options(registry, settings.teacher, "teacher")
+
+
+def _student(registry: Registry, settings: RecipeSettings) -> None:
+    student = backend_of(registry, settings.student, "student")
+    if not student.runs_student:
+        able = ", ".join(c.name for c in registry.components("teacher") if c.runs_student)
+        raise RecipeError(f"student.backend: {student.label} can't run a student; use one of {able}")
+    _options(registry, settings.student, "student")
+
+
+def _options(registry: Registry, model: ModelSettings, section: str) -> None:
+    if model.python is None:
+        registry.checked_options("teacher", model.backend, model.options, f"{section}.options")
+    else:
+        backend_of(registry, model, section)  # the other environment checks them
+
+
+def _continues(registry: Registry, settings: RecipeSettings) -> None:
+    teacher = backend_of(registry, settings.teacher, "teacher")
+    mixed = [stage.name for stage in settings.stages if isinstance(stage, MixedPolicyStage)]
+    if mixed and not teacher.continues:
+        raise RecipeError(
+            f"stages.{mixed[0]}: {teacher.label} can't continue a student's answer; take the mixed-policy "
+            "stage out, or use another teacher.backend"
+        )
+
+
+def _logprobs(registry: Registry, settings: RecipeSettings) -> None:
+    teacher = backend_of(registry, settings.teacher, "teacher")
+    reader = logprobs_reader(registry, settings)
+    # Responses from a file bring their own; the sample stage refuses those that don't.
+    samples = any(isinstance(stage, OffPolicyStage) and not stage.samples for stage in settings.stages)
+    if samples and reader is not None and not teacher.gives_logprobs:
+        raise RecipeError(f"{reader[0]}, and {teacher.label} gives none; {reader[1]}")

@@ -1,0 +1,367 @@
+"""What every stage of a recipe has to do: requests, tokens, rows, steps, with bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from dasd.curation.sources.values import UNREADABLE, ValueFile
+from dasd.pipeline.plan.amounts import at_most, least, rounded, scaled, times, total, with_balance
+from dasd.pipeline.plan.data import TakenFacts
+from dasd.pipeline.plan.lengths import Lengths
+from dasd.pipeline.plan.measured import Done
+from dasd.pipeline.plan.questions import BenchmarkFacts
+from dasd.pipeline.plan.records import NONE, UNKNOWN, Amount, Generation, Scoring, StageWork, Training
+from dasd.pipeline.plan.shares import Askable
+from dasd.pipeline.plan.steps import exact_training, expected_training
+from dasd.pipeline.stages.dedup import DedupStage
+from dasd.pipeline.stages.evaluate import EvaluateStage
+from dasd.pipeline.stages.filter import FilterStage
+from dasd.pipeline.stages.given import GivenSamplesStage
+from dasd.pipeline.stages.mix import MixStage
+from dasd.pipeline.stages.quotas import ANY, asked_counts, limits
+from dasd.pipeline.stages.report import ReportStage
+from dasd.pipeline.stages.sample import SampleStage
+from dasd.pipeline.stages.score import ScoreStage
+from dasd.pipeline.stages.select import SelectStage
+from dasd.pipeline.stages.taken import TakenHeldoutStage, TakenMixStage, TakenSamplesStage, TakenSelectStage
+from dasd.pipeline.stages.train import TrainStage
+from dasd.pipeline.work.stage import Stage
+from dasd.plugins.recipe import Recipe
+from dasd.recipe.settings import TrainerSettings
+from dasd.results.report.distilled import RESPONSES
+
+__all__ = ["Selected", "WorkPlanner"]
+
+MAIN_FRAME = {
+    "questions": "questions",
+    "sample": "samples",
+    "filter": "verdicts",
+    "dedup": "verdicts",
+    "score": "scores",
+    "select": "verdicts",
+    "mix": "samples",
+    "train": "train",
+    "evaluate": "eval",
+    "report": "sentences",
+}
+"""Frame whose rows stand for a stage of each kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """Responses that a finished select stage chose: tokens of their training rows, in order."""
+
+    lengths: npt.NDArray[np.int64]
+
+
+class WorkPlanner:
+    """Goes through the stages in their order; a stage's estimate rests on those before it."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        train: Amount,
+        evaluation: Amount,
+        benchmarks: Sequence[BenchmarkFacts],
+        askable: Mapping[str, Askable],
+        lengths: Lengths,
+        selected: Mapping[str, Selected],
+        taken: TakenFacts,
+    ) -> None:
+        """``train``, ``evaluation``: questions of each split, of which ``benchmarks`` are the parts.
+
+        ``askable``: training questions by the off-policy stage's name. ``selected``: by the select stage's name.
+        ``taken``: responses of another run.
+        """
+        self._recipe = recipe
+        self._settings = recipe.settings
+        self._train = train
+        self._evaluation = evaluation
+        self._benchmarks = benchmarks
+        self._askable = askable
+        self._asked: dict[str, dict[str, int]] = {}
+        self._lengths = lengths
+        self._known = selected
+        self._taken = taken
+        self._responses: dict[str, Amount] = {}
+        self._selected: dict[str, Amount] = {}
+        self._mixed: dict[str, Amount] = {}
+
+    def work(self, stage: Stage, done: Done | None) -> StageWork:
+        """Work of ``stage``; of one that is done what it did."""
+        if done is None:
+            return self._work(stage)
+        if isinstance(stage, (SampleStage, GivenSamplesStage, TakenSamplesStage, TakenHeldoutStage)):
+            self._responses[stage.name] = Amount.exactly(done.number("responses"))
+        elif isinstance(stage, (SelectStage, TakenSelectStage)):
+            self._selected[stage.name] = Amount.exactly(done.number("selected"))
+        elif isinstance(stage, (MixStage, TakenMixStage)):
+            self._mixed[stage.name] = Amount.exactly(done.number("kept"))
+        return _did(stage, done)
+
+    def _work(self, stage: Stage) -> StageWork:
+        if isinstance(stage, SampleStage):
+            return self._sample(stage)
+        if isinstance(stage, GivenSamplesStage):
+            return self._given(stage)
+        if isinstance(stage, (TakenSamplesStage, TakenHeldoutStage, TakenSelectStage, TakenMixStage)):
+            return self._take(stage)
+        if isinstance(stage, (FilterStage, DedupStage)):
+            return StageWork(rows=self._responses[stage.samples])
+        if isinstance(stage, ScoreStage):
+            return self._score(stage)
+        if isinstance(stage, SelectStage):
+            return self._select(stage)
+        if isinstance(stage, MixStage):
+            return self._mix(stage)
+        if isinstance(stage, TrainStage):
+            return self._training(stage)
+        if isinstance(stage, EvaluateStage):
+            return self._evaluate(stage)
+        if isinstance(stage, ReportStage):
+            return self._report()
+        return StageWork(rows=total(self._train, self._evaluation))
+
+    def _sample(self, stage: SampleStage) -> StageWork:
+        questions = self._evaluation if stage.split == "eval" else self._asked_by(stage)
+        if stage.bounds is not None and stage.split == "eval":
+            questions = at_most(questions, stage.bounds[ANY])
+        requests = times(questions, stage.candidates)
+        self._responses[stage.name] = requests
+        cap = self._lengths.most(stage.name)
+        tokens = scaled(requests, self._lengths.response(stage.name), cap)
+        return StageWork(rows=requests, generates=(Generation("teacher", requests, tokens),))
+
+    def _asked_by(self, stage: SampleStage) -> Amount:
+        """Training questions that a stage asks, all of its domains together."""
+        there = self._askable.get(self._stage_of(stage.name))
+        if there is None:
+            return UNKNOWN
+        asked = asked_counts(stage.bounds, there.domains, there.unsaid)
+        self._asked[stage.name] = asked
+        count = sum(asked.values())
+        return Amount(count, count, exact=there.exact)
+
+    def _given(self, stage: GivenSamplesStage) -> StageWork:
+        rows = _rows_of_files(stage)
+        self._responses[stage.name] = rows
+        return StageWork(rows=rows)
+
+    def _take(
+        self, stage: TakenSamplesStage | TakenHeldoutStage | TakenSelectStage | TakenMixStage
+    ) -> StageWork:
+        """Copying; what turns out to be over the training context is still in it, so rows are bounds."""
+        if isinstance(stage, TakenHeldoutStage):
+            most = at_most(self._evaluation, self._settings.evaluation.heldout)
+            asked = Amount(most.expected, most.most)
+            self._responses[stage.name] = asked
+            tokens = scaled(asked, self._lengths.response(stage.name), self.cap_of_heldout())
+            return StageWork(rows=asked, takes=Scoring("teacher", asked, tokens))
+        found = self._taken.of(stage.stage.name)
+        if isinstance(stage, TakenMixStage) and found == UNKNOWN and stage.stage.questions is not None:
+            drifted, kept = self._lengths.mixed()
+            found = Amount(round(stage.stage.questions * drifted * kept), stage.stage.questions)
+        bound = Amount(found.expected, found.most)
+        if isinstance(stage, TakenSelectStage):
+            self._selected[stage.name] = bound
+            return StageWork(rows=found)
+        if isinstance(stage, TakenMixStage):
+            self._mixed[stage.name] = bound
+        else:
+            self._responses[stage.name] = found
+        trainer = self._settings.trainer_for(stage.stage)
+        tokens = scaled(found, self._taken_tokens(stage.stage.name), trainer.max_length)
+        return StageWork(rows=found, takes=Scoring("teacher", found, tokens))
+
+    def _taken_tokens(self, name: str) -> float:
+        """Mean tokens of a response that training ``name`` takes from another run."""
+        known = self._taken.tokens.get(name)
+        if known is None:
+            return self._lengths.response_of_student(f"sample-{name}")
+        self._lengths.assume(
+            f"responses of {known:.1f} tokens on average for {name}: those of run {self._taken.run}"
+        )
+        return known
+
+    def _score(self, stage: ScoreStage) -> StageWork:
+        of = self._stage_of(stage.samples)
+        responses = self._responses[stage.samples]
+        share = self._lengths.kept_share(of)
+        kept = Amount(rounded(responses.expected, share), responses.most)
+        longest = self._lengths.longest_of_student(self._trainer(of))
+        tokens = scaled(kept, self._lengths.response_of_student(stage.samples), longest)
+        return StageWork(rows=kept, scores=(Scoring("student", kept, tokens),))
+
+    def _select(self, stage: SelectStage) -> StageWork:
+        responses = self._responses[stage.samples]
+        per_question = self._settings.select_for(stage.stage).per_question
+        share = self._lengths.kept_share(self._stage_of(stage.samples))
+        candidates = self._settings.sampling_for(stage.stage).candidates
+        # A question is lost only if all of its candidates are.
+        each = 1 - (1 - share) ** candidates if per_question == 1 else min(per_question, candidates * share)
+        bounds = limits(stage.stage)
+        asked = self._asked.get(stage.samples)
+        if asked is None:  # responses from files, or sources that couldn't be counted
+            questions = self._train
+            expected, most = rounded(questions.expected, each), times(questions, per_question).most
+        elif bounds is None or ANY in bounds:
+            expected, most = round(sum(asked.values()) * each), sum(asked.values()) * per_question
+        else:
+            expected = sum(min(round(asked[d] * each), bound) for d, bound in bounds.items())
+            most = sum(min(asked[d] * per_question, bound) for d, bound in bounds.items())
+        selected = Amount(least(expected, responses.expected), least(most, responses.most))
+        self._selected[stage.name] = at_most(selected, stage.stage.total)
+        return StageWork(rows=responses)
+
+    def _mix(self, stage: MixStage) -> StageWork:
+        questions = at_most(self._train, stage.stage.questions)
+        selected = self._selected[stage.select]
+        asked = Amount(least(questions.expected, selected.expected), least(questions.most, selected.most))
+        drifted, kept = self._lengths.mixed()
+        response = self._lengths.response_of_student(stage.samples)
+        longest = self._lengths.longest_of_student(self._trainer(self._stage_of(stage.samples)))
+        cap = stage.stage.cap
+        most = None if longest is None else self._lengths.cap("student", ceil(cap * longest))
+        answers = scaled(asked, min(self._lengths.answer(), cap * response), most)
+        continued = Amount(rounded(asked.expected, drifted), asked.most)
+        teacher_cap = self._lengths.cap("teacher", self._settings.sampling.max_tokens)
+        written = scaled(continued, self._lengths.response(stage.samples), teacher_cap)
+        self._mixed[stage.name] = Amount(rounded(continued.expected, kept), asked.most)
+        return StageWork(
+            rows=total(asked, continued),
+            generates=(
+                Generation("student", asked, answers),
+                Generation("teacher", continued, written),
+            ),
+        )
+
+    def _training(self, stage: TrainStage) -> StageWork:
+        settings = self._settings.trainer_for(stage.stage)
+        selected = self._selected[stage.select]
+        known = self._known.get(stage.select)
+        if stage.mix is None and known is not None and len(known.lengths):
+            trains = exact_training(known.lengths, settings, self._settings.seed, stage.name)
+            return StageWork(rows=trains.rows, trains=trains)
+        rows = selected
+        longest = settings.max_length
+        if stage.mix is not None:
+            mixed = self._mixed[stage.mix]
+            balance: float = getattr(stage.stage, "balance", 0.0)
+            rows = Amount(
+                with_balance(mixed.expected, selected.expected, balance),
+                with_balance(mixed.most, selected.most, balance),
+            )
+        else:
+            response = self._lengths.longest_of_student(settings)
+            prompts = self._lengths.prompts["student"]
+            if response is not None and prompts is not None:
+                longest = min(longest, prompts.longest + response)
+        of_response = (
+            self._lengths.response_of_student(stage.samples)
+            if self._settings.data is None
+            else self._taken_tokens(self._stage_of(stage.samples))
+        )
+        row = self._lengths.prompt("student") + of_response
+        trains = expected_training(rows, row, longest, settings)
+        return StageWork(rows=rows, trains=trains)
+
+    def _evaluate(self, stage: EvaluateStage) -> StageWork:
+        generates = []
+        for benchmark in self._benchmarks:
+            asked = times(benchmark.questions, benchmark.how.attempts)
+            cap = self._lengths.cap("student", benchmark.how.max_tokens)
+            tokens = scaled(asked, self._lengths.answer(benchmark.how.max_tokens), cap)
+            generates.append(Generation("student", asked, tokens, benchmark.label))
+        requests = reduce(total, (part.requests for part in generates), NONE)
+        scores: tuple[Scoring, ...] = ()
+        if stage.heldout is not None:
+            responses = self._responses[stage.heldout]
+            longest = self.cap_of_heldout()
+            scored = scaled(responses, self._lengths.response_of_student(stage.heldout), longest)
+            scores = (Scoring("student", responses, scored),)
+        return StageWork(rows=requests, generates=tuple(generates), scores=scores)
+
+    def cap_of_heldout(self) -> int | None:
+        """Most tokens of a held-out response in the student's tokens: no length filter has seen it."""
+        if self._lengths.shared_tokenizer:
+            return self._lengths.most("sample-heldout")
+        return self._lengths.contexts["student"]
+
+    def _report(self) -> StageWork:
+        if (
+            not self._selected or self._settings.data is not None
+        ):  # without sentences there is nothing to score
+            return StageWork(rows=NONE)
+        name, selected = list(self._selected.items())[-1]
+        responses = at_most(selected, RESPONSES)
+        of = name.removeprefix("select-")
+        longest = self._lengths.longest_of_student(self._trainer(of))
+        tokens = scaled(responses, self._lengths.response_of_student(f"sample-{of}"), longest)
+        return StageWork(rows=responses, scores=(Scoring("student", responses, tokens),))
+
+    # -- helpers -----------------------------------------------------------------------------------
+
+    def _stage_of(self, samples: str) -> str:
+        return samples.removeprefix("sample-")
+
+    def _trainer(self, name: str) -> TrainerSettings:
+        stage = next(stage for stage in self._settings.stages if stage.name == name)
+        return self._settings.trainer_for(stage)
+
+
+def _did(stage: Stage, done: Done) -> StageWork:
+    """What a finished stage did."""
+    tokens = done.tokens
+    generates = []
+    if tokens.student_requests:
+        generates.append(
+            Generation(
+                "student", Amount.exactly(tokens.student_requests), Amount.exactly(tokens.student_tokens)
+            )
+        )
+    if tokens.teacher_requests and not isinstance(
+        stage, (GivenSamplesStage, TakenSamplesStage, TakenHeldoutStage)
+    ):
+        generates.append(
+            Generation(
+                "teacher", Amount.exactly(tokens.teacher_requests), Amount.exactly(tokens.teacher_tokens)
+            )
+        )
+    scores: tuple[Scoring, ...] = ()
+    if tokens.scored_responses:
+        scored = Amount.exactly(tokens.scored_responses), Amount.exactly(tokens.scored_tokens)
+        scores = (Scoring("student", *scored),)
+    trains = None
+    if isinstance(stage, TrainStage):
+        trains = Training(
+            *(Amount.exactly(done.number(key)) for key in ("rows", "row_tokens", "tokens", "steps"))
+        )
+    rows = done.rows.get(MAIN_FRAME[stage.kind], 0) if stage.kind in MAIN_FRAME else 0
+    return StageWork(Amount.exactly(rows), tuple(generates), scores, trains)
+
+
+def _rows_of_files(stage: GivenSamplesStage) -> Amount:
+    """Rows of response files: a bound, as bad ones are set aside."""
+    rows = 0
+    for name in stage.stage.samples:
+        path = Path(name)
+        if not path.is_file():
+            return UNKNOWN
+        file = ValueFile(path, "response")
+        if file.is_parquet:
+            import polars as pl
+
+            try:
+                rows += int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
+            except UNREADABLE as error:
+                raise file.torn(error) from error
+        else:
+            rows += sum(1 for _ in file)
+    return Amount(rows, rows)

@@ -1,0 +1,314 @@
+"""Stage ``mix``: the student begins, the teacher takes over where it drifts (arXiv 2601.09088).
+
+The student of the training before answers training questions; its answer is capped at a multiple of the
+teacher's response to the same question. An answer that hits the cap has drifted: it is cut at a random place
+in its later part, and the teacher goes on from there. Whole responses that pass the recipe's filters are
+trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import ceil
+from operator import add
+
+import polars as pl
+from pydantic import JsonValue
+
+from dasd.base.frames import count_rows, kept_ids, messages_by_question
+from dasd.base.records import ContinueRequest, SamplingSpec
+from dasd.base.schemas import VERDICTS
+from dasd.base.seeds import seed_of, uniform
+from dasd.models.files import model_identity
+from dasd.models.tokens.chat import ChatTokenizer
+from dasd.models.tokens.reading import Reading
+from dasd.pipeline.stages.cuts import cut_end
+from dasd.pipeline.work import fingerprints
+from dasd.pipeline.work.checkpoints import student_after, student_identity, student_name
+from dasd.pipeline.work.requests import sample_id, sample_requests
+from dasd.pipeline.work.responses import Judge, reasons
+from dasd.pipeline.work.room import least_room, no_room, prompts_of
+from dasd.pipeline.work.stage import StageContext
+from dasd.pipeline.work.units import Asked, Unit, finish_rows, generate, share, units, verdict_rows
+from dasd.plugins.recipe import Recipe
+from dasd.plugins.registry import Registry
+from dasd.recipe.settings import MixedPolicyStage
+from dasd.store import Summaries
+
+__all__ = ["MixStage"]
+
+LENGTH_BINS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class MixStage:
+    """Writes SAMPLES and VERDICTS.
+
+    The student's answers have ``prefix_end`` 0 and, if they ended by themselves, the verdict ``not_drifted``;
+    whole responses that the teacher finished have the verdict of the filters.
+    """
+
+    recipe: Recipe
+    registry: Registry
+    stage: MixedPolicyStage
+    samples: str
+    """Stage of the off-policy samples before."""
+    select: str
+    """Stage whose verdicts name the teacher's response to each question."""
+    scores: str
+    """Stage of their scores, which hold their length in the student's tokens."""
+    previous: str | None
+    """The training before, whose checkpoint answers; None: the recipe's student does."""
+    kind: str = field(default="mix", init=False)
+
+    @property
+    def name(self) -> str:
+        """``mix-`` and the training's name."""
+        return f"mix-{self.stage.name}"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Questions, the off-policy responses, and the training before."""
+        named = ("questions", self.samples, self.select, self.scores, self.previous)
+        return tuple(name for name in named if name is not None)
+
+    def settings(self) -> Mapping[str, JsonValue]:
+        """This stage's section less what only its training needs, both models, filters, seed."""
+        settings = self.recipe.settings
+        return {
+            "stage": self.stage.model_dump(mode="json", exclude={"trainer", "balance", "train_prefix"}),
+            "max_length": settings.trainer_for(self.stage).max_length,
+            "top_p": settings.sampling.top_p,
+            "max_tokens": settings.sampling.max_tokens,
+            "chunk": settings.sampling.chunk,
+            "filters": fingerprints.filters_settings(settings.filters, self.registry),
+            "teacher": fingerprints.engine_settings(settings.teacher, self.registry),
+            "student": fingerprints.engine_settings(settings.student, self.registry),
+            "seed": settings.seed,
+        }
+
+    def settings_by_needs(self, summaries: Summaries) -> Mapping[str, JsonValue]:
+        """The verifiers that the questions name, where answers are filtered."""
+        if not self.recipe.settings.filters.answer:
+            return {}
+        return {"verifiers": fingerprints.verifier_versions(self.registry, summaries, "train")}
+
+    def run(self, context: StageContext) -> None:
+        """Student's answers, then the teacher's continuations, then verdicts."""
+        asked = self._asked(context)
+        self._answer(context, asked)
+        drifted = self._drifted(context)
+        requests = self._requests(context, drifted)
+        full = self._full(requests)
+        self._continue(context, [each for each in requests if each.sample_id not in full])
+        self._judge(
+            context,
+            {
+                of: full[each.sample_id]
+                for of, each in zip(drifted["sample_id"], requests, strict=True)
+                if each.sample_id in full
+            },
+        )
+        self._report(context, asked)
+
+    @property
+    def _student_stage(self) -> str:
+        return f"{self.name}-student"
+
+    def _asked(self, context: StageContext) -> pl.DataFrame:
+        """Questions with a selected response: question_id, messages, its length in the student's tokens."""
+        selected = kept_ids(context.inputs.frame(self.select, "verdicts"))
+        lengths = (
+            context.inputs.frame(self.scores, "scores")
+            .select("sample_id", tokens=pl.col("token_ids").list.len())
+            .filter(pl.col("sample_id").is_in(list(selected)))
+            .join(
+                context.inputs.frame(self.samples, "samples").select("sample_id", "question_id"),
+                on="sample_id",
+            )
+            .group_by("question_id")
+            .agg(pl.col("tokens").max())
+        )
+        questions = context.inputs.frame("questions", "questions").select("question_id", "messages")
+        rows = questions.join(lengths, on="question_id", maintain_order="left").collect()
+        if self.stage.questions is None or rows.height <= self.stage.questions:
+            return rows
+        seed = self.recipe.settings.seed
+        draws = pl.Series([uniform(self.name, seed, question) for question in rows.get_column("question_id")])
+        return rows.filter(draws.rank("ordinal") <= self.stage.questions)
+
+    def _answer(self, context: StageContext, asked: pl.DataFrame) -> None:
+        settings = self.recipe.settings
+        model = student_after(context, self.previous)
+        named = student_name(self.recipe, self.previous)
+        caps = [max(1, ceil(self.stage.cap * tokens)) for tokens in asked.get_column("tokens")]
+        requests = sample_requests(
+            asked,
+            student_identity(self.recipe, self.previous),
+            self.stage.temperature,
+            1,
+            settings.seed,
+            caps,
+        )
+        sampling = settings.sampling
+        spec = SamplingSpec(self._student_stage, self.stage.temperature, sampling.top_p, sampling.max_tokens)
+        generate(
+            context,
+            f"{self.name}: student answers",
+            units(len(requests), sampling.chunk, "student-"),
+            lambda asked: (
+                rows.with_columns(stage=pl.lit(spec.stage), model=pl.lit(named))
+                for rows in context.models.open(model).sample(
+                    asked.of(requests), replace(spec, on_refused=asked.on_refused)
+                )
+            ),
+            lambda unit: [(request.sample_id, request.question_id) for request in unit.of(requests)],
+            "samples",
+        )
+
+    def _drifted(self, context: StageContext) -> pl.DataFrame:
+        return (
+            context.writer.read("samples")
+            .filter((pl.col("stage") == self._student_stage) & (pl.col("finish_reason") == "length"))
+            .select("sample_id", "question_id", "text", "token_ends")
+            .collect()
+        )
+
+    def _requests(self, context: StageContext, drifted: pl.DataFrame) -> list[ContinueRequest]:
+        settings = self.recipe.settings
+        messages = messages_by_question(context.inputs.frame("questions", "questions"))
+        reading = Reading.of(settings.teacher, settings.student).back()
+        teacher = model_identity(settings.teacher)
+        requests = []
+        for answer, question, text, token_ends in drifted.iter_rows():
+            draw = uniform("cut", settings.seed, answer)
+            end = cut_end(text, token_ends, self.stage.cut_from, draw)
+            identity = sample_id(
+                question, f"{teacher} after {answer}", self.stage.temperature, 0, settings.seed
+            )
+            requests.append(
+                ContinueRequest(
+                    sample_id=identity,
+                    question_id=question,
+                    messages=messages[question],
+                    candidate=0,
+                    seed=seed_of(identity, settings.seed),
+                    prefix=reading.view(text.encode()[:end].decode()).text,
+                )
+            )
+        return requests
+
+    def _full(self, requests: Sequence[ContinueRequest]) -> dict[str, str]:
+        """Requests whose prompt and prefix leave the teacher no room to go on, with what is to be said of them.
+
+        None where the teacher's context isn't known here: its engine is left to judge.
+        """
+        settings = self.recipe.settings
+        prompts = prompts_of(settings.teacher) if requests else None
+        if prompts is None:
+            return {}
+        room = least_room(settings.sampling.max_tokens, prompts.context)
+        asked = prompts.count([each.messages for each in requests])
+        given = ChatTokenizer.load(settings.teacher).encode_responses(
+            [each.prefix for each in requests], [False] * len(requests)
+        )
+        return {
+            each.sample_id: no_room(
+                "teacher", "its prompt with the student's answer", total, prompts.context, room
+            )
+            for each, total in zip(requests, map(add, asked, map(len, given)), strict=True)
+            if total + room > prompts.context
+        }
+
+    def _continue(self, context: StageContext, requests: Sequence[ContinueRequest]) -> None:
+        settings = self.recipe.settings
+        sampling = settings.sampling
+        spec = SamplingSpec(self.name, self.stage.temperature, sampling.top_p, sampling.max_tokens)
+
+        def frames(asked: Asked) -> Iterator[pl.DataFrame]:
+            own = replace(spec, on_refused=asked.on_refused)
+            return context.models.open(settings.teacher).continue_(asked.of(requests), own)
+
+        generate(
+            context,
+            f"{self.name}: teacher continues",
+            units(len(requests), sampling.chunk, "teacher-"),
+            frames,
+            lambda unit: [(request.sample_id, request.question_id) for request in unit.of(requests)],
+            "samples",
+        )
+
+    def _judge(self, context: StageContext, full: Mapping[str, str]) -> None:
+        """Verdicts; ``full``: of drifted answers that leave the teacher no room, why."""
+        samples = context.writer.read("samples")
+        ended = samples.filter(
+            (pl.col("stage") == self._student_stage) & (pl.col("finish_reason") != "length")
+        )
+        if "not-drifted" not in context.writer.done():
+            rows = ended.select(
+                "sample_id",
+                stage=pl.lit(self.name),
+                kept=pl.lit(value=False),
+                reason=pl.lit("not_drifted"),
+                detail=pl.lit("the student's answer ended by itself"),
+            ).collect()
+            finish_rows(
+                context, "verdicts", rows.select(list(VERDICTS.columns)), Unit("not-drifted", 0, rows.height)
+            )
+        if full and "no-room" not in context.writer.done():
+            answers = pl.Series(list(full), dtype=pl.String)
+            rows = verdict_rows(answers, self.name, ["no_room"] * len(full), list(full.values()))
+            finish_rows(context, "verdicts", rows, Unit("no-room", 0, rows.height))
+            context.console.warn(
+                f"{self.name}: {len(full)} answers of the student are set aside: {next(iter(full.values()))}"
+            )
+        whole = samples.filter(pl.col("stage") == self.name)
+        max_length = self.recipe.settings.trainer_for(self.stage).max_length
+        questions = context.inputs.frame("questions", "questions")
+        judge = Judge(self.recipe, self.registry, max_length, questions, self.name)
+        for unit in units(count_rows(whole), self.recipe.settings.sampling.chunk, "judge-"):
+            if unit.key not in context.writer.done():
+                finish_rows(context, "verdicts", judge.verdicts(unit.rows(whole)), unit)
+
+    def _report(self, context: StageContext, asked: pl.DataFrame) -> None:
+        answers = (
+            context.writer.read("samples")
+            .filter(pl.col("stage") == self._student_stage)
+            .select("question_id", drifted=pl.col("finish_reason") == "length")
+            .collect()
+            .join(asked.select("question_id", "tokens"), on="question_id")
+        )
+        drifted = int(answers.get_column("drifted").sum())
+        verdicts = context.writer.read("verdicts")
+        kept = count_rows(verdicts.filter(pl.col("kept")))
+        context.writer.summarise(
+            {
+                "answered": answers.height,
+                "drifted": drifted,
+                "drifted_share": share(drifted, answers.height),
+                "kept": kept,
+                "kept_share": share(kept, drifted),
+                "dropped": dict(reasons(verdicts)),
+                "drifted_by_length": [*drift_by_length(answers)],
+            }
+        )
+        if not kept:
+            why = "no answer of the student hit its cap" if not drifted else f"all {drifted} were dropped"
+            context.console.warn(f"{self.name}: {why}, so there is nothing mixed to train on")
+
+
+def drift_by_length(answers: pl.DataFrame) -> Iterator[JsonValue]:
+    """Share of drifted answers by the teacher's length in the student's tokens; bins of about equal size."""
+    ordered = answers.sort("tokens", "question_id")
+    size = ceil(ordered.height / LENGTH_BINS) or 1
+    for start in range(0, ordered.height, size):
+        part = ordered.slice(start, size)
+        lengths = part.get_column("tokens").to_list()
+        drifted = int(part.get_column("drifted").sum())
+        yield {
+            "tokens_from": lengths[0],
+            "tokens_to": lengths[-1],
+            "answered": part.height,
+            "drifted_share": share(drifted, part.height),
+        }

@@ -1,0 +1,85 @@
+"""Stage ``score``: the student, as it is before distillation, scores the teacher's kept responses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import polars as pl
+from pydantic import JsonValue
+
+from dasd.base.frames import kept_ids, messages_by_question, only
+from dasd.base.records import ScoringSpec
+from dasd.models.tokens.reading import Reading
+from dasd.pipeline.work import fingerprints
+from dasd.pipeline.work.stage import StageContext
+from dasd.pipeline.work.units import Asked, Unit, generate, share, units
+from dasd.plugins.recipe import Recipe
+from dasd.plugins.registry import Registry
+
+__all__ = ["ScoreStage"]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreStage:
+    """Writes SCORES: each response's text in the student's tokens, with the student's log-probabilities."""
+
+    recipe: Recipe
+    registry: Registry
+    name: str
+    samples: str
+    """Stage of the samples."""
+    dedup: str
+    """Stage whose verdicts say which samples are left."""
+    kind: str = field(default="score", init=False)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Questions, samples and verdicts."""
+        return ("questions", self.samples, self.dedup)
+
+    def settings(self) -> Mapping[str, JsonValue]:
+        """The student."""
+        return {"student": fingerprints.engine_settings(self.recipe.settings.student, self.registry)}
+
+    def run(self, context: StageContext) -> None:
+        """Score; a unit of work holds what is left of ``sampling.chunk`` samples."""
+        settings = self.recipe.settings
+        samples = context.inputs.frame(self.samples, "samples").select(
+            "sample_id", "question_id", "text", "finish_reason", "token_ids", "token_ends", "tokenizer_hash"
+        )
+        kept = kept_ids(context.inputs.frame(self.dedup, "verdicts"))
+        messages = messages_by_question(context.inputs.frame("questions", "questions"))
+        of_question = samples.select("sample_id", "question_id").collect().rows()
+        spec = ScoringSpec(self.name, settings.student.token_budget)
+        reading = Reading.of(settings.teacher, settings.student)
+
+        def left(unit: Unit) -> list[tuple[str, str]]:
+            return [row for row in unit.of(of_question) if row[0] in kept]
+
+        def frames(asked: Asked) -> Iterator[pl.DataFrame]:
+            rows = only(asked.unit.rows(samples), asked.sample_ids)
+            own = replace(spec, on_refused=asked.on_refused)
+            return reading.scored(context.models.open(settings.student), rows, messages, own)
+
+        generate(
+            context,
+            f"{self.name}: student scores",
+            units(len(of_question), settings.sampling.chunk),
+            frames,
+            left,
+            "scores",
+        )
+        figures = context.writer.read("scores").select(
+            responses=pl.len(),
+            tokens=pl.col("token_ids").list.len().sum(),
+            nats=pl.col("logprobs").list.sum().cast(pl.Float64).sum(),
+        )
+        responses, tokens, nats = figures.collect().row(0)
+        context.writer.summarise(
+            {
+                "responses": responses,
+                "student_tokens": int(tokens or 0),
+                "student_nats_per_token": share(-float(nats or 0), int(tokens or 0)),
+            }
+        )

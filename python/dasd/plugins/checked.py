@@ -1,0 +1,360 @@
+"""Wrappers that hold what components return against schemas and promises, naming the one who broke them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+from pydantic import JsonValue
+
+from dasd.base.records import (
+    ContinueRequest,
+    EvalSpec,
+    Grade,
+    LoadedQuestions,
+    ModelInfo,
+    OnRefused,
+    SampleRequest,
+    SamplingSpec,
+    ScoreRequest,
+    ScoringSpec,
+)
+from dasd.base.schemas import EVAL, QUESTIONS, SAMPLES, SCORES, Schema
+from dasd.errors import PluginError, SchemaError
+from dasd.plugins.blame import Origin
+from dasd.plugins.checked_files import check_checkpoint, check_exported
+from dasd.plugins.checked_rows import as_rows, check_grade, check_identity, check_tokens, unchanged
+from dasd.plugins.exports import Exported, ExportRun
+from dasd.plugins.roles import (
+    Checkpoint,
+    Evaluator,
+    Exporter,
+    Filter,
+    Questions,
+    Selector,
+    Teacher,
+    Trainer,
+    TrainSpec,
+    Verifier,
+)
+from dasd.recipe.settings import QuestionSource
+
+_JUDGEMENT = Schema("verdicts", {"kept": pl.Boolean, "reason": pl.String, "detail": pl.String})
+
+
+def has_methods(made: object, names: Sequence[str], origin: str) -> None:
+    """PluginError when a factory returned something that lacks a method of its role."""
+    missing = [name for name in names if not hasattr(type(made), name) and not hasattr(made, name)]
+    if missing:
+        kind = type(made).__name__
+        raise PluginError(f"{origin}: its factory returned a {kind} without {', '.join(missing)}")
+
+
+class CheckedTeacher:
+    """A teacher whose frames are checked: schema, lengths of token lists, one row or one refusal a request."""
+
+    def __init__(self, inner: Teacher, origin: Origin) -> None:
+        self._inner = inner
+        self._origin = origin
+
+    @property
+    def info(self) -> ModelInfo:
+        """Of the wrapped teacher."""
+        with self._origin.blamed():
+            info = self._inner.info
+        if not isinstance(info, ModelInfo):
+            raise SchemaError(f"{self._origin} has a {type(info).__name__} as `info`; wanted a ModelInfo")
+        return info
+
+    def sample(self, requests: Sequence[SampleRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
+        """As ``Teacher.sample``."""
+        answer = _Answer([r.sample_id for r in requests], SAMPLES, self._origin, spec.on_refused)
+        own = replace(spec, on_refused=answer.refused)
+        wanted = {r.sample_id: (r.question_id, r.candidate) for r in requests}
+        for rows in answer.rows(lambda: self._inner.sample(requests, own)):
+            check_identity(rows, wanted, spec.stage, self._origin.label)
+            yield rows
+
+    def continue_(self, requests: Sequence[ContinueRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
+        """As ``Teacher.continue_``; each text must start with its prefix."""
+        prefixes = {request.sample_id: request.prefix for request in requests}
+        answer = _Answer(list(prefixes), SAMPLES, self._origin, spec.on_refused)
+        own = replace(spec, on_refused=answer.refused)
+        wanted = {r.sample_id: (r.question_id, r.candidate) for r in requests}
+        for rows in answer.rows(lambda: self._inner.continue_(requests, own)):
+            check_identity(rows, wanted, spec.stage, self._origin.label)
+            for sample_id, text in rows.select("sample_id", "text").iter_rows():
+                if not text.startswith(prefixes[sample_id]):
+                    raise SchemaError(
+                        f"{self._origin} returned a continuation of {sample_id} that doesn't start with its "
+                        "prefix"
+                    )
+            yield rows
+
+    def score(self, requests: Sequence[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
+        """As ``Teacher.score``."""
+        answer = _Answer([r.sample_id for r in requests], SCORES, self._origin, spec.on_refused)
+        own = replace(spec, on_refused=answer.refused)
+        return answer.rows(lambda: self._inner.score(requests, own))
+
+    def close(self) -> None:
+        """Close the wrapped teacher."""
+        with self._origin.blamed():
+            self._inner.close()
+
+
+class _Answer:
+    """What a teacher gives to one list of requests: each has one row, or is refused once."""
+
+    def __init__(self, wanted: Sequence[str], schema: Schema, origin: Origin, on_refused: OnRefused) -> None:
+        self._wanted = wanted
+        self._open = set(wanted)
+        self._schema = schema
+        self._origin = origin
+        self._on_refused = on_refused
+
+    def refused(self, sample_id: str, reason: str) -> None:
+        """The spec's ``on_refused``."""
+        self._close(sample_id, "refused a request")
+        self._on_refused(sample_id, reason)
+
+    def rows(self, start: Callable[[], Iterator[pl.DataFrame]]) -> Iterator[pl.DataFrame]:
+        """The frames, checked."""
+        for frame in self._origin.each(start):
+            rows = as_rows(frame, self._schema, self._origin.label)
+            check_tokens(rows, self._schema, self._origin.label)
+            for sample_id in rows.get_column("sample_id"):
+                self._close(sample_id, f"returned a {self._schema.name} row")
+            yield rows
+        if self._open:
+            raise SchemaError(
+                f"{self._origin} returned no {self._schema.name} row for {len(self._open)} of "
+                f"{len(self._wanted)} requests, e.g. sample_id {min(self._open)}"
+            )
+
+    def _close(self, sample_id: str, what: str) -> None:
+        if sample_id not in self._open:
+            why = "twice" if sample_id in self._wanted else "that nobody asked for"
+            raise SchemaError(f"{self._origin} {what} {why}: sample_id {sample_id}")
+        self._open.discard(sample_id)
+
+
+class CheckedTrainer:
+    """A trainer that must leave a checkpoint directory where it was asked to."""
+
+    def __init__(self, inner: Trainer, origin: Origin) -> None:
+        self._inner = inner
+        self._origin = origin
+
+    def train(self, shards: Sequence[Path], spec: TrainSpec, resume: bool) -> Checkpoint:
+        """As ``Trainer.train``."""
+        with self._origin.blamed():
+            checkpoint = self._inner.train(shards, spec, resume)
+        if not isinstance(checkpoint, Checkpoint):
+            raise SchemaError(f"{self._origin} returned a {type(checkpoint).__name__}; wanted a Checkpoint")
+        if not (spec.output / "config.json").is_file():
+            raise SchemaError(f"{self._origin} left no model (config.json) in {spec.output}")
+        check_checkpoint(spec, self._origin.label)
+        return checkpoint
+
+
+class CheckedEvaluator:
+    """An evaluator whose frames are checked against EVAL, and which may give each attempt once."""
+
+    def __init__(self, inner: Evaluator, origin: Origin) -> None:
+        self._inner = inner
+        self._origin = origin
+
+    def evaluate(self, model: Teacher, questions: pl.DataFrame, spec: EvalSpec) -> Iterator[pl.DataFrame]:
+        """As ``Evaluator.evaluate``."""
+        asked = {(q, n) for q in questions.get_column("question_id") for n in range(spec.attempts)}
+        open_ones = asked - spec.done
+
+        def close(key: tuple[str, int], what: str) -> None:
+            if key not in open_ones:
+                why = "that nobody asked for"
+                if key in asked:
+                    why = "that is done already (EvalSpec.done)" if key in spec.done else "twice"
+                raise SchemaError(
+                    f"{self._origin} {what} an answer {why}: attempt {key[1]} at question {key[0]}"
+                )
+            open_ones.discard(key)
+
+        def refused(question_id: str, attempt: int, reason: str) -> None:
+            close((question_id, attempt), "refused")
+            spec.on_refused(question_id, attempt, reason)
+
+        own = replace(spec, on_refused=refused)
+        for frame in self._origin.each(lambda: self._inner.evaluate(model, questions.clone(), own)):
+            rows = as_rows(frame, EVAL, self._origin.label)
+            for key in rows.select("question_id", "attempt").iter_rows():
+                close(key, "returned")
+            other = rows.filter(pl.col("benchmark") != spec.benchmark)
+            if other.height:
+                got = other.get_column("benchmark")[0]
+                raise SchemaError(f"{self._origin} returned benchmark {got!r}; wanted {spec.benchmark!r}")
+            yield rows
+
+
+class CheckedSelector:
+    """A selector whose ranks must be one Float64 a candidate."""
+
+    def __init__(self, inner: Selector, origin: Origin) -> None:
+        self._inner = inner
+        self._origin = origin
+
+    @property
+    def needs_student(self) -> bool:
+        """Of the wrapped selector."""
+        with self._origin.blamed():
+            return self._inner.needs_student
+
+    def rank(self, candidates: pl.DataFrame, student: Teacher | None) -> pl.Series:
+        """As ``Selector.rank``."""
+        with unchanged(candidates, self._origin.label), self._origin.blamed():
+            ranks = self._inner.rank(candidates, student)
+        if not isinstance(ranks, pl.Series) or ranks.dtype != pl.Float64 or len(ranks) != candidates.height:
+            got = f"{len(ranks)} of {ranks.dtype}" if isinstance(ranks, pl.Series) else type(ranks).__name__
+            wanted = f"a series of {candidates.height} Float64"
+            raise SchemaError(f"{self._origin} returned ranks: {got}; wanted {wanted}")
+        return ranks
+
+
+class CheckedFilter:
+    """A filter that must judge every response, in order."""
+
+    def __init__(self, inner: Filter, origin: Origin) -> None:
+        self._inner = inner
+        self._origin = origin
+
+    def judge(self, responses: pl.DataFrame) -> pl.DataFrame:
+        """As ``Filter.judge``."""
+        with unchanged(responses, self._origin.label), self._origin.blamed():
+            judged = self._inner.judge(responses)
+        rows = as_rows(judged, _JUDGEMENT, self._origin.label)
+        if rows.height != responses.height:
+            raise SchemaError(
+                f"{self._origin} judged {rows.height} of {responses.height} responses; wanted all"
+            )
+        return rows
+
+
+class CheckedQuestions:
+    """A source of questions whose options and rows are checked."""
+
+    def __init__(
+        self,
+        inner: Questions,
+        origin: Origin,
+        options: Callable[[Mapping[str, JsonValue]], dict[str, JsonValue]],
+    ) -> None:
+        self._inner = inner
+        self._origin = origin
+        self._options = options
+
+    def load(self, source: QuestionSource, split: str, seed: int) -> pl.DataFrame:
+        """As ``Questions.load``."""
+        source = source.model_copy(update={"options": self._options(source.options)})
+        with self._origin.blamed():
+            loaded = self._inner.load(source, split, seed)
+        rows = as_rows(loaded, QUESTIONS, self._origin.label)
+        wrong = rows.filter(pl.col("split") != split)
+        if wrong.height:
+            got = wrong["split"][0]
+            raise SchemaError(f"{self._origin} returned a question of split {got!r}; wanted {split!r}")
+        return rows
+
+    @property
+    def loaded(self) -> LoadedQuestions | None:
+        """What the last ``load`` read, of a source that says so."""
+        loaded = getattr(self._inner, "loaded", None)
+        if loaded is not None and not isinstance(loaded, LoadedQuestions):
+            got = type(loaded).__name__
+            raise SchemaError(f"{self._origin} has a {got} as `loaded`; wanted a LoadedQuestions or None")
+        return loaded
+
+    @property
+    def places(self) -> Mapping[str, str]:
+        """Where each question of the last ``load`` is from, of a source that says so."""
+        places = getattr(self._inner, "places", {})
+        if not isinstance(places, Mapping):
+            raise SchemaError(f"{self._origin} has a {type(places).__name__} as `places`; wanted a mapping")
+        return places
+
+
+class CheckedExporter:
+    """An exporter that must have written the files that it names, each of a training that it was given."""
+
+    def __init__(self, inner: Exporter, origin: Origin) -> None:
+        self._inner = inner
+        self._origin = origin
+
+    def export(self, run: ExportRun, directory: Path) -> Exported:
+        """As ``Exporter.export``."""
+        with self._origin.blamed():
+            exported = self._inner.export(run, directory)
+        if not isinstance(exported, Exported):
+            raise SchemaError(f"{self._origin} returned a {type(exported).__name__}; wanted an Exported")
+        stages = {stage.name for stage in run.stages}
+        for file in exported.files:
+            if file.stage not in stages:
+                raise SchemaError(
+                    f"{self._origin} names a file of training {file.stage!r}, which it wasn't given"
+                )
+            check_exported(directory, file.path, self._origin.label)
+            if file.rows and not (directory / file.path).is_file():
+                raise SchemaError(f"{self._origin} names a file {file.path!r} that it hasn't written")
+        return exported
+
+
+class CheckedVerifier:
+    """A verifier that must return a Grade."""
+
+    def __init__(self, inner: Verifier, origin: Origin) -> None:
+        self._inner = inner
+        self._origin = origin
+
+    def grade(self, response: str, answer: str, argument: str) -> Grade:
+        """As ``Verifier.grade``."""
+        with self._origin.blamed():
+            grade = self._inner.grade(response, answer, argument)
+        return self._checked(grade)
+
+    def check(self, answer: str, argument: str) -> None:
+        """InputError for an answer or argument that it can't read, of a verifier that has ``check`` itself."""
+        check = getattr(self._inner, "check", None)
+        if check is not None:
+            with self._origin.blamed():
+                check(answer, argument)
+
+    def grade_many(self, rows: Sequence[tuple[str, str, str]]) -> list[Grade]:
+        """A grade for every (response, answer, argument); at once where the verifier has ``grade_many`` itself."""
+        many = getattr(self._inner, "grade_many", None)
+        if many is None:
+            return [self.grade(*row) for row in rows]
+        with self._origin.blamed():
+            found = list(many(rows))
+        grades = [self._checked(grade) for grade in found]
+        if len(grades) != len(rows):
+            raise SchemaError(f"{self._origin} returned {len(grades)} grades for {len(rows)} responses")
+        return grades
+
+    def _checked(self, grade: object) -> Grade:
+        if not isinstance(grade, Grade):
+            raise SchemaError(f"{self._origin} returned a {type(grade).__name__}; wanted a Grade")
+        check_grade(grade, self._origin.label)
+        return grade
+
+
+def grade_rows(rows: Sequence[tuple[CheckedVerifier, str, str, str]]) -> list[Grade]:
+    """Grades of (verifier, response, answer, argument), in order; each verifier gets all of its rows at once."""
+    by_verifier: dict[int, list[int]] = {}
+    for row, (verifier, *_) in enumerate(rows):
+        by_verifier.setdefault(id(verifier), []).append(row)
+    grades: dict[int, Grade] = {}
+    for places in by_verifier.values():
+        found = rows[places[0]][0].grade_many([rows[place][1:] for place in places])
+        grades.update(zip(places, found, strict=True))
+    return [grades[row] for row in range(len(rows))]

@@ -1,0 +1,105 @@
+"""What is registered: roles, the signatures of their factories, and the record of one component."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, JsonValue
+
+from dasd.errors import PluginError
+from dasd.plugins.blame import Origin
+from dasd.plugins.roles import Evaluator, Exporter, Filter, Questions, Selector, Teacher, Trainer, Verifier
+from dasd.recipe.settings import FilterSettings, ModelSettings, SelectSettings, TrainerSettings
+
+Role = Literal[
+    "teacher", "trainer", "evaluator", "selector", "filter", "questions", "verifier", "executor", "exporter"
+]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+TeacherFactory = Callable[[ModelSettings], Teacher]
+TrainerFactory = Callable[[TrainerSettings], Trainer]
+EvaluatorFactory = Callable[..., Evaluator]
+"""Takes the registry; with ``options=`` its options too."""
+SelectorFactory = Callable[[SelectSettings, int], Selector]
+FilterFactory = Callable[[FilterSettings, int], Filter]
+QuestionsFactory = Callable[[], Questions]
+VerifierFactory = Callable[..., Verifier]
+"""Takes nothing; with ``options=`` its options."""
+ExporterFactory = Callable[[Mapping[str, JsonValue]], Exporter]
+OtherFactory = Callable[..., object]
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The plugin that registers: its entry point's name, its distribution and version."""
+
+    plugin: str
+    distribution: str
+    version: str
+    modules: tuple[str, ...] = ()
+    """Top-level modules that it was loaded from."""
+
+    def __str__(self) -> str:
+        return f"plugin {self.plugin} ({self.distribution} {self.version})"
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One registered component."""
+
+    role: Role
+    name: str
+    factory: Callable[..., Any]
+    owner: Owner
+    doc: str
+    options: type[BaseModel] | None
+    runs_student: bool = True
+    """Teachers only: whether the student can run on this backend too."""
+    continues: bool = True
+    """Teachers only: whether it can go on from a prefix, which mixed-policy stages need."""
+    gives_logprobs: bool = True
+    """Teachers only: whether samples carry log-probabilities."""
+    needs_logprobs: bool = False
+    """Selectors only: whether the rank compares the teacher's log-probabilities with the student's."""
+    trains_adapters: bool = False
+    """Trainers only: whether it does what ``trainer.adapter`` asks for."""
+    argument: str | None = None
+    """Sources of questions only: the option that VALUE of ``--benchmarks NAME:VALUE`` sets."""
+    attempts: int | None = None
+    """Sources of questions only: answers a question where the recipe's source says nothing (k of avg@k)."""
+    max_tokens: int | None = None
+    """Sources of questions only: cap on an answer's new tokens where the recipe's source says nothing."""
+    count: int | None = None
+    """Sources of questions only: about how many it holds, which a plan counts with where they can't be had."""
+    evaluator: str | None = None
+    """Sources of questions only: the evaluator that its evaluation questions need; None: the recipe's."""
+
+    def __post_init__(self) -> None:
+        """PluginError where what a source of questions declares can't be meant."""
+        registers = f"{self.owner} registers {self.role} {self.name!r} with"
+        if self.argument is not None and self.options is not None:
+            known = ", ".join(self.options.model_fields)
+            if self.argument not in self.options.model_fields:
+                raise PluginError(
+                    f"{registers} argument={self.argument!r}; wanted one of its options: {known}"
+                )
+        for key, value in (
+            ("attempts", self.attempts),
+            ("max_tokens", self.max_tokens),
+            ("count", self.count),
+        ):
+            if value is not None and value < 1:
+                raise PluginError(f"{registers} {key}={value}; wanted at least 1")
+
+    @property
+    def label(self) -> str:
+        """How messages call it, e.g. ``teacher 'echo' (plugin dasd-echo)``."""
+        return f"{self.role} {self.name!r} (plugin {self.owner.distribution})"
+
+    @property
+    def origin(self) -> Origin:
+        """Whom to blame for what its code raises."""
+        builtin = self.owner.distribution == "dasd"
+        return Origin(self.label, None if builtin else f"{self.owner.distribution} {self.owner.version}")

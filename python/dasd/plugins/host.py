@@ -1,0 +1,297 @@
+"""The plugin host: finds plugins, loads each in isolation, and calls their hooks one by one."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import pluggy
+
+from dasd.base.printable import echo
+from dasd.base.suggest import did_you_mean
+from dasd.errors import PluginError
+from dasd.plugins import hooks
+from dasd.plugins.blame import words_of
+from dasd.plugins.loading import loading
+from dasd.plugins.points import installed_points
+from dasd.plugins.registry import Component, Owner, Registry
+from dasd.plugins.state import restored
+
+BUILTIN = {
+    "dasd.backends": "dasd.models.transformers.builtin",
+    "dasd.trainers": "dasd.training.torch.builtin",
+    "dasd.evaluators": "dasd.evaluation.builtin",
+    "dasd.selectors": "dasd.curation.selectors",
+    "dasd.filters": "dasd.curation.filters",
+    "dasd.sources": "dasd.curation.sources",
+    "dasd.verifiers": "dasd.evaluation.verifiers",
+    "dasd.exporters": "dasd.results.export.formats",
+}
+"""What dasd's own components are listed under, and the modules that register them, through the same hook as any plugin."""
+
+HOOKS = tuple(name for name in vars(hooks) if name.startswith("dasd_"))
+
+_DEFAULTS: dict[str, tuple[tuple[str, str], ...]] = {
+    "teacher": (("teacher", "backend"), ("student", "backend")),
+    "trainer": (("trainer", "trainer"),),
+    "evaluator": (("evaluation", "evaluator"),),
+    "selector": (("select", "selector"),),
+}
+"""Role -> the recipe keys that a requested plugin's component becomes the default of."""
+
+
+@dataclass(frozen=True, slots=True)
+class PluginRecord:
+    """One plugin: a built-in module, an installed one that was loaded, or a broken one."""
+
+    name: str
+    distribution: str
+    version: str
+    builtin: bool
+    requested: bool
+    summary: str
+    components: tuple[Component, ...] = ()
+    hooks: tuple[str, ...] = ()
+    error: str | None = None
+    """Why it isn't loaded; ``None`` for a loaded one."""
+
+
+class PluginHost:
+    """Loaded plugins, their merged registry, and their hooks."""
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        self.registry = Registry()
+        self.plugins: list[PluginRecord] = []
+        self._warn = warn
+        self._managers: list[tuple[PluginRecord, pluggy.PluginManager]] = []
+
+    @classmethod
+    def load(
+        cls,
+        requested: Sequence[str] | None = None,
+        warn: Callable[[str], None] | None = None,
+        seconds: float | None = None,
+    ) -> PluginHost:
+        """Built-ins, and exactly the ``requested`` plugins; all installed ones when none are requested.
+
+        A name is an entry point's or a distribution's, with or without ``dasd-``. A requested plugin that is
+        not installed or doesn't load raises PluginError with the cause and the install command; one that
+        nobody requested is listed with its error, reported through ``warn`` and otherwise ignored. ``seconds``:
+        what each may take; None: no limit.
+        """
+        host = cls(warn or _warn_on_stderr)
+        for name, module in BUILTIN.items():
+            host._load_builtin(name, module)
+        found = sorted(installed_points(), key=lambda p: (_distribution(p), p.name))
+        names = [name.strip() for name in requested or () if name.strip()]
+        if names:
+            chosen = [(point, True) for point in _chosen(names, found)]
+        else:
+            chosen = [(point, False) for point in found]
+        for point, wanted in chosen:
+            host._load_entry_point(point, wanted, seconds)
+        return host
+
+    # -- loading -----------------------------------------------------------------------------------
+
+    def _load_builtin(self, name: str, module: str) -> None:
+        from dasd.version import __version__
+
+        plugin = importlib.import_module(module)
+        owner = Owner(name, "dasd", __version__)
+        manager, scratch = _register(plugin, owner)
+        self.registry.merge(scratch)
+        self._accept(owner, manager, scratch, _summary(plugin), builtin=True, requested=False)
+
+    def _load_entry_point(self, point: metadata.EntryPoint, requested: bool, seconds: float | None) -> None:
+        distribution = _distribution(point)
+        version = (point.dist.version if point.dist else "") or "unknown"
+        owner = Owner(point.name, distribution, version, (_root(point),))
+        scratch: Registry | None = None
+        try:
+            with loading(point.name, seconds):
+                plugin = point.load()
+                manager, scratch = _register(plugin, owner)
+            self.registry.merge(scratch)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            cause = _cause(error)
+            if requested:
+                raise PluginError(
+                    f"plugin {point.name} ({distribution} {version}) doesn't load: {cause}. "
+                    f"Mend or reinstall it: pip install --force-reinstall {distribution}"
+                ) from error
+            if scratch is not None:
+                self.registry.contest(scratch)
+            self.plugins.append(
+                PluginRecord(
+                    point.name, distribution, version, False, False, _installed_summary(point), error=cause
+                )
+            )
+            self._warn(f"plugin {point.name} ({distribution} {version}) is broken and ignored: {cause}")
+            return
+        self._accept(owner, manager, scratch, _installed_summary(point), builtin=False, requested=requested)
+
+    def _accept(
+        self,
+        owner: Owner,
+        manager: pluggy.PluginManager,
+        scratch: Registry,
+        summary: str,
+        builtin: bool,
+        requested: bool,
+    ) -> None:
+        record = PluginRecord(
+            owner.plugin,
+            owner.distribution,
+            owner.version,
+            builtin,
+            requested,
+            summary,
+            tuple(scratch.components()),
+            tuple(name for name in HOOKS if getattr(manager.hook, name).get_hookimpls()),
+        )
+        self.plugins.append(record)
+        self._managers.append((record, manager))
+
+    # -- using -------------------------------------------------------------------------------------
+
+    def defaults(self) -> dict[tuple[str, str], str | list[str]]:
+        """What requested plugins make the recipe's defaults: (section, key) -> value.
+
+        A teacher that can't run a student changes ``teacher.backend`` alone. A plugin's first component of
+        a role counts; filters all apply. An evaluator that a source of questions of the plugin needs is for
+        that source and no default. PluginError when two requested plugins want the same key.
+        """
+        chosen: dict[tuple[str, str], Component] = {}
+        filters: list[str] = []
+        for record in self.plugins:
+            if not record.requested:
+                continue
+            filters += [c.name for c in record.components if c.role == "filter"]
+            for role, keys in _DEFAULTS.items():
+                bound = {c.evaluator for c in record.components if role == "evaluator"}
+                first = next((c for c in record.components if c.role == role and c.name not in bound), None)
+                if first is None:
+                    continue
+                for key in keys:
+                    if key == ("student", "backend") and not first.runs_student:
+                        continue
+                    if key in chosen:
+                        other = chosen[key]
+                        raise PluginError(
+                            f"{other.label} and {first.label} were both requested and both want to be "
+                            f"{'.'.join(key)}; request one of them, and name the other in the recipe"
+                        )
+                    chosen[key] = first
+        values: dict[tuple[str, str], str | list[str]] = {key: c.name for key, c in chosen.items()}
+        if filters:
+            values["filters", "extra"] = filters
+        return values
+
+    def observe(self, hook: str, **arguments: Any) -> None:
+        """Call an observing hook of every plugin, one by one; an exception is reported and ignored."""
+        for record, _ in self._managers:
+            self.observe_one(record, hook, **arguments)
+
+    def observe_one(self, record: PluginRecord, hook: str, **arguments: Any) -> None:
+        """Call a hook of one loaded plugin; an exception is reported and ignored."""
+        for known, manager in self._managers:
+            if known is record:
+                aside = loading if hook == "dasd_commands" else restored
+                try:
+                    with aside(record.name):
+                        getattr(manager.hook, hook)(**arguments)
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as error:  # noqa: BLE001 (an observer must not end a run)
+                    self._warn(f"plugin {record.name}: {hook} failed and is ignored: {_cause(error)}")
+
+    def commands(self, cli: Any) -> None:
+        """Let every plugin add its commands to the click group ``cli``; failures are reported and ignored."""
+        self.observe("dasd_commands", cli=cli)
+
+
+def _register(plugin: object, owner: Owner) -> tuple[pluggy.PluginManager, Registry]:
+    """A manager with this plugin alone, so that its failure can't touch others, and what it registered."""
+    manager = pluggy.PluginManager("dasd")
+    manager.add_hookspecs(hooks)
+    manager.register(plugin, name=owner.plugin)
+    _refuse_unknown_hooks(manager, plugin)
+    scratch = Registry(owner)
+    for returned in manager.hook.dasd_register(registry=scratch):
+        if inspect.isgenerator(returned) or inspect.iscoroutine(returned):
+            returned.close()
+            raise PluginError(
+                "its dasd_register is a generator or async, so it registered nothing; wanted a function"
+            )
+    return manager, scratch
+
+
+def _refuse_unknown_hooks(manager: pluggy.PluginManager, plugin: object) -> None:
+    """pluggy takes a misspelt or unmarked hook without a word; such a plugin would silently do nothing."""
+    callers = manager.get_hookcallers(plugin) or []
+    marked = {caller.name for caller in callers}
+    unknown = sorted(caller.name for caller in callers if not caller.has_spec())
+    unmarked = sorted(
+        name
+        for name in dir(plugin)
+        if name.startswith("dasd_") and name not in marked and inspect.isroutine(getattr(plugin, name))
+    )
+    for name in unknown:
+        hint = did_you_mean(name, HOOKS, f"; hooks are {', '.join(HOOKS)}")
+        raise PluginError(f"there is no hook {name!r}{hint}")
+    for name in unmarked:
+        raise PluginError(f"{name!r} isn't marked with dasd.api.hookimpl, so it would never be called")
+    if not marked:
+        raise PluginError(f"it implements no hook; wanted at least one of {', '.join(HOOKS)}")
+
+
+def _chosen(names: Sequence[str], found: Sequence[metadata.EntryPoint]) -> Iterable[metadata.EntryPoint]:
+    chosen: list[metadata.EntryPoint] = []
+    for name in names:
+        wanted = _normal(name)
+        matches = [p for p in found if wanted in (_normal(p.name), _normal(_distribution(p)))]
+        if not matches:
+            known = sorted({point.name for point in found})
+            raise PluginError(
+                f"plugin {name!r} is not installed"
+                + did_you_mean(name, known)
+                + f" Installed: {', '.join(known) or 'none'}. To install it: pip install dasd-{wanted}"
+            )
+        chosen += [point for point in matches if point not in chosen]
+    return chosen
+
+
+def _normal(name: str) -> str:
+    return name.strip().lower().replace("_", "-").removeprefix("dasd-")
+
+
+def _distribution(point: metadata.EntryPoint) -> str:
+    return (point.dist.name if point.dist else "") or _root(point)  # nameless: its METADATA is missing
+
+
+def _root(point: metadata.EntryPoint) -> str:
+    """Top-level module of the entry point."""
+    return point.value.split(":")[0].split(".")[0].strip()
+
+
+def _installed_summary(point: metadata.EntryPoint) -> str:
+    return str(point.dist.metadata.json.get("summary", "")) if point.dist else ""
+
+
+def _summary(plugin: object) -> str:
+    return (getattr(plugin, "__doc__", None) or "").strip().split("\n", 1)[0]
+
+
+def _cause(error: BaseException) -> str:
+    return str(error) if isinstance(error, PluginError) else words_of(error)
+
+
+def _warn_on_stderr(text: str) -> None:
+    echo(f"warning: {text}", err=True)

@@ -1,0 +1,309 @@
+"""Registering of components, and factories that check what components return."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, JsonValue, ValidationError
+
+from dasd.base.plain_values import check_values
+from dasd.errors import PluginError, RecipeError
+from dasd.plugins import checked
+from dasd.plugins.catalogue import Catalogue
+from dasd.plugins.components import (
+    ROLES,
+    Component,
+    EvaluatorFactory,
+    ExporterFactory,
+    FilterFactory,
+    OtherFactory,
+    Owner,
+    QuestionsFactory,
+    Role,
+    SelectorFactory,
+    TeacherFactory,
+    TrainerFactory,
+    VerifierFactory,
+)
+from dasd.plugins.roles import Evaluator, Exporter, Filter, Selector, Teacher, Trainer
+from dasd.recipe.settings import FilterSettings, ModelSettings, SelectSettings, TrainerSettings
+from dasd.recipe.verifier_settings import VerifierSettings
+
+__all__ = [
+    "ROLES",
+    "Component",
+    "EvaluatorFactory",
+    "ExporterFactory",
+    "FilterFactory",
+    "Owner",
+    "QuestionsFactory",
+    "Registry",
+    "Role",
+    "SelectorFactory",
+    "TeacherFactory",
+    "TrainerFactory",
+    "VerifierFactory",
+]
+
+
+_DECLARED: tuple[Role, ...] = ("filter", "evaluator", "verifier")
+"""Roles whose components have options only where they say so: nobody else would look at them."""
+
+
+class Registry(Catalogue):
+    """Components of the built-ins and of the loaded plugins.
+
+    ``owner`` is whoever registers through this object; a plugin fills a registry of its own, which the host
+    merges when the plugin's hook has returned.
+    """
+
+    # -- registering -------------------------------------------------------------------------------
+
+    def teacher(
+        self,
+        name: str,
+        factory: TeacherFactory,
+        *,
+        options: type[BaseModel] | None = None,
+        doc: str = "",
+        runs_student: bool = True,
+        continues: bool = True,
+        gives_logprobs: bool = True,
+    ) -> None:
+        """Register an inference backend. ``options`` checks ``teacher.options`` / ``student.options``.
+
+        ``runs_student``: it can answer and score as the student too; ``continues``: it can go on from a
+        prefix; ``gives_logprobs``: its samples carry log-probabilities. A recipe that needs one of these and
+        doesn't get it is refused before anything runs.
+        """
+        self._add(
+            "teacher",
+            name,
+            factory,
+            options,
+            doc,
+            runs_student=runs_student,
+            continues=continues,
+            gives_logprobs=gives_logprobs,
+        )
+
+    def trainer(
+        self,
+        name: str,
+        factory: TrainerFactory,
+        *,
+        options: type[BaseModel] | None = None,
+        doc: str = "",
+        trains_adapters: bool = False,
+    ) -> None:
+        """Register a trainer. ``options`` checks ``trainer.options``.
+
+        ``trains_adapters``: it does what ``trainer.adapter`` asks for; with another trainer a recipe that sets
+        this key is refused before anything runs.
+        """
+        self._add("trainer", name, factory, options, doc, trains_adapters=trains_adapters)
+
+    def evaluator(
+        self, name: str, factory: EvaluatorFactory, *, options: type[BaseModel] | None = None, doc: str = ""
+    ) -> None:
+        """Register an evaluator. ``options`` checks ``evaluation.options``, which the factory takes after the registry."""
+        self._add("evaluator", name, factory, options, doc)
+
+    def selector(
+        self,
+        name: str,
+        factory: SelectorFactory,
+        *,
+        options: type[BaseModel] | None = None,
+        doc: str = "",
+        needs_logprobs: bool = False,
+    ) -> None:
+        """Register a selector; the factory takes section ``select`` and a seed.
+
+        ``needs_logprobs``: its rank uses what is computed from the teacher's log-probabilities (``teacher``,
+        ``mean_delta`` ...), so a teacher without them is refused.
+        """
+        self._add("selector", name, factory, options, doc, needs_logprobs=needs_logprobs)
+
+    def filter(
+        self, name: str, factory: FilterFactory, *, options: type[BaseModel] | None = None, doc: str = ""
+    ) -> None:
+        """Register a filter; the factory takes section ``filters`` and the training context in tokens.
+
+        ``options`` checks ``filters.options.NAME``, which the factory finds in the section with defaults filled in.
+        """
+        self._add("filter", name, factory, options, doc)
+
+    def questions(
+        self,
+        name: str,
+        factory: QuestionsFactory,
+        *,
+        options: type[BaseModel] | None = None,
+        doc: str = "",
+        argument: str | None = None,
+        attempts: int | None = None,
+        max_tokens: int | None = None,
+        count: int | None = None,
+        evaluator: str | None = None,
+    ) -> None:
+        """Register a source of questions. ``options`` checks the source's ``options``.
+
+        ``argument``: the option that VALUE of ``dasd evaluate MODEL --benchmarks NAME:VALUE`` sets;
+        ``attempts`` and ``max_tokens``: answers a question and cap on an answer's new tokens for evaluation
+        questions of this source, where the recipe's source doesn't say; ``count``: about how many it holds, for
+        plans on a machine where ``load`` raises NotHereError; ``evaluator``: name of the evaluator
+        that its evaluation questions need (None: the recipe's ``evaluation.evaluator``). Raises PluginError
+        for an ``argument`` that is no option of the source, and for numbers below 1.
+        """
+        declared = {
+            "argument": argument,
+            "attempts": attempts,
+            "max_tokens": max_tokens,
+            "count": count,
+            "evaluator": evaluator,
+        }
+        self._add("questions", name, factory, options, doc, **declared)
+
+    def verifier(
+        self, name: str, factory: VerifierFactory, *, options: type[BaseModel] | None = None, doc: str = ""
+    ) -> None:
+        """Register a verifier: what stands before the first colon of a question's ``verifier``, or its ``name``.
+
+        ``options`` checks those of the question's or its source's ``verifier``; the factory takes them.
+        """
+        self._add("verifier", name, factory, options, doc)
+
+    def executor(
+        self, name: str, factory: OtherFactory, *, options: type[BaseModel] | None = None, doc: str = ""
+    ) -> None:
+        """Register an executor. It is listed and found by ``component``; dasd itself calls none yet."""
+        self._add("executor", name, factory, options, doc)
+
+    def exporter(
+        self, name: str, factory: ExporterFactory, *, options: type[BaseModel] | None = None, doc: str = ""
+    ) -> None:
+        """Register an exporter: a format of ``dasd export --to``; the factory takes its options.
+
+        ``options`` checks them and fills in their defaults.
+        """
+        self._add("exporter", name, factory, options, doc)
+
+    # -- making ------------------------------------------------------------------------------------
+
+    def _make(self, role: Role, name: str, *arguments: object) -> tuple[Any, Component]:
+        component = self.component(role, name)
+        with component.origin.blamed():
+            try:
+                return component.factory(*arguments), component
+            except ImportError as error:
+                install = f"pip install --upgrade {component.owner.distribution}"
+                raise PluginError(f"{component.label} can't be used: {error}. Try: {install}") from error
+
+    def make_teacher(self, settings: ModelSettings) -> Teacher:
+        """Start the backend ``settings.backend`` in this environment; every frame that it yields is checked."""
+        assert settings.python is None, (
+            "another environment's backend: open_teacher of dasd.models.pool starts it"
+        )
+        options = self.checked_options("teacher", settings.backend, settings.options, "options")
+        settings = settings.model_copy(update={"options": options})
+        made, component = self._make("teacher", settings.backend, settings)
+        checked.has_methods(made, ("sample", "continue_", "score", "close"), component.label)
+        return checked.CheckedTeacher(made, component.origin)
+
+    def make_trainer(self, settings: TrainerSettings) -> Trainer:
+        """The trainer ``settings.trainer``."""
+        options = self.checked_options("trainer", settings.trainer, settings.options, "trainer.options")
+        settings = settings.model_copy(update={"options": options})
+        made, component = self._make("trainer", settings.trainer, settings)
+        checked.has_methods(made, ("train",), component.label)
+        return checked.CheckedTrainer(made, component.origin)
+
+    def make_evaluator(self, name: str, options: Mapping[str, JsonValue] | None = None) -> Evaluator:
+        """The evaluator of that name; every frame that it yields is checked."""
+        given = self._given("evaluator", name, options, "evaluation.options")
+        made, component = self._make("evaluator", name, self, *given)
+        checked.has_methods(made, ("evaluate",), component.label)
+        return checked.CheckedEvaluator(made, component.origin)
+
+    def make_selector(self, settings: SelectSettings, seed: int) -> Selector:
+        """The selector ``settings.selector``; its ranks are checked for type and number."""
+        options = self.checked_options("selector", settings.selector, settings.options, "select.options")
+        settings = settings.model_copy(update={"options": options})
+        made, component = self._make("selector", settings.selector, settings, seed)
+        checked.has_methods(made, ("rank", "needs_student"), component.label)
+        return checked.CheckedSelector(made, component.origin)
+
+    def make_filter(self, name: str, settings: FilterSettings, max_length: int) -> Filter:
+        """The filter of that name. ``max_length``: the training context in the student's tokens."""
+        (options,) = self._given("filter", name, settings.options.get(name), f"filters.options.{name}") or (
+            {},
+        )
+        settings = settings.model_copy(update={"options": {**settings.options, name: options}})
+        made, component = self._make("filter", name, settings, max_length)
+        checked.has_methods(made, ("judge",), component.label)
+        return checked.CheckedFilter(made, component.origin)
+
+    def make_questions(self, name: str) -> checked.CheckedQuestions:
+        """The source of questions of that name; its options and its frame are checked in ``load``."""
+        made, component = self._make("questions", name)
+        checked.has_methods(made, ("load",), component.label)
+        return checked.CheckedQuestions(
+            made,
+            component.origin,
+            lambda options: self.checked_options("questions", name, options, "questions: options"),
+        )
+
+    def make_verifier(
+        self, name: str, options: Mapping[str, JsonValue] | None = None
+    ) -> checked.CheckedVerifier:
+        """The verifier of that name."""
+        given = self._given("verifier", name, options, "verifier.options")
+        made, component = self._make("verifier", name, *given)
+        checked.has_methods(made, ("grade",), component.label)
+        return checked.CheckedVerifier(made, component.origin)
+
+    def make_exporter(self, name: str, options: Mapping[str, JsonValue]) -> Exporter:
+        """The exporter of that name with options that ``checked_options`` gave; what it returns is checked."""
+        made, component = self._make("exporter", name, options)
+        checked.has_methods(made, ("export",), component.label)
+        return checked.CheckedExporter(made, component.origin)
+
+    # -- checking a recipe -------------------------------------------------------------------------
+
+    def checked_options(
+        self, role: Role, name: str, options: Mapping[str, JsonValue], path: str
+    ) -> dict[str, JsonValue]:
+        """``options`` held against the component's own model, with its defaults filled in.
+
+        RecipeError lists every problem by its key path below ``path``. A component without a model gets
+        the options as they are and checks them itself; a filter, evaluator or verifier without one takes none.
+        """
+        component = self.component(role, name)
+        if component.options is None:
+            if options and role in _DECLARED:
+                wrong = ", ".join(options)
+                raise RecipeError(
+                    f"options of {component.label}:\n  {path}: it takes no options, got {wrong}"
+                )
+            return dict(options)
+        try:
+            check_values(component.options, options)
+            return component.options.model_validate(dict(options)).model_dump(mode="json")
+        except ValidationError as error:
+            from dasd.recipe.problems import describe
+
+            problems = describe(error, component.options, path)
+            raise RecipeError(f"options of {component.label}:\n" + "\n".join(problems)) from error
+
+    def _given(
+        self, role: Role, name: str, options: Mapping[str, JsonValue] | None, path: str
+    ) -> tuple[dict[str, JsonValue], ...]:
+        """The checked options, for the factory of a component that declares some; nothing for another's."""
+        found = self.checked_options(role, name, options or {}, path)
+        return (found,) if self.component(role, name).options is not None else ()
+
+    def check_verifier(self, verifier: VerifierSettings, path: str = "verifier") -> None:
+        """PluginError for a verifier that nobody registered, RecipeError for its options, by their ``path``."""
+        self.checked_options("verifier", verifier.name, verifier.options, f"{path}.options")

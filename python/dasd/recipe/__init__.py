@@ -1,0 +1,1 @@
+"""What is asked: typed settings, YAML, paths, secrets, problems in words."""

@@ -1,0 +1,195 @@
+"""Small frames that the figures are drawn from: read lazily, a seeded sample of the responses at most.
+
+Kinds of sentences are those of the select stage; the report's own scoring brings the third probability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import polars as pl
+
+from dasd.base.schemas import SENTENCES
+from dasd.base.seeds import uniform
+from dasd.store import Run
+
+__all__ = [
+    "KINDS",
+    "compared",
+    "losses",
+    "positions",
+    "relative_position",
+    "response_probabilities",
+    "rows_of",
+    "sampled_ids",
+    "selected_and_random",
+    "selected_ids",
+    "selected_sentences",
+    "stage_names",
+]
+
+KINDS = ("teacher", "student", "common", "shared", "boosted")
+
+Correctness = Callable[[pl.DataFrame], pl.Series]
+"""From rows with question_id and text to a nullable Boolean a row: right, wrong, or nobody knows."""
+
+LOSS_POINTS = 400
+
+_RAW = (
+    (pl.col("logprobs_mode") == "raw")
+    & pl.col("logprobs").is_not_null()
+    & (pl.col("token_ids").list.len() > 0)
+)
+"""Samples whose log-probabilities are those at temperature 1."""
+_PROBABILITY = pl.col("logprobs").list.mean().cast(pl.Float64).exp()
+
+
+def stage_names(run: Run, kind: str) -> list[str]:
+    """Names of the finished stages of one kind, in the order of the graph."""
+    return [manifest.name for manifest in run.stages() if manifest.kind == kind]
+
+
+def sampled_ids(rows: pl.LazyFrame, limit: int, seed: int, what: str) -> list[str]:
+    """At most ``limit`` distinct sample_ids of ``rows``, drawn by ``seed`` and what they are drawn for.
+
+    Reads one column. The draw of an id depends on nothing but the id, the seed and ``what``.
+    """
+    ids = rows.select(pl.col("sample_id").unique()).collect(engine="streaming").to_series().to_list()
+    ordered: list[str] = sorted(ids)
+    if len(ordered) > limit:
+        ordered = sorted(ordered, key=lambda sample_id: uniform(what, seed, sample_id))[:limit]
+    return ordered
+
+
+def rows_of(frame: pl.LazyFrame, sample_ids: Sequence[str]) -> pl.DataFrame:
+    """The rows of ``frame`` that belong to these samples, in the frame's order."""
+    return frame.filter(pl.col("sample_id").is_in(list(sample_ids))).collect(engine="streaming")
+
+
+def selected_ids(run: Run, stage: str) -> list[str]:
+    """The samples that a select stage kept, in its order."""
+    verdicts = run.frame("verdicts", stage).filter(pl.col("kept")).select("sample_id")
+    return verdicts.collect().to_series().to_list()
+
+
+def selected_sentences(run: Run) -> pl.LazyFrame:
+    """SENTENCES rows of every select stage: all scored candidates, kinds by teacher and student alone."""
+    frames = [compared(run.frame("sentences", stage)) for stage in stage_names(run, "select")]
+    return pl.concat(frames) if frames else SENTENCES.empty().lazy()
+
+
+def compared(sentences: pl.LazyFrame) -> pl.LazyFrame:
+    """The SENTENCES rows that have a probability under teacher and student, so that their kind says something."""
+    return sentences.filter(pl.col("p_teacher").is_not_nan() & pl.col("p_student").is_not_nan())
+
+
+def response_probabilities(run: Run, stages: Sequence[str], limit: int, seed: int) -> pl.DataFrame:
+    """Geometric mean of the token probabilities of sampled responses.
+
+    Columns stage, temperature (f32) and p (f64). Raw log-probabilities only: those after temperature and
+    top-p answer another question.
+    """
+    frames = []
+    for stage in stages:
+        raw = run.frame("samples", stage).filter(_RAW)
+        ids = sampled_ids(raw, limit, seed, "density")
+        frames.append(
+            raw.filter(pl.col("sample_id").is_in(ids))
+            .select(
+                stage=pl.lit(stage),
+                temperature=pl.col("temperature"),
+                p=_PROBABILITY,
+            )
+            .filter(pl.col("p").is_finite())
+            .collect(engine="streaming")
+        )
+    schema = {"stage": pl.String, "temperature": pl.Float32, "p": pl.Float64}
+    return pl.concat(frames) if frames else pl.DataFrame(schema=schema)
+
+
+def selected_and_random(run: Run, stages: Sequence[str], limit: int, seed: int) -> pl.DataFrame:
+    """Response probability of what was selected, and of as many random candidates of the same questions.
+
+    ``stages``: names of training stages whose selection has run. At most ``limit`` questions a stage, drawn by
+    ``seed``; the random draw is the selector ``random``'s. Raw log-probabilities only. Columns stage, temperature
+    (f32), group (selected or random) and p (f64).
+    """
+    schema = {"stage": pl.String, "temperature": pl.Float32, "group": pl.String, "p": pl.Float64}
+    frames = [pl.DataFrame(schema=schema)]
+    for stage in stages:
+        verdicts = run.frame("verdicts", f"select-{stage}").select("sample_id", "kept")
+        rows = (
+            run.frame("samples", f"sample-{stage}")
+            .filter(_RAW)
+            .select("sample_id", "question_id", "temperature", p=_PROBABILITY)
+            .join(verdicts, on="sample_id", how="inner")
+            .filter(pl.col("kept").any().over("question_id") & pl.col("p").is_finite())
+            .collect(engine="streaming")
+        )
+        questions = sorted(rows["question_id"].unique(), key=lambda name: uniform("selected", seed, name))
+        rows = rows.filter(pl.col("question_id").is_in(questions[:limit]))
+        lot = pl.Series(
+            "lot", [uniform("random", seed, name) for name in rows["sample_id"]], dtype=pl.Float64
+        )
+        place = pl.col("lot").rank("ordinal", descending=True).over("question_id")
+        by_lot = place <= pl.col("kept").sum().over("question_id")
+        rows = rows.with_columns(lot).sort("question_id", "sample_id")
+        frames += [
+            rows.filter(picked).select(
+                stage=pl.lit(stage), temperature="temperature", group=pl.lit(group), p="p"
+            )
+            for group, picked in (("selected", pl.col("kept")), ("random", by_lot))
+        ]
+    return pl.concat(frames)
+
+
+def relative_position(bins: int) -> pl.Expr:
+    """In which of ``bins`` equal parts of its response a sentence lies, 0 at the start; of all rows of a response."""
+    place = (pl.col("sentence") + 0.5) / pl.len().over("sample_id")
+    return (place * bins).floor().cast(pl.Int64)
+
+
+def positions(
+    sentences: pl.DataFrame, correct: pl.DataFrame, bins: int, kinds: Sequence[str] = KINDS
+) -> pl.DataFrame:
+    """Share of each kind of sentence by relative position in the response.
+
+    ``sentences``: SENTENCES rows; ``correct``: sample_id and a nullable Boolean. Columns correct (bool?),
+    bin (0 is the response's start), kind, share, sentences (of the bin) and responses (of the group).
+    """
+    placed = sentences.join(correct, on="sample_id", how="left").with_columns(bin=relative_position(bins))
+    responses = placed.group_by("correct").agg(responses=pl.col("sample_id").n_unique())
+    return (
+        placed.group_by("correct", "bin")
+        .agg(
+            sentences=pl.len(),
+            kind=pl.lit(pl.Series(list(kinds))).implode().first(),
+            share=pl.concat_list([(pl.col("kind") == kind).mean() for kind in kinds]).first(),
+        )
+        .explode("kind", "share")
+        .join(responses, on="correct", how="left", nulls_equal=True)
+        .sort("correct", "bin", pl.col("kind").replace_strict(list(kinds), range(len(kinds))))
+    )
+
+
+def losses(run: Run) -> pl.DataFrame:
+    """Loss of every training, averaged over equal runs of steps: columns stage, step, loss, seconds, tokens.
+
+    At most LOSS_POINTS points a training, in the order of the trainings.
+    """
+    frames = []
+    for stage in stage_names(run, "train"):
+        rows = run.frame("losses", stage)
+        last = rows.select(pl.col("step").max()).collect().item()
+        if last is None:
+            continue
+        width = max(1, -(-int(last) // LOSS_POINTS))
+        frames.append(
+            rows.group_by(bucket=(pl.col("step") - 1).clip(0) // width)
+            .agg(pl.col("step").max(), pl.col("loss").mean())
+            .sort("bucket")
+            .select(pl.lit(stage).alias("stage"), "step", "loss")
+            .collect(engine="streaming")
+        )
+    schema = {"stage": pl.String, "step": pl.UInt32, "loss": pl.Float64}
+    return pl.concat(frames) if frames else pl.DataFrame(schema=schema)

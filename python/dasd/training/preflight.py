@@ -1,0 +1,207 @@
+"""Check all labels of a training before any weight changes, and show one example's.
+
+Students that never stop, or that train on the prompt, come from wrong labels: such a training is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from dasd.base.regular import read_json
+from dasd.base.schemas import TRAIN
+from dasd.errors import SchemaError, TrainingError
+from dasd.models.files import load_config, loading
+from dasd.plugins.roles import TrainSpec
+from dasd.training.labels import render_labels
+from dasd.training.plan import plan_training
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What a training is going to do. ``rendering``: one example's labels, several lines of text."""
+
+    rendering: str
+    rows: int
+    tokens: int
+    """Tokens of all rows, one epoch."""
+    trained_tokens: int
+    """Tokens with a loss, one epoch."""
+    packs: int
+    """Packs over all epochs."""
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class _StartModel:
+    """What the checks need to know of the model that training starts from."""
+
+    vocab_size: int
+    end_ids: tuple[int, ...]
+    pad_is_end: bool
+    token_text: Callable[[int], str]
+
+
+def preflight(shards: Sequence[Path], spec: TrainSpec) -> Preflight:
+    """Hold every row of the TRAIN files ``shards`` against the labels that training needs.
+
+    Raises TrainingError that says what is wrong, in how many rows, and shows the first of them: no rows at
+    all; a prompt that isn't masked; an end token that isn't trained at the end; a row over
+    ``settings.max_length``; token ids outside the vocabulary; masks that don't cover their row; weights
+    that aren't above zero. SchemaError for a file that isn't TRAIN, InputError for a start model
+    without config or tokenizer.
+    """
+    model = _start_model(spec)
+    if not shards:
+        raise TrainingError(f"training {spec.stage!r} got no shards of TRAIN rows; wanted at least one row")
+    lazy = pl.scan_parquet(list(shards))
+    _check_columns(lazy, shards)
+    rows = lazy.select(**_row_facts()).collect(engine="streaming")
+    if rows.is_empty():
+        raise TrainingError(
+            f"training {spec.stage!r} got no rows: filters or selection have dropped every response. "
+            "Look at the verdicts of the filter stage."
+        )
+    _refuse_wrong_rows(rows, lazy, spec, model)
+    plan = plan_training(rows.get_column("length").cast(pl.Int64).to_numpy(), spec.settings, spec.seed)
+    return Preflight(
+        rendering=_render(lazy, 0, model),
+        rows=rows.height,
+        tokens=int(rows.get_column("length").cast(pl.UInt64).sum()),
+        trained_tokens=int(rows.get_column("trained").cast(pl.UInt64).sum()),
+        packs=plan.packs,
+        steps=plan.steps,
+    )
+
+
+def _row_facts() -> dict[str, pl.Expr]:
+    """Small columns that the checks are made of, one row a row."""
+    token_ids, mask = pl.col("token_ids"), pl.col("loss_mask")
+    return {
+        "sample_id": pl.col("sample_id"),
+        "weight": pl.col("weight"),
+        "length": token_ids.list.len(),
+        "highest": token_ids.list.max(),
+        "last": token_ids.list.last(),
+        "covered": mask.cast(pl.List(pl.UInt64)).list.sum(),
+        "masked_first": mask.list.first(),
+        "trained": mask.cast(pl.List(pl.UInt64)).list.gather_every(2, 1).list.sum(),
+        # The last run that isn't empty is a trained one: runs alternate and the first is masked.
+        "end_trained": pl.when(mask.list.last() > 0)
+        .then(mask.list.len() % 2 == 0)
+        .otherwise(mask.list.len() % 2 == 1),
+    }
+
+
+def _refuse_wrong_rows(rows: pl.DataFrame, lazy: pl.LazyFrame, spec: TrainSpec, model: _StartModel) -> None:
+    limit = spec.settings.max_length
+    ends = " or ".join(map(str, model.end_ids))
+    pad_hint = (
+        " The tokenizer's padding token is the end token: a mask made from `token != padding` loses the end."
+        if model.pad_is_end
+        else ""
+    )
+    problems = (
+        (pl.col("length") == 0, "have no tokens"),
+        (
+            pl.col("length") > limit,
+            f"are over trainer.max_length = {limit} tokens: raise it, or filter by length (filters.length)",
+        ),
+        (
+            pl.col("highest") >= model.vocab_size,
+            f"hold token ids outside the vocabulary of {model.vocab_size}: another tokenizer made them",
+        ),
+        (
+            pl.col("covered").fill_null(0) != pl.col("length"),
+            "have a loss_mask whose run lengths don't add up to their tokens",
+        ),
+        (
+            pl.col("masked_first").fill_null(0) == 0,
+            "don't mask their prompt: the first run of loss_mask (masked tokens) is 0",
+        ),
+        (pl.col("trained").fill_null(0) == 0, "train no token at all"),
+        (
+            ~pl.col("last").is_in(list(model.end_ids)).fill_null(value=False),
+            f"don't end with the end token (id {ends}): drop responses that were cut off (filters.truncated)",
+        ),
+        (
+            ~pl.col("end_trained").fill_null(value=False),
+            f"mask their end token (id {ends}), so the student would never learn to stop." + pad_hint,
+        ),
+        (
+            ~(pl.col("weight").is_finite() & (pl.col("weight") > 0)),
+            "have a weight that isn't a finite number above 0",
+        ),
+    )
+    for wrong, words in problems:
+        places = rows.select(wrong.fill_null(value=True).arg_true()).to_series()
+        if len(places):
+            first = int(places[0])
+            row = rows.row(first, named=True)
+            raise TrainingError(
+                f"training {spec.stage!r} refused, no weight was changed: {len(places)} of {rows.height} "
+                f"rows {words}. The first is row {first} (sample {row['sample_id']}, {row['length']} tokens, "
+                f"weight {row['weight']:g}).\n" + _render(lazy, first, model)
+            )
+
+
+def _render(lazy: pl.LazyFrame, row: int, model: _StartModel) -> str:
+    shown = lazy.slice(row, 1).select("sample_id", "token_ids", "loss_mask").collect().row(0, named=True)
+    return render_labels(shown["sample_id"], shown["token_ids"], shown["loss_mask"], model.token_text)
+
+
+def _check_columns(lazy: pl.LazyFrame, shards: Sequence[Path]) -> None:
+    schema = lazy.collect_schema()
+    for name, wanted in TRAIN.columns.items():
+        if name not in schema:
+            raise SchemaError(f"shard {shards[0].name} has no column {name!r}; wanted {list(TRAIN.columns)}")
+        if schema[name] != wanted:
+            raise SchemaError(f"shard {shards[0].name} has {name} as {schema[name]}; wanted {wanted}")
+
+
+def _start_model(spec: TrainSpec) -> _StartModel:
+    from transformers import AutoTokenizer
+
+    config = load_config(str(spec.model), trust_remote_code=spec.trust_remote_code, here=True)
+    with loading(f"model {spec.model}: its tokenizer and generation_config.json"):
+        tokenizer: Any = AutoTokenizer.from_pretrained(
+            spec.model, trust_remote_code=spec.trust_remote_code, local_files_only=True
+        )
+        end_ids = _end_ids(spec.model, config, tokenizer)
+    if not end_ids:
+        raise TrainingError(
+            f"{spec.model} names no end token: neither its tokenizer nor generation_config.json nor "
+            "config.json has an eos token, so it can't be checked that the student learns to stop"
+        )
+
+    def token_text(token_id: int) -> str:
+        if token_id >= config.get_text_config().vocab_size:
+            return f"<id {token_id}>"
+        return str(
+            tokenizer.decode([token_id], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        )
+
+    return _StartModel(
+        vocab_size=int(config.get_text_config().vocab_size),
+        end_ids=end_ids,
+        pad_is_end=tokenizer.pad_token_id is not None and tokenizer.pad_token_id in end_ids,
+        token_text=token_text,
+    )
+
+
+def _end_ids(directory: Path, config: Any, tokenizer: Any) -> tuple[int, ...]:
+    """Ids that end a response: of the tokenizer, of generation_config.json and of config.json."""
+    found: list[object] = [tokenizer.eos_token_id, getattr(config.get_text_config(), "eos_token_id", None)]
+    generation = directory / "generation_config.json"
+    if generation.is_file():
+        found.append(read_json(generation).get("eos_token_id"))
+    ids: dict[int, None] = {}
+    for value in found:
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, int):
+                ids[one] = None
+    return tuple(ids)
