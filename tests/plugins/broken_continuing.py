@@ -24,7 +24,14 @@ class TestTrimsThePrefix(Suite):
 
     class Mine(Continuing):
         def alter(self, rows: pl.DataFrame) -> pl.DataFrame:
-            return changed(rows, text=lambda row: row["text"].lstrip())
+            def trimmed(row: Any) -> int:
+                return len(row["text"].encode()) - len(row["text"].lstrip().encode())
+
+            return changed(
+                rows,
+                text=lambda row: row["text"].lstrip(),
+                token_ends=lambda row: [max(0, end - trimmed(row)) for end in row["token_ends"]],
+            )
 
 
 class TestForgetsWhereThePrefixEnds(Suite):
