@@ -92,7 +92,6 @@ class Faulty:
         await asyncio.sleep(drawn.lognormvariate(math.log(load.median), load.spread))
         answer = http(self._answers.to(path, body))
         if fault is None:
-            del self._times[seed]
             writer.write(answer)
             return
         self._counts[fault] += 1
