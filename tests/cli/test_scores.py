@@ -94,8 +94,6 @@ def test_everything_can_be_written(run: Run, tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "attempts.parquet",
         "scores.json",
-        "scripted__before",
-        "scripted__low",
     ]
     assert (tmp_path / "scores.svg").read_text().startswith("<?xml")
     attempts = tmp_path / "out" / "attempts.parquet"

@@ -85,8 +85,7 @@ def _numbers(_context: click.Context, _parameter: click.Parameter, value: str | 
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Write scores.json, attempts.parquet, and lm-evaluation-harness's files of each checkpoint; of a "
-    "comparison comparison.json and attempts.parquet.",
+    help="Write scores.json, or of a comparison comparison.json, and attempts.parquet.",
 )
 @click.option(
     "--figure",
@@ -146,7 +145,7 @@ def scores(
     )
     document = scores_document(evaluations, table, draws, seed)
     if output is not None:
-        write_scores(output, evaluations, table, document)
+        write_scores(output, evaluations, document)
     if figure is not None:
         from dasd.results.figures import scores_figure
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +12,6 @@ import polars as pl
 
 from dasd.base.files import sync, watch_disk
 from dasd.errors import InputError
-from dasd.results.lm_eval import directory_name, lm_eval_files
 from dasd.results.records import ATTEMPTS, Compared, Evaluation
 
 __all__ = ["ATTEMPTS_FILE", "COMPARISON_FILE", "SCORES_FILE", "write_comparison", "write_scores"]
@@ -21,13 +19,10 @@ __all__ = ["ATTEMPTS_FILE", "COMPARISON_FILE", "SCORES_FILE", "write_comparison"
 SCORES_FILE = "scores.json"
 COMPARISON_FILE = "comparison.json"
 ATTEMPTS_FILE = "attempts.parquet"
-_OF_LM_EVAL = re.compile(r"results_.*\.json|samples_.*\.jsonl")
 
 
-def write_scores(
-    directory: Path, evaluations: Sequence[Evaluation], table: pl.DataFrame, document: dict[str, Any]
-) -> None:
-    """scores.json, attempts.parquet, and a directory a checkpoint as lm-evaluation-harness writes it.
+def write_scores(directory: Path, evaluations: Sequence[Evaluation], document: dict[str, Any]) -> None:
+    """scores.json and attempts.parquet.
 
     ``document``: of ``scores_document``. The same evaluations give the same bytes. A ``directory`` of an
     earlier call is replaced; any other that isn't empty raises InputError.
@@ -37,12 +32,6 @@ def write_scores(
         (place / SCORES_FILE).write_bytes(_json(document))
         attempts = pl.concat([ATTEMPTS.empty(), *(evaluation.attempts for evaluation in evaluations)])
         attempts.write_parquet(place / ATTEMPTS_FILE)
-        for evaluation in evaluations:
-            own = place / directory_name(evaluation)
-            own.mkdir()
-            rows = table.filter(pl.col("checkpoint") == evaluation.checkpoint)
-            for name, content in lm_eval_files(evaluation, rows):
-                (own / name).write_text(content, encoding="utf-8")
 
     _write(directory, fill)
 
@@ -82,7 +71,7 @@ def _write(directory: Path, fill: Callable[[Path], None]) -> None:
         temporary.mkdir(parents=True)
         try:
             fill(temporary)
-            for path in [*temporary.rglob("*"), temporary]:
+            for path in [*temporary.iterdir(), temporary]:
                 sync(path)
             if directory.exists():
                 shutil.rmtree(former, ignore_errors=True)
@@ -98,11 +87,6 @@ def _write(directory: Path, fill: Callable[[Path], None]) -> None:
 
 def _foreign(directory: Path) -> str | None:
     """Something in the directory that no earlier call has written."""
-    for path in sorted(directory.iterdir()):
-        if path.is_dir():
-            for inner in sorted(path.iterdir()):
-                if not _OF_LM_EVAL.fullmatch(inner.name):
-                    return f"{path.name}/{inner.name}"
-        elif path.name not in (SCORES_FILE, COMPARISON_FILE, ATTEMPTS_FILE):
-            return path.name
-    return None
+    known = (SCORES_FILE, COMPARISON_FILE, ATTEMPTS_FILE)
+    found = (path.name for path in sorted(directory.iterdir()) if path.is_dir() or path.name not in known)
+    return next(found, None)

@@ -122,10 +122,7 @@ def _of_stage(run: Run, stage: Manifest, questions: pl.DataFrame) -> Evaluation:
             run, stage, attempts.get_column("benchmark").unique(maintain_order=True).to_list()
         ),
         seed=seed if isinstance(seed, int) else None,
-        started=datetime.fromisoformat(stage.started),
         finished=datetime.fromisoformat(stage.finished),
-        seconds=stage.seconds,
-        versions={"dasd": stage.dasd_version, **stage.versions},
     )
     asked = questions.join(attempts, on="question_id", how="semi", maintain_order="left")
     return Evaluation(
@@ -143,18 +140,10 @@ def _sampling(run: Run, stage: Manifest, names: Sequence[str]) -> tuple[Sampling
     found = []
     for name in names:
         number = _mapping(labels).get(name)
-        how: Mapping[str, Any] = {}
+        own: Mapping[str, Any] = {}
         if isinstance(listed, list) and isinstance(number, int) and number < len(listed):
-            how = _mapping(listed[number])
-        found.append(
-            Sampling(
-                name,
-                how.get("evaluator"),
-                every.get("temperature"),
-                every.get("top_p"),
-                how.get("max_tokens"),
-            )
-        )
+            own = _mapping(listed[number])
+        found.append(Sampling(name, every.get("temperature"), every.get("top_p"), own.get("max_tokens")))
     return tuple(found)
 
 
@@ -186,7 +175,7 @@ class _Row(BaseModel):
 def _of_file(path: Path) -> list[Evaluation]:
     rows = _file_rows(path).with_columns(pl.col("checkpoint").fill_null(path.stem))
     written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    origin = Origin(str(path), path.stem, None, None, (), None, written, written, None, {})
+    origin = Origin(str(path), path.stem, None, None, (), None, written)
     return [
         Evaluation(part.item(0, "checkpoint"), part, None, (), origin)
         for part in rows.partition_by("checkpoint", maintain_order=True)

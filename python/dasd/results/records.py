@@ -82,7 +82,6 @@ class Sampling:
     """How the answers to a benchmark were sampled; None: not on record."""
 
     benchmark: str
-    evaluator: str | None
     temperature: float | None
     top_p: float | None
     max_tokens: int | None
@@ -102,11 +101,8 @@ class Origin:
     sampling: tuple[Sampling, ...]
     """Of each benchmark that is on record."""
     seed: int | None
-    started: datetime
     finished: datetime
     """Of a file: when it was written."""
-    seconds: float | None
-    versions: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +126,7 @@ class Evaluation:
     def sampling(self, benchmark: str) -> Sampling:
         """How answers to ``benchmark`` were sampled, as far as it is on record."""
         known = (item for item in self.origin.sampling if item.benchmark == benchmark)
-        return next(known, Sampling(benchmark, None, None, None, None))
+        return next(known, Sampling(benchmark, None, None, None))
 
     @property
     def label(self) -> str:

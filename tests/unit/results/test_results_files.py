@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
-from tests.result_rows import rows, value, written
+from tests.result_rows import rows, written
 from tests.stage_run import run_recipe
 
 from dasd import results
@@ -30,8 +29,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def write(run: Run, directory: Path) -> None:
     evaluations = results.read(run)
-    table = results.scores(evaluations)
-    results.write_scores(directory, evaluations, table, results.scores_document(evaluations, table, None, 0))
+    document = results.scores_document(evaluations, results.scores(evaluations), None, 0)
+    results.write_scores(directory, evaluations, document)
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -61,7 +60,7 @@ def test_a_failed_write_leaves_what_was_there(
     first = contents(tmp_path / "out")
     evaluations = results.read(run)
     with pytest.raises(ValueError, match="JSON compliant"):
-        results.write_scores(tmp_path / "out", evaluations, results.scores(run), {"bad": float("nan")})
+        results.write_scores(tmp_path / "out", evaluations, {"bad": float("nan")})
     assert contents(tmp_path / "out") == first
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -73,56 +72,11 @@ def test_foreign_files_are_not_replaced(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / "mine.txt").read_text() == "mine"
 
 
-def test_names_too_long_for_a_file_are_cut_and_stay_apart(tmp_path: Path) -> None:
-    parts = [rows({"q": [T]}, benchmark="ü" * 200 + end, checkpoint="c" * 300 + end) for end in "ab"]
-    evaluations = results.read(written(tmp_path / "rows.jsonl", *parts))
-    table = results.scores(evaluations)
-    document = results.scores_document(evaluations, table, None, 0)
-    results.write_scores(tmp_path / "out", evaluations, table, document)
-    assert len(list((tmp_path / "out").glob("*/samples_*.jsonl"))) == 2
-
-
-def lm_eval_results(directory: Path) -> dict[str, Any]:
-    (path,) = directory.glob("results_*.json")
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
-
-
-def test_files_in_the_manner_of_lm_evaluation_harness(run: Run, tmp_path: Path) -> None:
+def test_a_directory_of_another_make_is_not_replaced(run: Run, tmp_path: Path) -> None:
     write(run, tmp_path / "out")
-    place = tmp_path / "out" / "scripted__low"
-    found = lm_eval_results(place)
-    table = results.scores(run, checkpoints=["low"])
-    task = found["results"]["miniature"]
-    assert (task["alias"], task["sample_len"]) == ("miniature", 6)
-    assert task["acc,none"] == task["avg@2,none"] == value(table, "avg@2")
-    assert task["acc_stderr,none"] == value(table, "avg@2", "standard_error")
-    assert found["n-samples"] == {"miniature": {"original": 6, "effective": 6}}
-    assert found["configs"]["miniature"]["repeats"] == 2
-    assert found["configs"]["miniature"]["generation_kwargs"]["max_gen_toks"] == 400
-    assert found["higher_is_better"]["miniature"]["truncation_rate"] is False
-    assert found["model_name_sanitized"] == place.name
-    time = run.stages()[-1].finished[:19].replace(":", "-")
-    (samples,) = place.glob(f"samples_miniature_{time}.*.jsonl")
-    lines = [json.loads(line) for line in samples.read_text().splitlines()]
-    assert [line["doc_id"] for line in lines] == list(range(6))
-    assert sum(line["acc"] for line in lines) / 6 == pytest.approx(task["acc,none"])
-    for line in lines:
-        assert len(line["resps"][0]) == len(line["filtered_resps"][0]) == 2
-        assert line["target"] == line["doc"]["answer"]
-        assert json.loads(line["arguments"]["gen_args_0"]["arg_0"]) == line["doc"]["messages"]
-
-
-def test_lm_evaluation_harness_reads_them(run: Run, tmp_path: Path) -> None:
-    utils = pytest.importorskip("lm_eval.utils")
-    write(run, tmp_path / "out")
-    for place in (tmp_path / "out" / "scripted__before", tmp_path / "out" / "scripted__low"):
-        found = lm_eval_results(place)
-        shown = utils.make_table(found)
-        assert f"{found['results']['miniature']['acc,none']:.4f}" in shown
-        assert utils.sanitize_model_name(found["model_name"]) == place.name
-        (samples,) = place.glob("samples_*")
-        assert utils.get_file_task_name(samples.name) == "miniature"
+    (tmp_path / "out" / "demo__low").mkdir()
+    with pytest.raises(InputError, match="holds demo__low"):
+        write(run, tmp_path / "out")
 
 
 def test_a_file_has_the_files_too(tmp_path: Path) -> None:
@@ -130,14 +84,11 @@ def test_a_file_has_the_files_too(tmp_path: Path) -> None:
         tmp_path / "a.jsonl", rows({"q1": [T], "q2": [None]}, "x:y", text="t"), rows({"q1": [T]}, "x_y")
     )
     evaluations = results.read(path)
-    table = results.scores(evaluations)
-    document = results.scores_document(evaluations, table, None, 0)
-    results.write_scores(tmp_path / "out", evaluations, table, document)
-    names = sorted(path.name.split("_20")[0] for path in (tmp_path / "out" / "a__a").iterdir())
-    assert names == ["results", "samples_x_y", "samples_x_y-2"]
-    found = lm_eval_results(tmp_path / "out" / "a__a")
-    assert found["results"]["x:y"]["acc_stderr,none"] == "N/A"  # one question with a grade
+    document = results.scores_document(evaluations, results.scores(evaluations), None, 0)
+    results.write_scores(tmp_path / "out", evaluations, document)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["attempts.parquet", "scores.json"]
     assert document["checkpoints"][0]["questions_without_grade"] == 1
+    assert document["scores"][0]["standard_error"] is None  # one question with a grade
 
 
 # -- figures -----------------------------------------------------------------------------------------

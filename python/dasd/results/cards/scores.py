@@ -13,7 +13,6 @@ from dasd.results import Evaluation
 from dasd.results.cards.facts import Facts
 from dasd.results.cards.markdown import table
 from dasd.results.cards.options import Benchmark, CardOptions
-from dasd.results.records import Sampling
 from dasd.results.report.numbers import MISSING, plus_minus
 
 if TYPE_CHECKING:
@@ -27,18 +26,14 @@ _TYPES = {"avg": "accuracy", "pass": "pass@k", "majority": "majority@k"}
 
 def sampling_words(evaluation: Evaluation, benchmark: str) -> str:
     """How the answers to a benchmark were sampled, as far as it is on record."""
-    found = _sampling(evaluation, benchmark)
+    found = evaluation.sampling(benchmark)
     parts = [
-        ("temperature", found and found.temperature),
-        ("top-p", found and found.top_p),
-        ("tokens at most", found and found.max_tokens),
+        ("temperature", found.temperature),
+        ("top-p", found.top_p),
+        ("tokens at most", found.max_tokens),
         ("seed", evaluation.origin.seed),
     ]
     return ", ".join(f"{what} {value}" for what, value in parts if value is not None) or "settings unknown"
-
-
-def _sampling(evaluation: Evaluation, benchmark: str) -> Sampling | None:
-    return next((item for item in evaluation.origin.sampling if item.benchmark == benchmark), None)
 
 
 def score_tables(facts: Facts, checkpoint: str) -> list[str]:
@@ -132,15 +127,15 @@ def eval_results(facts: Facts, checkpoint: str, options: CardOptions) -> list[Ev
         if name not in _TYPES:
             continue
         evaluation = next(item for item in facts.evaluations if item.checkpoint == checkpoint)
-        sampling = _sampling(evaluation, row["benchmark"])
+        sampling = evaluation.sampling(row["benchmark"])
         arguments = {
             "k": int(k),
             "standard_error": row["standard_error"],
             "questions": row["questions"],
             "answers": row["attempts"],
-            "temperature": sampling and sampling.temperature,
-            "top_p": sampling and sampling.top_p,
-            "max_tokens": sampling and sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_tokens,
             "seed": evaluation.origin.seed,
         }
         registered = known.get(row["benchmark"])
