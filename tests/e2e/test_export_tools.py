@@ -14,7 +14,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 from tests.stage_run import run_recipe
 
@@ -154,28 +153,7 @@ def test_trl_trains_what_dasd_trains(tmp_path: Path, run: Run, form: str) -> Non
 def test_llamafactory_reads_what_dasd_trains(tmp_path: Path, run: Run) -> None:
     registry = PluginHost.load([], lambda _: None).registry
     place, manifest = export_run(run, "llamafactory", tmp_path / "lf", stages=["low"], registry=registry)
-    assert manifest.lost == ()  # it can take this template apart
+    assert manifest.lost == ()
     found = told(LLAMAFACTORY, place)
     assert sorted(found["rows"]) == as_trained(run)
     assert found["packed"] > 1  # neatly: every row of a pack has its own number in the attention mask
-
-
-def test_dasd_sees_beforehand_what_llamafactory_would_make_of_a_template(
-    tmp_path: Path, student: Path
-) -> None:
-    """A template that begins with the start token: LLaMA-Factory would put it before each user message."""
-    place = tmp_path / "student"
-    shutil.copytree(student, place)
-    template = place / "chat_template.jinja"
-    template.write_text("{{ bos_token }}" + template.read_text())
-    registry = PluginHost.load([], lambda _: None).registry
-    prompted = run_recipe(
-        tmp_path / "run",
-        until="select-low",
-        student={"model": str(place)},
-        questions={"system_prompt": "You are a helpful assistant."},
-    )
-    _, manifest = export_run(prompted, "llamafactory", tmp_path / "out", stages=["low"], registry=registry)
-    count = prompted.frame("verdicts", "select-low").select(pl.col("kept").sum()).collect().item()
-    assert f"in {count} of the first {count} rows" in manifest.lost[0]
-    assert "'<bos><|user|>" in manifest.lost[0]

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -21,8 +18,6 @@ from dasd.models.tokens.reading import Reading
 from dasd.plugins.exports import Exported, ExportedFile, ExportRun, ExportStage
 from dasd.recipe.settings import TrainerSettings
 from dasd.results.export.formats.conversations import Lost, conversation, write_stage
-from dasd.results.export.formats.parsed_template import by_parsed_template
-from dasd.results.export.formats.rendering import Turn, rendering_problem
 from dasd.results.export.formats.settings_files import (
     commands,
     hyper_parameters,
@@ -74,24 +69,14 @@ class LlamaFactoryExporter:
             self._configuration(run, stage, directory)
         info = json.dumps(described, indent=2, ensure_ascii=False)
         (directory / "dataset_info.json").write_text(info + "\n", encoding="utf-8")
-        return Exported(tuple(files), tuple(self._told(run, lost, dropped, reading)), _use(run))
+        return Exported(tuple(files), tuple(self._told(run, lost, dropped)), _use(run))
 
-    def _told(self, run: ExportRun, lost: Lost, dropped: int, reading: Reading) -> list[str]:
+    def _told(self, run: ExportRun, lost: Lost, dropped: int) -> list[str]:
         told = [*not_carried(run), *lost.sentences()]
         if dropped:
             told.append(
                 f"{dropped} conversations aren't a system message and then user and assistant by turns; "
                 "LLaMA-Factory drops those"
-            )
-        if self._template is None:
-            advice = "; name LLaMA-Factory's own template with `-o template=NAME`"
-            problem = rendering_problem(run, partial(_parsed, reading), advice)
-            if problem is not None:
-                told.append(problem)
-        else:
-            told.append(
-                f"dasd doesn't know template {self._template}: hold the example that LLaMA-Factory prints before "
-                "training against the one in the run's report"
             )
         if run.student.chat_template_options:
             told.append("student.chat_template_options are not written: LLaMA-Factory has no place for them")
@@ -157,12 +142,6 @@ def _finetuning(trainer: TrainerSettings) -> dict[str, JsonValue]:
     }
 
 
-def _parsed(
-    reading: Reading, tokenizer: Any, run: ExportRun, messages: Sequence[Turn], response: str
-) -> list[int]:
-    return by_parsed_template(tokenizer, run, messages, reading.view(response).text)
-
-
 def _dataset(run: ExportRun, stage: ExportStage) -> str:
     """Name of a dataset: a list of names is separated by commas, so none may be in it."""
     return re.sub(r"[^A-Za-z0-9_]", "_", f"{run.name}_{stage.name}")
@@ -192,5 +171,9 @@ def _alternates() -> pl.Expr:
 def _use(run: ExportRun) -> tuple[str, ...]:
     return (
         *commands(run, "llamafactory-cli train"),
+        (
+            "hold the example that LLaMA-Factory prints before training against the one in the run's report: dasd doesn't "
+            "know what it makes of a chat template; `-o template=NAME` names one of its own"
+        ),
         "on N devices divide gradient_accumulation_steps by N",
     )

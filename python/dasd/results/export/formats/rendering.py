@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
@@ -11,19 +11,14 @@ from dasd.errors import InputError
 from dasd.models.files import resolve_model
 from dasd.plugins.exports import ExportRun
 
-__all__ = ["Turn", "by_template", "rendering_problem"]
+__all__ = ["rendering_problem"]
 
 ROWS_TRIED = 32
 """Rows of each training that are rendered: templates treat them alike."""
 
-Turn = dict[str, str]
-"""``{"role": ..., "content": ...}``, as chat templates take it."""
-Render = Callable[[Any, ExportRun, Sequence[Turn], str], list[int]]
-"""Tokens of a prompt and a response as a tool makes them: (tokenizer, run, messages, response)."""
 
-
-def rendering_problem(run: ExportRun, render: Render, advice: str) -> str | None:
-    """A sentence where ``render`` gives other tokens than those that dasd trains; None where it doesn't.
+def rendering_problem(run: ExportRun, advice: str) -> str | None:
+    """A sentence where the template gives other tokens than those that dasd trains; None where it doesn't.
 
     What follows the end token and is blank (templates put a line break there) is no difference to the model.
     ``advice`` ends the sentence.
@@ -37,7 +32,7 @@ def rendering_problem(run: ExportRun, render: Render, advice: str) -> str | None
                 rows = frame.head(ROWS_TRIED).select("messages", "response", "train_token_ids")
                 for messages, response, wanted in rows.iter_rows():
                     tried += 1
-                    got = render(tokenizer, run, messages, response)
+                    got = _by_template(tokenizer, run, messages, response)
                     if got[: len(wanted)] == wanted and not tokenizer.decode(got[len(wanted) :]).strip():
                         continue
                     differ += 1
@@ -52,7 +47,9 @@ def rendering_problem(run: ExportRun, render: Render, advice: str) -> str | None
     )
 
 
-def by_template(tokenizer: Any, run: ExportRun, messages: Sequence[Turn], response: str) -> list[int]:
+def _by_template(
+    tokenizer: Any, run: ExportRun, messages: Sequence[dict[str, str]], response: str
+) -> list[int]:
     """The conversation as a whole by the chat template, with the recipe's options of it."""
     from jinja2 import TemplateError
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from dasd.plugins.exports import Exported, ExportRun, ExportStage
 from dasd.recipe.settings import TrainerSettings
 from dasd.results.export.formats.conversations import Lost, answer_turn, write_stage
-from dasd.results.export.formats.rendering import by_template, rendering_problem
+from dasd.results.export.formats.rendering import rendering_problem
 from dasd.results.export.formats.settings_files import (
     commands,
     hyper_parameters,
@@ -79,7 +79,7 @@ class TrlExporter:
         else:
             told += lost.sentences(_TOKENS_ADVICE)
             advice = "; `-o form=tokens` exports the tokens that dasd trains"
-            problem = rendering_problem(run, by_template, advice)
+            problem = rendering_problem(run, advice)
             if problem is not None:
                 told.append(problem)
         use = (
