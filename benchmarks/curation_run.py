@@ -31,7 +31,8 @@ from dasd.pipeline.work.stage import Stage, StageContext
 from dasd.pipeline.work.units import finish_rows, units
 from dasd.plugins.host import PluginHost
 from dasd.plugins.recipe import Recipe
-from dasd.recipe.settings import ModelSettings, OffPolicyStage
+from dasd.recipe.model_settings import ModelSettings
+from dasd.recipe.stage_settings import OffPolicyStage
 
 __all__ = ["MEASURED", "Size", "make_model", "pipeline_of", "prepare"]
 

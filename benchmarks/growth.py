@@ -43,7 +43,7 @@ DISK_BYTES = 20
 def one(directory: Path, size: Size, stage: str) -> None:
     """Run one stage and print what it took, for the parent process."""
     from dasd.models.tokens.chat import ChatTokenizer
-    from dasd.recipe.settings import ModelSettings
+    from dasd.recipe.model_settings import ModelSettings
 
     pipeline = pipeline_of(directory, size)
     ChatTokenizer.load(

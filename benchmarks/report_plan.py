@@ -20,7 +20,7 @@ from pathlib import Path
 from dasd.pipeline.plan import RunPlan, StagePlan, plan_recipe
 from dasd.pipeline.stages.quotas import limits, question_limits
 from dasd.plugins.recipe import Recipe
-from dasd.recipe.settings import OffPolicyStage
+from dasd.recipe.stage_settings import OffPolicyStage
 
 PAGE = Path(__file__).parents[1] / "docs" / "plan.md"
 BEGIN = "<!-- the report's run: written by `python -m benchmarks.report_plan` -->\n"

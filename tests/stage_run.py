@@ -37,7 +37,7 @@ from dasd.pipeline.runner import Pipeline
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Owner, Registry
 from dasd.plugins.roles import Checkpoint, TrainProgress, TrainSpec
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 from dasd.store import Run
 
 RECIPE: dict[str, Any] = {

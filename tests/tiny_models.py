@@ -19,7 +19,7 @@ from tokenizers import (
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from dasd.models.tokens.chat import ChatTokenizer
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 
 CORPUS = [
     "Begin at 9. So 9 + 3 = 12. Then 12 - 5 = 7. That makes 7.",

@@ -15,7 +15,8 @@ from dasd.curation.sources import dasd_register
 from dasd.curation.sources.file import FileQuestions
 from dasd.errors import InputError
 from dasd.plugins.registry import Registry
-from dasd.recipe.settings import ModelSettings, QuestionSource
+from dasd.recipe.model_settings import ModelSettings
+from dasd.recipe.question_settings import QuestionSource
 from dasd.store import Run
 
 MINIATURE = ("evaluate", "dasd:mini-student", "--recipe", "demo", "--quiet", "--attempts", "2")

@@ -18,7 +18,7 @@ from dasd.errors import BackendError
 from dasd.models.pool import open_teacher
 from dasd.models.remote.teacher import RemoteTeacher
 from dasd.plugins.host import PluginHost
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 
 ROOT = Path(__file__).parents[2]
 MAIN = ROOT / ".venv" / "bin" / "python"

@@ -20,7 +20,7 @@ from tests.exact.worlds import TEACHER, run_world
 
 from dasd.base.records import ContinueRequest, Message, SamplingSpec
 from dasd.base.seeds import seed_of
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 from dasd.store import Run
 
 __all__ = [

@@ -27,7 +27,8 @@ from dasd.models.tokens.chat import ChatTokenizer
 from dasd.models.tokens.engine_rows import EngineRows, Generated, Prompted
 from dasd.models.transformers import builtin as backends
 from dasd.plugins.registry import Registry
-from dasd.recipe.settings import ModelSettings, QuestionSource
+from dasd.recipe.model_settings import ModelSettings
+from dasd.recipe.question_settings import QuestionSource
 
 __all__ = ["TabularModel", "draw", "make_registry", "prompt_of", "table_of"]
 

@@ -20,7 +20,7 @@ from dasd.curation.sources import values
 from dasd.curation.sources.file import FileQuestions
 from dasd.errors import DasdError, InputError
 from dasd.pipeline.stages.given_rows import GivenRow
-from dasd.recipe.settings import QuestionSource
+from dasd.recipe.question_settings import QuestionSource
 
 SECONDS = 5
 """Of processor time, far more than these few rows take."""

@@ -57,15 +57,10 @@ from dasd.plugins.roles import (
     Verifier,
     hookimpl,
 )
-from dasd.recipe.settings import (
-    CPU_BATCH_SIZE,
-    CPU_TOKEN_BUDGET,
-    FilterSettings,
-    ModelSettings,
-    QuestionSource,
-    SelectSettings,
-    TrainerSettings,
-)
+from dasd.recipe.curation_settings import FilterSettings, SelectSettings
+from dasd.recipe.model_settings import CPU_BATCH_SIZE, CPU_TOKEN_BUDGET, ModelSettings
+from dasd.recipe.question_settings import QuestionSource
+from dasd.recipe.training_settings import TrainerSettings
 from dasd.recipe.verifier_settings import VerifierSettings
 
 __all__ = [

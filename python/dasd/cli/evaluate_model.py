@@ -249,7 +249,7 @@ def _sources(data: dict[str, Any]) -> list[dict[str, Any]]:
 def _refuse_other_run(place: Path) -> None:
     """InputError for the run of a whole recipe, whose stages would have to go."""
     from dasd.errors import InputError
-    from dasd.recipe.evaluation_settings import EvaluationRecipe
+    from dasd.recipe.evaluation_recipe import EvaluationRecipe
     from dasd.store import Run
 
     if (place / "recipe.yaml").is_file() and not isinstance(Run.open(place).settings, EvaluationRecipe):

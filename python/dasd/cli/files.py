@@ -9,7 +9,8 @@ from pathlib import Path
 from dasd.curation.sources.rows import QUESTION_COLUMNS
 from dasd.curation.sources.values import ValueFile
 from dasd.plugins.recipe import Recipe
-from dasd.recipe.settings import OffPolicyStage, QuestionSource
+from dasd.recipe.question_settings import QuestionSource
+from dasd.recipe.stage_settings import OffPolicyStage
 
 __all__ = ["narrowed"]
 

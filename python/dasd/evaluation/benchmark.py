@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from dasd.recipe.settings import EvaluationSettings, QuestionSource, RecipeSettings
+from dasd.recipe.evaluation_settings import EvaluationSettings
+from dasd.recipe.question_settings import QuestionSource
+from dasd.recipe.settings import RecipeSettings
 
 if TYPE_CHECKING:
     from dasd.plugins.registry import Registry

@@ -16,7 +16,7 @@ from dasd.base.model_files import CONTEXT, check_sizes, first_size, read_config
 from dasd.base.progress import no_bars
 from dasd.base.regular import read_json
 from dasd.errors import InputError
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 
 __all__ = [
     "check_model",

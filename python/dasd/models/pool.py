@@ -10,7 +10,7 @@ from dasd.plugins.blame import Origin
 from dasd.plugins.checked import CheckedTeacher
 from dasd.plugins.registry import Registry
 from dasd.plugins.roles import Teacher
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 
 __all__ = ["ModelPool", "backend_of", "open_teacher"]
 

@@ -12,15 +12,12 @@ from dasd.errors import PluginError, RecipeError
 from dasd.evaluation.benchmark import benchmark_of
 from dasd.models.pool import backend_of
 from dasd.pipeline.work.opened_teacher import logprobs_reader
-from dasd.recipe.settings import (
-    FilterSettings,
-    MixedPolicyStage,
-    ModelSettings,
-    OffPolicyStage,
-    QuestionSource,
-    RecipeSettings,
-    TrainerSettings,
-)
+from dasd.recipe.curation_settings import FilterSettings
+from dasd.recipe.model_settings import ModelSettings
+from dasd.recipe.question_settings import QuestionSource
+from dasd.recipe.settings import RecipeSettings
+from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage
+from dasd.recipe.training_settings import TrainerSettings
 from dasd.recipe.verifier_settings import VerifierSettings
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from dasd.pipeline.taken_graph import taken_heldout, taken_stages
 from dasd.pipeline.work.stage import Stage
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
-from dasd.recipe.settings import MixedPolicyStage, OffPolicyStage
+from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage
 
 __all__ = ["build_graph"]
 

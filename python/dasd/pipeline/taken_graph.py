@@ -6,7 +6,7 @@ from dasd.pipeline.stages.source_run import HELDOUT, has_heldout
 from dasd.pipeline.stages.taken import TakenHeldoutStage, TakenSamplesStage, TakenSelectStage
 from dasd.pipeline.work.stage import Stage
 from dasd.plugins.recipe import Recipe
-from dasd.recipe.settings import OffPolicyStage
+from dasd.recipe.stage_settings import OffPolicyStage
 
 __all__ = ["taken_heldout", "taken_stages"]
 

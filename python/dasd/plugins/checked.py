@@ -39,7 +39,7 @@ from dasd.plugins.roles import (
     TrainSpec,
     Verifier,
 )
-from dasd.recipe.settings import QuestionSource
+from dasd.recipe.question_settings import QuestionSource
 
 _JUDGEMENT = Schema("verdicts", {"kept": pl.Boolean, "reason": pl.String, "detail": pl.String})
 

@@ -11,7 +11,9 @@ from pydantic import BaseModel, JsonValue
 from dasd.errors import PluginError
 from dasd.plugins.blame import Origin
 from dasd.plugins.roles import Evaluator, Exporter, Filter, Questions, Selector, Teacher, Trainer, Verifier
-from dasd.recipe.settings import FilterSettings, ModelSettings, SelectSettings, TrainerSettings
+from dasd.recipe.curation_settings import FilterSettings, SelectSettings
+from dasd.recipe.model_settings import ModelSettings
+from dasd.recipe.training_settings import TrainerSettings
 
 Role = Literal[
     "teacher", "trainer", "evaluator", "selector", "filter", "questions", "verifier", "executor", "exporter"

@@ -10,7 +10,8 @@ import polars as pl
 
 from dasd.base.rows_file import FileFormat
 from dasd.base.schemas import DRAW, QUESTIONS, SAMPLES, TRAIN, Schema
-from dasd.recipe.settings import ModelSettings, TrainerSettings
+from dasd.recipe.model_settings import ModelSettings
+from dasd.recipe.training_settings import TrainerSettings
 
 __all__ = ["EXPORT", "ExportRun", "ExportStage", "Exported", "ExportedFile"]
 

@@ -11,7 +11,7 @@ import yaml
 
 from dasd.plugins.host import PluginHost
 from dasd.recipe.draft import RecipeDraft
-from dasd.recipe.evaluation_settings import EvaluationRecipe
+from dasd.recipe.evaluation_recipe import EvaluationRecipe
 from dasd.recipe.settings import RecipeSettings
 
 __all__ = ["Recipe", "request"]

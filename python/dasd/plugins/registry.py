@@ -27,7 +27,9 @@ from dasd.plugins.components import (
     VerifierFactory,
 )
 from dasd.plugins.roles import Evaluator, Exporter, Filter, Selector, Teacher, Trainer
-from dasd.recipe.settings import FilterSettings, ModelSettings, SelectSettings, TrainerSettings
+from dasd.recipe.curation_settings import FilterSettings, SelectSettings
+from dasd.recipe.model_settings import ModelSettings
+from dasd.recipe.training_settings import TrainerSettings
 from dasd.recipe.verifier_settings import VerifierSettings
 
 __all__ = [

@@ -24,7 +24,8 @@ from dasd.base.records import (
     ScoringSpec,
 )
 from dasd.plugins.exports import Exported, ExportRun
-from dasd.recipe.settings import QuestionSource, TrainerSettings
+from dasd.recipe.question_settings import QuestionSource
+from dasd.recipe.training_settings import TrainerSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,24 +12,14 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from dasd.recipe.curation_settings import DedupSettings, FilterSettings, SamplingSettings, SelectSettings
 from dasd.recipe.draft import BUNDLED, find
-from dasd.recipe.settings import (
-    DataSettings,
-    DedupSettings,
-    EvaluationSettings,
-    FilterSettings,
-    LoraSettings,
-    MixedPolicyStage,
-    ModelSettings,
-    OffPolicyStage,
-    PlanSettings,
-    QuestionSource,
-    QuestionsSettings,
-    RecipeSettings,
-    SamplingSettings,
-    SelectSettings,
-    TrainerSettings,
-)
+from dasd.recipe.evaluation_settings import EvaluationSettings
+from dasd.recipe.model_settings import ModelSettings
+from dasd.recipe.question_settings import DataSettings, QuestionSource, QuestionsSettings
+from dasd.recipe.settings import PlanSettings, RecipeSettings
+from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage
+from dasd.recipe.training_settings import LoraSettings, TrainerSettings
 from dasd.recipe.verifier_settings import VerifierSettings
 from dasd.recipe.yaml import parse
 
@@ -55,7 +45,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
 _HEAD = """\
 # Recipe reference
 
-Generated from the settings by `dasd recipes keys`; change `python/dasd/recipe/settings.py` instead of this page.
+Generated from the settings by `dasd recipes keys`; change them in `python/dasd/recipe/` instead of this page.
 
 A recipe is a YAML file (1.2: `1e-5` is a number, `no` is a word). Unknown keys are refused. `-o key=value`
 changes a key from the command line; items of a list go by their index or their `name`:

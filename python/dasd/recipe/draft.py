@@ -13,18 +13,14 @@ from pydantic import ValidationError
 from dasd.base.suggest import did_you_mean
 from dasd.errors import RecipeError
 from dasd.recipe import yaml as recipe_yaml
-from dasd.recipe.evaluation_settings import recipe_model
+from dasd.recipe.evaluation_recipe import recipe_model
 from dasd.recipe.paths import resolve_paths
 from dasd.recipe.problems import MOST_PROBLEMS, describe, show
+from dasd.recipe.question_settings import QuestionSource
 from dasd.recipe.secrets import refuse_secrets
-from dasd.recipe.settings import (
-    LoraSettings,
-    MixedPolicyStage,
-    OffPolicyStage,
-    QuestionSource,
-    RecipeSettings,
-    TrainerSettings,
-)
+from dasd.recipe.settings import RecipeSettings
+from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage
+from dasd.recipe.training_settings import LoraSettings, TrainerSettings
 from dasd.recipe.yaml import KeyPath, dotted
 
 BUNDLED = Path(__file__).parent / "bundled"

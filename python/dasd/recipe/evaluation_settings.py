@@ -1,52 +1,38 @@
-"""A recipe that evaluates a model and trains nothing, and which of the three kinds a recipe's data is."""
+"""Section ``evaluation``: what is measured before training and after every stage."""
 
 from __future__ import annotations
 
-from typing import Any
+from pydantic import Field, JsonValue
 
-from pydantic import Field, model_validator
+from dasd.recipe.section import Section
 
-from dasd.recipe.data_settings import DataRecipe
-from dasd.recipe.settings import QuestionSource, QuestionsSettings, RecipeSettings, TrainingStage
-
-__all__ = ["EvaluationQuestions", "EvaluationRecipe", "recipe_model"]
+__all__ = ["EvaluationSettings"]
 
 
-class EvaluationQuestions(QuestionsSettings):
-    """Questions of a recipe that trains nothing."""
+class EvaluationSettings(Section):
+    """What is measured before training and after every stage."""
 
-    train: tuple[QuestionSource, ...] = Field((), strict=False, max_length=0, description="None.")
-    eval: tuple[QuestionSource, ...] = Field(
-        strict=False, min_length=1, description="Sources of the evaluation questions."
+    evaluator: str = Field(
+        "verifier", description="Evaluator, by its registered name; a benchmark may need another."
     )
-
-
-class EvaluationRecipe(RecipeSettings):
-    """A recipe that evaluates the student as it is: evaluation questions, no training questions, no stages.
-
-    No teacher is asked; where the recipe names none, the student's own settings stand in its place.
-    """
-
-    questions: EvaluationQuestions = Field(description="Questions to evaluate on.")
-    stages: tuple[TrainingStage, ...] = Field((), strict=False, max_length=0, description="None.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_teacher(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "student" in data:
-            return {"teacher": data["student"], **data}
-        return data
-
-
-def recipe_model(data: Any) -> type[RecipeSettings]:
-    """What a recipe's raw data is validated as.
-
-    ``EvaluationRecipe`` where it has evaluation questions, and neither training questions nor stages;
-    ``DataRecipe`` where it has ``data``.
-    """
-    if isinstance(data, dict) and data.get("data") is not None:
-        return DataRecipe
-    questions = data.get("questions") if isinstance(data, dict) else None
-    if isinstance(questions, dict) and questions.get("eval"):
-        return RecipeSettings if questions.get("train") or data.get("stages") else EvaluationRecipe
-    return RecipeSettings
+    attempts: int = Field(
+        4, ge=1, description="Answers sampled a question (k of avg@k), where no benchmark says otherwise."
+    )
+    temperature: float = Field(1.0, ge=0, le=5, description="Sampling temperature of the student.")
+    top_p: float = Field(1.0, gt=0, le=1, description="Nucleus of the student.")
+    max_tokens: int = Field(
+        32768,
+        ge=1,
+        description="Cap on the new tokens of an answer (student's tokens), where no benchmark says otherwise.",
+    )
+    heldout: int = Field(
+        200,
+        ge=0,
+        description="Evaluation questions that the teacher answers once at temperature 1, for the "
+        "sequence-level KL; 0: no KL.",
+    )
+    options: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        description="Options of `evaluator`, checked by it. An evaluator that a benchmark brings itself has them too "
+        "where it is the one named here.",
+    )

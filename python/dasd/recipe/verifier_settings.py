@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from dasd.errors import InputError
-from dasd.recipe.settings import Section
+from dasd.recipe.section import Section
 
 __all__ = ["VerifierSettings"]
 

@@ -14,7 +14,7 @@ from dasd.base.regular import read_json, read_small
 from dasd.base.schemas import ALL, SENTENCES
 from dasd.base.suggest import did_you_mean
 from dasd.errors import InputError, StoreError
-from dasd.recipe.evaluation_settings import recipe_model
+from dasd.recipe.evaluation_recipe import recipe_model
 from dasd.recipe.settings import RecipeSettings
 from dasd.recipe.yaml import plain
 from dasd.store.directory import EVENTS, RECIPE, RUN, STAGES, RunDirectory

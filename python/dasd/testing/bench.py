@@ -15,7 +15,7 @@ from dasd.base.schemas import SAMPLES
 from dasd.errors import DasdError
 from dasd.models.miniature import world
 from dasd.models.tokens.chat import ChatTokenizer
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 
 __all__ = ["QUESTIONS", "Bench", "apart", "gathered", "refusing", "said_and_served", "tiles"]
 

@@ -22,7 +22,7 @@ from dasd.api import (
     Teacher,
 )
 from dasd.plugins.components import Role
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 from dasd.testing.rows import questions
 from dasd.testing.suite import ComponentSuite
 

@@ -11,7 +11,8 @@ from pydantic import JsonValue
 from dasd.api import Filter
 from dasd.models.tokens.chat import ChatTokenizer
 from dasd.plugins.components import Role
-from dasd.recipe.settings import FilterSettings, ModelSettings
+from dasd.recipe.curation_settings import FilterSettings
+from dasd.recipe.model_settings import ModelSettings
 from dasd.testing.rows import responses
 from dasd.testing.suite import ComponentSuite
 

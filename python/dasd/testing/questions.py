@@ -9,7 +9,7 @@ import polars as pl
 
 from dasd.base.records import RowsSetAside
 from dasd.plugins.components import Role
-from dasd.recipe.settings import QuestionSource
+from dasd.recipe.question_settings import QuestionSource
 from dasd.recipe.verifier_settings import VerifierSettings
 from dasd.testing.suite import ComponentSuite
 

@@ -12,7 +12,7 @@ import pytest
 from dasd.api import BackendError, SampledTokens, ScoreRequest, ScoringSpec
 from dasd.base.records import Message
 from dasd.models.tokens.chat import ChatTokenizer
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 from dasd.testing.bench import Bench, apart, gathered, refusing, said_and_served, tiles
 from dasd.testing.sampling import PROMPTABLE, SamplingChecks
 

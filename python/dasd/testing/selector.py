@@ -10,7 +10,7 @@ import polars as pl
 from dasd.api import CANDIDATES, Selector, SelectSettings, Teacher
 from dasd.pipeline.stages.select import choose
 from dasd.plugins.components import Role
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 from dasd.testing.rows import candidates
 from dasd.testing.suite import ComponentSuite
 

@@ -10,7 +10,7 @@ import pytest
 
 from dasd.api import Teacher
 from dasd.plugins.components import Role
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 from dasd.testing.bench import QUESTIONS, Bench
 from dasd.testing.continuing import ContinuingChecks
 from dasd.testing.scoring import ScoringChecks

@@ -18,7 +18,7 @@ from dasd.base.progress import no_bars
 from dasd.models.files import resolve_model
 from dasd.models.tokens.chat import ChatTokenizer
 from dasd.plugins.components import Role
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 from dasd.testing.reference import mean_loss
 from dasd.testing.rows import train_rows, write_shards
 from dasd.testing.stdout import caught_stdout

@@ -17,7 +17,8 @@ from torch import nn
 from dasd.base.suggest import did_you_mean
 from dasd.errors import DasdError, PluginError, RecipeError
 from dasd.models.files import load_config
-from dasd.recipe.settings import LoraSettings, ModelSettings
+from dasd.recipe.model_settings import ModelSettings
+from dasd.recipe.training_settings import LoraSettings
 
 TARGETS = "trainer.lora.targets"
 _NAMED = 24

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from dasd.recipe.settings import TrainerSettings
+from dasd.recipe.training_settings import TrainerSettings
 
 
 def make_optimizers(model: Any, settings: TrainerSettings) -> list[Optimizer]:

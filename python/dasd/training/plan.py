@@ -15,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 from dasd.base.seeds import seed_of
-from dasd.recipe.settings import TrainerSettings
+from dasd.recipe.training_settings import TrainerSettings
 
 _WINDOW_PACKS = 32
 """Larger windows fill packs better, smaller ones mix rows more."""

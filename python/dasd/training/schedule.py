@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import cos, pi
 
-from dasd.recipe.settings import TrainerSettings
+from dasd.recipe.training_settings import TrainerSettings
 
 
 def learning_rate(step: int, steps: int, settings: TrainerSettings) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from dasd.base.progress import no_bars
 from dasd.errors import InputError
 from dasd.models.files import check_model, resolve_model
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 
 __all__ = ["StartModel", "start_model"]
 

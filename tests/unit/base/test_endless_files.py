@@ -18,7 +18,7 @@ from dasd.errors import DasdError, InputError
 from dasd.models.files import check_model, declared_context
 from dasd.models.miniature import model_path
 from dasd.pipeline.plan.prompts import PromptFiles
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 from dasd.results.cards.licences import front_matter
 from dasd.store import Run, RunDirectory
 from dasd.store.manifest import RunRecord, read_record

@@ -14,7 +14,8 @@ from benchmarks.evidence.worlds import WORLDS, drawn
 from dasd.base.records import ContinueRequest, EvalSpec, SampleRequest, SamplingSpec
 from dasd.base.schemas import QUESTIONS
 from dasd.plugins.registry import Registry
-from dasd.recipe.settings import ModelSettings, SelectSettings
+from dasd.recipe.curation_settings import SelectSettings
+from dasd.recipe.model_settings import ModelSettings
 
 WORLD = WORLDS["modes"]
 

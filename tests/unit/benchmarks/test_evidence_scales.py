@@ -21,7 +21,7 @@ from benchmarks.evidence.worlds import AUTHORS, WORLDS
 
 from dasd.errors import InputError
 from dasd.plugins.recipe import Recipe
-from dasd.recipe.settings import OffPolicyStage
+from dasd.recipe.stage_settings import OffPolicyStage
 
 DOCS = Path(__file__).parents[3] / "docs"
 scales = pytest.mark.parametrize("scale", SCALES.values(), ids=list(SCALES))

@@ -14,7 +14,8 @@ from dasd.curation.filters.form import LengthFilter, StructureFilter, ToolCallFi
 from dasd.curation.filters.quality import AnswerFilter, RepetitionFilter, repeated_share
 from dasd.models.tokens.chat import ChatTokenizer
 from dasd.pipeline.work.responses import Judge
-from dasd.recipe.settings import FilterSettings, ModelSettings
+from dasd.recipe.curation_settings import FilterSettings
+from dasd.recipe.model_settings import ModelSettings
 
 
 def texts(*values: str, opened: bool = False) -> pl.DataFrame:

@@ -25,7 +25,7 @@ from dasd.curation.selectors.lengths import LengthMatchedSelector, LongestSelect
 from dasd.curation.selectors.likelihood import GrapeSelector, NaturalnessOptions, NaturalnessSelector
 from dasd.errors import RecipeError
 from dasd.pipeline.stages.select import choose
-from dasd.recipe.settings import SelectSettings
+from dasd.recipe.curation_settings import SelectSettings
 
 
 def candidates(

@@ -16,7 +16,7 @@ from dasd.curation.sources.file import FileQuestions
 from dasd.curation.sources.mini import MiniatureQuestions
 from dasd.errors import InputError
 from dasd.models.miniature import world
-from dasd.recipe.settings import QuestionSource
+from dasd.recipe.question_settings import QuestionSource
 
 
 def write(path: Path, rows: Sequence[object]) -> Path:

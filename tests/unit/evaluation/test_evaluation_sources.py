@@ -21,7 +21,7 @@ from dasd.pipeline.compatibility import check_recipe
 from dasd.pipeline.runner import Pipeline
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
-from dasd.recipe.evaluation_settings import EvaluationRecipe
+from dasd.recipe.evaluation_recipe import EvaluationRecipe
 from dasd.store import Run
 
 ALONE: dict[str, Any] = {

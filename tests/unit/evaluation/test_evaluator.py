@@ -18,7 +18,7 @@ from dasd.evaluation.builtin import dasd_register as register_evaluators
 from dasd.evaluation.verifiers import dasd_register as register_verifiers
 from dasd.models.transformers.builtin import dasd_register as register_backends
 from dasd.plugins.registry import Registry
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 
 torch.set_num_threads(1)
 

@@ -25,7 +25,7 @@ from dasd.base.schemas import SAMPLES, SCORES, check
 from dasd.errors import BackendError, InputError
 from dasd.models.tokens.chat import ChatTokenizer
 from dasd.models.transformers.engine import TransformersTeacher
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 
 QUESTIONS = ["9 + 3?", "Let me see. So 4 and 5 is what, and how do you know?", "4", "So 9 and 3 is"]
 

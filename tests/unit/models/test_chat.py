@@ -12,7 +12,7 @@ from dasd.base.records import Message
 from dasd.errors import InputError
 from dasd.models.tokens.chat import ChatTokenizer
 from dasd.models.tokens.spans import ends_by_decoding, ends_from_bytes, ends_from_offsets
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 
 CONVERSATION = (Message("system", "Be brief."), Message("user", "4 + 5?"))
 

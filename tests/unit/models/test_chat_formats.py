@@ -22,7 +22,7 @@ from dasd.models.tokens.chat import ChatTokenizer
 from dasd.models.tokens.engine_rows import EngineRows, Generated, Prompted
 from dasd.models.tokens.reading import Reading, prompt_opening
 from dasd.plugins.recipe import Recipe
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 from dasd.training.responses import RowMaker
 
 TEMPLATES = Path(__file__).parents[2] / "chat_templates"

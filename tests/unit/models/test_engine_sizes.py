@@ -12,7 +12,7 @@ from dasd.base.records import ModelInfo
 from dasd.models.opened import Opened
 from dasd.models.transformers.decoding import Row
 from dasd.models.transformers.sizes import Footprint, Sizes
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 
 GIB = 2**30
 FOUR_B = Qwen3Config(

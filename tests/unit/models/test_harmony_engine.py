@@ -24,7 +24,7 @@ from dasd.curation.filters.form import ToolCallFilter
 from dasd.models.tokens.chat import ChatTokenizer
 from dasd.models.tokens.harmony import HarmonyTokenizer
 from dasd.models.transformers.engine import TransformersTeacher
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 
 MESSAGES = (Message("system", "You are a helpful assistant."), Message("user", "4 + 5?"))
 SPEC = SamplingSpec("sample", 1.0, 1.0, 40)

@@ -19,7 +19,7 @@ from dasd.models.files import check_model, resolve_model
 from dasd.models.tokens.chat import ChatTokenizer
 from dasd.models.transformers.loading import load_model
 from dasd.models.transformers.options import TransformersOptions
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 from dasd.training.model import open_model
 from dasd.training.preflight import preflight
 from dasd.training.start import start_model

@@ -13,7 +13,7 @@ from transformers import GPT2Config, LlamaConfig, MambaConfig
 
 from dasd.errors import InputError
 from dasd.models.files import check_model, context_length, model_fingerprint, model_identity, resolve_model
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 
 
 @pytest.fixture

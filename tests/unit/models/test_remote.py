@@ -23,7 +23,7 @@ from dasd.models.pool import open_teacher
 from dasd.models.remote.process import WorkerProcess
 from dasd.models.remote.teacher import RemoteTeacher
 from dasd.plugins.host import PluginHost
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 
 ROOT = Path(__file__).parents[3]
 SPEC = SamplingSpec("low", 1.0, 1.0, 24)

@@ -25,7 +25,7 @@ from dasd.base.records import (
 from dasd.base.schemas import SAMPLES
 from dasd.models.remote.channel import MAGIC, Channel, ChannelClosed, frame_body, frame_of
 from dasd.models.remote.messages import Continue, Failure, Hello, Open, Sample, Score, decode, encode
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 
 TURNS = (Message("system", "be brief"), Message("user", 'Grüße\n\t"中文" 😀\x00'))
 

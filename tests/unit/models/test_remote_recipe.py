@@ -18,7 +18,7 @@ from dasd.pipeline.work.fingerprints import backend_settings
 from dasd.plugins.host import PluginHost
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 from dasd.version import __version__
 
 FAKE = """

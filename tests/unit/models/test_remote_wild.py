@@ -15,7 +15,7 @@ from dasd.models.remote.channel import MAGIC, PROTOCOL
 from dasd.models.remote.description import describe
 from dasd.models.remote.process import WorkerProcess
 from dasd.models.remote.teacher import RemoteTeacher
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 
 PROGRAM = f"""#!{sys.executable}
 import json, os, struct

@@ -17,7 +17,7 @@ from dasd.pipeline.plan.records import Finding, StageCost, StageWork
 from dasd.pipeline.plan.room import check_disk, disk_need
 from dasd.plugins.host import PluginHost
 from dasd.plugins.recipe import Recipe
-from dasd.recipe.settings import SelectSettings
+from dasd.recipe.curation_settings import SelectSettings
 
 SMALL = (
     "questions.train.0.count=20", "questions.eval.0.count=8", "sampling.candidates=2", "sampling.chunk=32",

@@ -23,7 +23,8 @@ from dasd.pipeline.plan.prompts import PromptFiles
 from dasd.pipeline.plan.records import NONE, UNKNOWN, Amount, Given
 from dasd.pipeline.plan.steps import exact_training, expected_training
 from dasd.plugins.recipe import Recipe
-from dasd.recipe.settings import ModelSettings, TrainerSettings
+from dasd.recipe.model_settings import ModelSettings
+from dasd.recipe.training_settings import TrainerSettings
 from dasd.training.plan import plan_training
 
 

@@ -15,7 +15,7 @@ from tests.stage_run import ListConsole, ScriptedModel, run_recipe
 from dasd import kernels
 from dasd.pipeline.stages.decontamination import Overlap, contamination, nearest
 from dasd.pipeline.work.repeats import near_repeats
-from dasd.recipe.settings import DedupSettings
+from dasd.recipe.curation_settings import DedupSettings
 
 
 def asked(identifier: str, text: str, source: str, split: str) -> dict[str, object]:

@@ -10,7 +10,7 @@ import pytest
 from dasd.errors import StoreError
 from dasd.pipeline.stages.dedup import duplicates
 from dasd.pipeline.work.groups import ROW_WEIGHT, RowStream, question_groups, question_windows, resume_at
-from dasd.recipe.settings import DedupSettings
+from dasd.recipe.curation_settings import DedupSettings
 
 
 def rows(*pairs: tuple[str, list[int]]) -> pl.DataFrame:

@@ -22,7 +22,7 @@ from dasd.pipeline.compatibility import check_recipe
 from dasd.pipeline.runner import Pipeline
 from dasd.pipeline.stages.given_rows import GivenReader
 from dasd.plugins.recipe import Recipe
-from dasd.recipe.settings import OffPolicyStage
+from dasd.recipe.stage_settings import OffPolicyStage
 from dasd.store import Run
 
 

@@ -16,7 +16,8 @@ from dasd.pipeline.plan import Amount, plan_recipe
 from dasd.pipeline.stages import quotas
 from dasd.pipeline.stages.selection import selection_words
 from dasd.plugins.recipe import Recipe
-from dasd.recipe.settings import OffPolicyStage, QuestionSource
+from dasd.recipe.question_settings import QuestionSource
+from dasd.recipe.stage_settings import OffPolicyStage
 from dasd.store import Run
 
 SHARES = {"sums": 2, "totals": 1}

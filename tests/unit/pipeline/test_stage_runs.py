@@ -15,7 +15,7 @@ from tests.stage_run import RECIPE, ListConsole, ScriptedModel, run_recipe
 from dasd.errors import BackendError
 from dasd.models.files import resolve_model
 from dasd.models.tokens.chat import ChatTokenizer
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 from dasd.store import Run
 from dasd.training.rows import expand_runs
 

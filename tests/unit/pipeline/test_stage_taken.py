@@ -19,7 +19,7 @@ from dasd.models.tokens.chat import ChatTokenizer
 from dasd.pipeline.plan import Amount, Given, RunPlan, plan_recipe
 from dasd.pipeline.runner import Pipeline
 from dasd.plugins.recipe import Recipe
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 from dasd.results.cards.facts import gather_facts
 from dasd.results.cards.text import method_section
 from dasd.results.export import export_run

@@ -32,13 +32,10 @@ from dasd.models.pool import ModelPool
 from dasd.plugins.exports import Exported, ExportedFile
 from dasd.plugins.registry import Owner, Registry
 from dasd.plugins.roles import Checkpoint, TrainSpec
-from dasd.recipe.settings import (
-    FilterSettings,
-    ModelSettings,
-    QuestionSource,
-    SelectSettings,
-    TrainerSettings,
-)
+from dasd.recipe.curation_settings import FilterSettings, SelectSettings
+from dasd.recipe.model_settings import ModelSettings
+from dasd.recipe.question_settings import QuestionSource
+from dasd.recipe.training_settings import TrainerSettings
 
 OWNER = Owner("canned", "dasd-canned", "2.0")
 SPEC = SamplingSpec("low", 1.0, 1.0, 8)

@@ -21,7 +21,7 @@ from dasd.pipeline.compatibility import check_recipe
 from dasd.pipeline.graph import build_graph
 from dasd.pipeline.work.grading import Grader
 from dasd.plugins.registry import Owner, Registry
-from dasd.recipe.settings import FilterSettings
+from dasd.recipe.curation_settings import FilterSettings
 from dasd.recipe.verifier_settings import VerifierSettings
 
 

@@ -16,9 +16,10 @@ from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import ROLES
 from dasd.recipe.docs import keys_markdown, template
 from dasd.recipe.draft import BUNDLED, bundled
-from dasd.recipe.evaluation_settings import recipe_model
+from dasd.recipe.evaluation_recipe import recipe_model
 from dasd.recipe.problems import all_keys
-from dasd.recipe.settings import MixedPolicyStage, OffPolicyStage, RecipeSettings
+from dasd.recipe.settings import RecipeSettings
+from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage
 
 ROOT = Path(__file__).parents[3]
 

@@ -19,7 +19,7 @@ from tests.stage_run import run_recipe
 
 from dasd import results
 from dasd.errors import InputError
-from dasd.recipe.settings import QuestionSource
+from dasd.recipe.question_settings import QuestionSource
 from dasd.results.cards import Benchmark, CardOptions, dataset_card, model_card
 from dasd.results.cards.contents import dataset_files, model_files, warnings_about
 from dasd.results.cards.dataset import size_category

@@ -24,7 +24,8 @@ from dasd.pipeline.work import fingerprints
 from dasd.plugins.host import PluginHost
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
-from dasd.recipe.settings import ModelSettings, TrainerSettings
+from dasd.recipe.model_settings import ModelSettings
+from dasd.recipe.training_settings import TrainerSettings
 from dasd.results.cards import model_card
 from dasd.results.cards.contents import model_files
 from dasd.results.export import export_run

@@ -15,7 +15,7 @@ from tests.trainer_run import make_model, make_rows, spec, train, write_shards
 
 from dasd.errors import InputError
 from dasd.models.miniature import model_path
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 from dasd.training.preflight import preflight
 from dasd.training.start import StartModel, start_model
 

@@ -6,7 +6,7 @@ from dasd.curation.filters.form import LengthFilter, StructureFilter, ToolCallFi
 from dasd.curation.filters.quality import AnswerFilter, RepetitionFilter
 from dasd.plugins.registry import Registry
 from dasd.plugins.roles import hookimpl
-from dasd.recipe.settings import FilterSettings
+from dasd.recipe.curation_settings import FilterSettings
 
 __all__ = ["BUILT_IN", "dasd_register", "wanted_filters"]
 

@@ -23,7 +23,7 @@ from dasd.curation.selectors.likelihood import GrapeSelector, NaturalnessOptions
 from dasd.curation.selectors.options import NoOptions
 from dasd.plugins.registry import Registry
 from dasd.plugins.roles import Selector, hookimpl
-from dasd.recipe.settings import SelectSettings
+from dasd.recipe.curation_settings import SelectSettings
 
 __all__ = ["dasd_register"]
 

@@ -27,7 +27,7 @@ from dasd.curation.sources.rows import (
     warn_set_aside,
 )
 from dasd.curation.sources.values import ValueFile
-from dasd.recipe.settings import QuestionSource
+from dasd.recipe.question_settings import QuestionSource
 from dasd.recipe.verifier_settings import VerifierSettings
 
 __all__ = ["FileOptions", "FileQuestions"]

@@ -12,7 +12,7 @@ from dasd.base.seeds import seed_of
 from dasd.curation.sources.reasoning_gym import reasoning_gym_package
 from dasd.curation.sources.rows import question_row, questions_frame
 from dasd.errors import InputError
-from dasd.recipe.settings import QuestionSource
+from dasd.recipe.question_settings import QuestionSource
 
 __all__ = ["GymOptions", "GymQuestions"]
 

@@ -9,7 +9,7 @@ from dasd.base.records import Message
 from dasd.curation.sources.rows import question_row, questions_frame
 from dasd.errors import InputError
 from dasd.models.miniature import world
-from dasd.recipe.settings import QuestionSource
+from dasd.recipe.question_settings import QuestionSource
 
 __all__ = ["MiniatureOptions", "MiniatureQuestions"]
 

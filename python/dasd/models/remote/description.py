@@ -10,7 +10,7 @@ from dasd.errors import PluginError
 from dasd.models.remote.backend import Backend
 from dasd.models.remote.messages import Describe, Failure, decode, encode
 from dasd.models.remote.process import WorkerProcess
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 
 __all__ = ["describe"]
 

@@ -9,7 +9,7 @@ from pydantic import JsonValue, TypeAdapter
 
 from dasd import errors
 from dasd.base.records import ContinueRequest, SampleRequest, SamplingSpec, ScoreRequest, ScoringSpec
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 
 __all__ = [
     "Continue",

@@ -22,7 +22,7 @@ from dasd.errors import BackendError, ComponentError
 from dasd.models.remote.channel import Kind, Message, frame_of
 from dasd.models.remote.messages import Continue, Failure, Open, Refused, Sample, Score, decode, encode
 from dasd.models.remote.process import WorkerProcess
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 
 __all__ = ["RemoteTeacher"]
 

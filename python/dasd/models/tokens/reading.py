@@ -17,7 +17,7 @@ import polars as pl
 from dasd.base.records import Message, SampledTokens, ScoreRequest, ScoringSpec
 from dasd.errors import InputError
 from dasd.models.tokens.chat import ChatTokenizer
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 
 if TYPE_CHECKING:
     from dasd.plugins.roles import Teacher

@@ -6,7 +6,7 @@ from dasd.errors import PluginError
 from dasd.models.transformers.options import TransformersOptions
 from dasd.plugins.registry import Registry
 from dasd.plugins.roles import Teacher, hookimpl
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 
 __all__ = ["dasd_register"]
 

@@ -28,7 +28,7 @@ from dasd.models.transformers.loading import load_model
 from dasd.models.transformers.options import TransformersOptions
 from dasd.models.transformers.scoring import Forced, Scorer
 from dasd.models.transformers.sizes import Footprint, Sizes, free_bytes
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 
 __all__ = ["TransformersTeacher"]
 

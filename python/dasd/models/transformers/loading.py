@@ -14,7 +14,7 @@ from dasd.errors import InputError
 from dasd.models.devices import pick_device
 from dasd.models.files import check_model, loading, resolve_model
 from dasd.models.transformers.options import TransformersOptions
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 
 __all__ = ["load_model"]
 

@@ -23,7 +23,7 @@ import torch
 from dasd.base.records import EngineSizes
 from dasd.models.transformers.decoding import Row
 from dasd.models.transformers.forward import LOGIT_BLOCK
-from dasd.recipe.settings import CPU_BATCH_SIZE, CPU_TOKEN_BUDGET, ModelSettings
+from dasd.recipe.model_settings import CPU_BATCH_SIZE, CPU_TOKEN_BUDGET, ModelSettings
 
 __all__ = ["Footprint", "Sizes", "free_bytes"]
 

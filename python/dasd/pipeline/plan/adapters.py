@@ -6,7 +6,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from dasd.errors import DasdError
-from dasd.recipe.settings import ModelSettings, TrainerSettings
+from dasd.recipe.model_settings import ModelSettings
+from dasd.recipe.training_settings import TrainerSettings
 
 if TYPE_CHECKING:
     from dasd.training.lora import AdapterSize

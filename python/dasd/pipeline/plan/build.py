@@ -41,7 +41,8 @@ from dasd.pipeline.stages.train import TrainStage
 from dasd.pipeline.work.stage import Stage
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
-from dasd.recipe.settings import RecipeSettings, TrainerSettings
+from dasd.recipe.settings import RecipeSettings
+from dasd.recipe.training_settings import TrainerSettings
 
 __all__ = ["plan_recipe"]
 

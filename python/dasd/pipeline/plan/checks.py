@@ -22,7 +22,9 @@ from dasd.pipeline.plan.rates import LOCAL_BACKENDS
 from dasd.pipeline.plan.records import Finding, ModelRole
 from dasd.pipeline.work.opened_teacher import logprobs_reader
 from dasd.plugins.registry import Registry
-from dasd.recipe.settings import MixedPolicyStage, ModelSettings, OffPolicyStage, RecipeSettings
+from dasd.recipe.model_settings import ModelSettings
+from dasd.recipe.settings import RecipeSettings
+from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage
 
 __all__ = ["RoleFacts", "check_environment", "check_lengths", "check_logprobs", "check_tokenizers", "look_at"]
 

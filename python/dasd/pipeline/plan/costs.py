@@ -8,7 +8,7 @@ from dasd.pipeline.plan.adapters import adapter_of
 from dasd.pipeline.plan.measured import Done, Measured
 from dasd.pipeline.plan.rates import Rates
 from dasd.pipeline.plan.records import Amount, Generation, ModelPlan, Scoring, StageCost, StageWork, Training
-from dasd.recipe.settings import TrainerSettings
+from dasd.recipe.training_settings import TrainerSettings
 
 __all__ = ["BYTES", "Costs"]
 

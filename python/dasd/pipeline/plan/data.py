@@ -12,7 +12,8 @@ from dasd.errors import DasdError
 from dasd.pipeline.plan.records import UNKNOWN, Amount, Finding
 from dasd.pipeline.stages.source_run import SourceRun
 from dasd.plugins.recipe import Recipe
-from dasd.recipe.settings import DataSettings, OffPolicyStage
+from dasd.recipe.question_settings import DataSettings
+from dasd.recipe.stage_settings import OffPolicyStage
 from dasd.store.directory import RUN
 
 __all__ = ["TakenFacts", "is_elsewhere", "look_at_data"]

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from dasd.pipeline.plan.measured import Measured
 from dasd.pipeline.plan.records import Given, ModelRole
-from dasd.recipe.settings import OffPolicyStage, RecipeSettings, TrainerSettings
+from dasd.recipe.settings import RecipeSettings
+from dasd.recipe.stage_settings import OffPolicyStage
+from dasd.recipe.training_settings import TrainerSettings
 
 __all__ = ["Lengths", "PromptLengths"]
 

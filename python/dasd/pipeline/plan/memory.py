@@ -9,7 +9,9 @@ from dasd.pipeline.plan.lengths import Lengths
 from dasd.pipeline.plan.models import Architecture
 from dasd.pipeline.plan.rates import LOCAL_BACKENDS
 from dasd.pipeline.plan.records import Given, MemoryPlan, ModelPlan, ModelRole
-from dasd.recipe.settings import ModelSettings, RecipeSettings, TrainerSettings
+from dasd.recipe.model_settings import ModelSettings
+from dasd.recipe.settings import RecipeSettings
+from dasd.recipe.training_settings import TrainerSettings
 
 if TYPE_CHECKING:
     from dasd.training.lora import AdapterSize

@@ -21,7 +21,7 @@ from dasd.base.model_files import (
 )
 from dasd.base.regular import read_small
 from dasd.models.files import resolve_model
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 
 __all__ = ["Architecture", "ModelFacts", "find_model", "read_facts"]
 

@@ -27,7 +27,9 @@ from dasd.pipeline.work.room import Prompts
 from dasd.pipeline.work.stage import StageContext
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
-from dasd.recipe.settings import ModelSettings, OffPolicyStage, QuestionSource
+from dasd.recipe.model_settings import ModelSettings
+from dasd.recipe.question_settings import QuestionSource
+from dasd.recipe.stage_settings import OffPolicyStage
 from dasd.store import FinishedInputs
 
 __all__ = ["BenchmarkFacts", "QuestionFacts", "read_questions"]

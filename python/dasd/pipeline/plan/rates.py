@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from dasd.pipeline.plan.measured import Measured, RateKind
 from dasd.pipeline.plan.records import Given, ModelPlan, ModelRole
-from dasd.recipe.settings import RecipeSettings, TrainerSettings
+from dasd.recipe.settings import RecipeSettings
+from dasd.recipe.training_settings import TrainerSettings
 
 __all__ = ["H100_FLOPS", "Rates"]
 

@@ -14,7 +14,9 @@ from dasd.pipeline.plan.lengths import Lengths
 from dasd.pipeline.plan.memory import inference_memory, training_memory
 from dasd.pipeline.plan.models import Architecture
 from dasd.pipeline.plan.records import Finding, Given, MemoryPlan, ModelPlan, ModelRole, StagePlan
-from dasd.recipe.settings import CPU_BATCH_SIZE, ModelSettings, RecipeSettings, TrainerSettings
+from dasd.recipe.model_settings import CPU_BATCH_SIZE, ModelSettings
+from dasd.recipe.settings import RecipeSettings
+from dasd.recipe.training_settings import TrainerSettings
 
 __all__ = ["check_disk", "compare_memory", "disk_need", "plan_memory"]
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from dasd.pipeline.plan.records import Finding
 from dasd.pipeline.stages.quotas import ANY, asked_counts, limits, question_limits, unknown_domains
-from dasd.recipe.settings import OffPolicyStage, RecipeSettings
+from dasd.recipe.settings import RecipeSettings
+from dasd.recipe.stage_settings import OffPolicyStage
 
 __all__ = ["Askable", "check_shares"]
 

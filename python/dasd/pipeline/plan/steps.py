@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from dasd.base.seeds import seed_of
 from dasd.pipeline.plan.records import Amount, Training
-from dasd.recipe.settings import TrainerSettings
+from dasd.recipe.training_settings import TrainerSettings
 
 __all__ = ["exact_training", "expected_training"]
 

@@ -34,7 +34,7 @@ from dasd.pipeline.stages.taken import TakenHeldoutStage, TakenMixStage, TakenSa
 from dasd.pipeline.stages.train import TrainStage
 from dasd.pipeline.work.stage import Stage
 from dasd.plugins.recipe import Recipe
-from dasd.recipe.settings import TrainerSettings
+from dasd.recipe.training_settings import TrainerSettings
 from dasd.results.report.distilled import RESPONSES
 
 __all__ = ["Selected", "WorkPlanner"]

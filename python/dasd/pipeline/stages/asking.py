@@ -13,7 +13,9 @@ from dasd.base.schemas import ASKED
 from dasd.errors import InputError
 from dasd.pipeline.stages.question_checks import contents
 from dasd.pipeline.stages.quotas import unknown_domains
-from dasd.recipe.settings import OffPolicyStage, QuestionSource, RecipeSettings
+from dasd.recipe.question_settings import QuestionSource
+from dasd.recipe.settings import RecipeSettings
+from dasd.recipe.stage_settings import OffPolicyStage
 
 __all__ = ["COMMON", "asked", "check_asked", "has_own", "merged", "pools"]
 

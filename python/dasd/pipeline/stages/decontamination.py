@@ -18,7 +18,7 @@ from dasd.pipeline.work.set_aside import load_source
 from dasd.pipeline.work.words import TEMPLATED, asked_texts, own_ngrams, word_ids
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
-from dasd.recipe.settings import DedupSettings
+from dasd.recipe.curation_settings import DedupSettings
 
 __all__ = ["Overlap", "benchmark_questions", "contamination", "nearest"]
 

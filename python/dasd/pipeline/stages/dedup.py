@@ -21,7 +21,7 @@ from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.units import finish_rows, share, verdict_rows
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
-from dasd.recipe.settings import DedupSettings
+from dasd.recipe.curation_settings import DedupSettings
 
 __all__ = ["DedupStage", "duplicates"]
 

@@ -21,7 +21,7 @@ from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.units import Asked, generate, units
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 from dasd.store import Summaries
 
 __all__ = ["EvaluateStage"]

@@ -33,7 +33,7 @@ from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.units import Asked, generate, units
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
-from dasd.recipe.settings import OffPolicyStage
+from dasd.recipe.stage_settings import OffPolicyStage
 
 __all__ = ["GivenSamplesStage"]
 

@@ -33,7 +33,7 @@ from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.units import Asked, Unit, finish_rows, generate, share, units, verdict_rows
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
-from dasd.recipe.settings import MixedPolicyStage
+from dasd.recipe.stage_settings import MixedPolicyStage
 from dasd.store import Summaries
 
 __all__ = ["MixStage"]

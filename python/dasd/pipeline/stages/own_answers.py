@@ -20,7 +20,9 @@ from dasd.models.tokens.reading import Reading
 from dasd.pipeline.stages.candidates import compared, sentences_frame
 from dasd.pipeline.work.checkpoints import student_after
 from dasd.pipeline.work.stage import StageContext
-from dasd.recipe.settings import MixedPolicyStage, ModelSettings, RecipeSettings
+from dasd.recipe.model_settings import ModelSettings
+from dasd.recipe.settings import RecipeSettings
+from dasd.recipe.stage_settings import MixedPolicyStage
 from dasd.results.report.answers import OwnAnswers, answer_id, drawn_answers
 from dasd.results.report.distilled import ALPHA, distilled_sentences
 

@@ -19,7 +19,7 @@ from dasd.pipeline.work.repeats import near_repeats
 from dasd.pipeline.work.room import Prompts, unanswerable
 from dasd.plugins.checked import CheckedVerifier
 from dasd.plugins.registry import Registry
-from dasd.recipe.settings import DedupSettings
+from dasd.recipe.curation_settings import DedupSettings
 from dasd.recipe.verifier_settings import VerifierSettings
 
 __all__ = ["Sieve", "answerable", "contents", "distinct", "usable", "with_system_prompt", "without_repeats"]

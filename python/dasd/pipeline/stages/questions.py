@@ -31,7 +31,7 @@ from dasd.pipeline.work.set_aside import SourceRead, load_source, report_set_asi
 from dasd.pipeline.work.stage import StageContext
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
-from dasd.recipe.settings import QuestionsSettings
+from dasd.recipe.question_settings import QuestionsSettings
 from dasd.recipe.verifier_settings import VerifierSettings
 from dasd.store.origin import ORIGIN
 

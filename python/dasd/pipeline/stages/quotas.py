@@ -13,7 +13,7 @@ import polars as pl
 
 from dasd.base.seeds import uniform
 from dasd.base.suggest import did_you_mean
-from dasd.recipe.settings import OffPolicyStage
+from dasd.recipe.stage_settings import OffPolicyStage
 
 __all__ = [
     "ANY",

@@ -20,7 +20,7 @@ from dasd.pipeline.work.grading import Grader, answers_by_question
 from dasd.pipeline.work.stage import StageContext
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
-from dasd.recipe.settings import OffPolicyStage
+from dasd.recipe.stage_settings import OffPolicyStage
 from dasd.results.report.answers import MOST
 from dasd.results.report.build import Distilled, build
 from dasd.results.report.data import FORMAT

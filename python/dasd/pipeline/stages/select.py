@@ -24,7 +24,8 @@ from dasd.pipeline.work.units import Unit, finish_rows
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
 from dasd.plugins.roles import Selector
-from dasd.recipe.settings import OffPolicyStage, SelectSettings
+from dasd.recipe.curation_settings import SelectSettings
+from dasd.recipe.stage_settings import OffPolicyStage
 from dasd.store import Summaries
 
 __all__ = ["SelectStage", "best", "choose"]

@@ -14,7 +14,8 @@ from dasd.errors import InputError
 from dasd.models.files import model_fingerprint
 from dasd.pipeline.stages import quotas
 from dasd.plugins.recipe import Recipe
-from dasd.recipe.settings import OffPolicyStage, RecipeSettings, TrainingStage
+from dasd.recipe.settings import RecipeSettings
+from dasd.recipe.stage_settings import OffPolicyStage, TrainingStage
 from dasd.store import Manifest, Run
 from dasd.store.directory import RUN
 from dasd.store.origin import Origin, origin_of

@@ -22,7 +22,7 @@ from dasd.pipeline.work.units import finish_rows, units
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
 from dasd.plugins.roles import Checkpoint, TrainProgress, TrainSpec
-from dasd.recipe.settings import MixedPolicyStage, OffPolicyStage
+from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage
 from dasd.training.preflight import Preflight, preflight
 from dasd.training.responses import RowMaker, balance_ids
 from dasd.training.start import StartModel, start_model

@@ -23,7 +23,7 @@ from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.under_way import UnderWay
 from dasd.pipeline.work.units import Unit, units
 from dasd.plugins.roles import Evaluator
-from dasd.recipe.settings import CPU_BATCH_SIZE, ModelSettings
+from dasd.recipe.model_settings import CPU_BATCH_SIZE, ModelSettings
 
 __all__ = ["answer_questions", "ungraded"]
 

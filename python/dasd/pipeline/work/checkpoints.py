@@ -5,7 +5,7 @@ from __future__ import annotations
 from dasd.models.files import model_identity
 from dasd.pipeline.work.stage import StageContext
 from dasd.plugins.recipe import Recipe
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 
 __all__ = ["student_after", "student_identity", "student_name"]
 

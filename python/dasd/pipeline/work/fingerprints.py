@@ -17,7 +17,10 @@ from dasd.errors import InputError
 from dasd.models.files import model_fingerprint
 from dasd.models.pool import backend_of
 from dasd.plugins.registry import Registry
-from dasd.recipe.settings import FilterSettings, ModelSettings, QuestionSource, TrainerSettings
+from dasd.recipe.curation_settings import FilterSettings
+from dasd.recipe.model_settings import ModelSettings
+from dasd.recipe.question_settings import QuestionSource
+from dasd.recipe.training_settings import TrainerSettings
 
 __all__ = [
     "engine_settings",

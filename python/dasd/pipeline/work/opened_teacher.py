@@ -5,7 +5,8 @@ from __future__ import annotations
 from dasd.base.records import ModelInfo
 from dasd.errors import RecipeError
 from dasd.plugins.registry import Registry
-from dasd.recipe.settings import MixedPolicyStage, OffPolicyStage, RecipeSettings
+from dasd.recipe.settings import RecipeSettings
+from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage
 
 __all__ = ["check_logprobs", "check_opened", "logprobs_reader"]
 

@@ -13,7 +13,7 @@ from dasd.base.records import Message
 from dasd.errors import InputError
 from dasd.models.files import declared_context
 from dasd.models.tokens.chat import ChatTokenizer
-from dasd.recipe.settings import ModelSettings
+from dasd.recipe.model_settings import ModelSettings
 
 __all__ = ["LEAST_ROOM", "Prompts", "PromptsOf", "least_room", "no_room", "prompts_of", "unanswerable"]
 

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from dasd.base.records import LoadedQuestions, RowsSetAside
 from dasd.pipeline.work.stage import StageContext
 from dasd.plugins.registry import Registry
-from dasd.recipe.settings import QuestionSource
+from dasd.recipe.question_settings import QuestionSource
 
 __all__ = ["SourceRead", "load_source", "report_set_aside"]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dasd.recipe.settings import MixedPolicyStage, QuestionSource
+from dasd.recipe.question_settings import QuestionSource
+from dasd.recipe.stage_settings import MixedPolicyStage
 from dasd.results.cards.facts import Facts, shown_model
 from dasd.results.cards.licences import Licences
 from dasd.results.cards.markdown import bullets, fenced, plain_words, table, text_table

@@ -19,7 +19,7 @@ from dasd.models.tokens.chat import ChatTokenizer
 from dasd.models.tokens.reading import Reading, prompt_opening, teacher_opening
 from dasd.plugins.exports import EXPORT, SAMPLED_TOKENS, TRAINED_TOKENS, ExportRun, ExportStage
 from dasd.plugins.recipe import Recipe
-from dasd.recipe.settings import MixedPolicyStage, OffPolicyStage
+from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage
 from dasd.store import Run
 from dasd.store.origin import origin_of
 from dasd.training.responses import RowMaker, balance_ids

@@ -11,7 +11,7 @@ import polars as pl
 
 from dasd.base.regular import read_small
 from dasd.base.schemas import SENTENCES
-from dasd.recipe.settings import OffPolicyStage
+from dasd.recipe.stage_settings import OffPolicyStage
 from dasd.results.report import cutoffs, gather, series, steps
 from dasd.results.report.answers import MOST, PARTS, OwnAnswers, along_answers, own_answers_figures
 from dasd.results.report.data import CheckpointFigures, FigureNote, ReportData

@@ -12,7 +12,7 @@ from math import sqrt
 
 import polars as pl
 
-from dasd.recipe.settings import MixedPolicyStage
+from dasd.recipe.stage_settings import MixedPolicyStage
 from dasd.results.report.series import selected_ids
 from dasd.store import Run
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import polars as pl
 from pydantic import JsonValue
 
-from dasd.recipe.settings import ModelSettings, TrainerSettings
+from dasd.recipe.model_settings import ModelSettings
+from dasd.recipe.training_settings import TrainerSettings
 from dasd.results.report.data import (
     CheckpointFigures,
     MachineFacts,

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import polars as pl
 from pydantic import JsonValue
 
-from dasd.recipe.settings import MixedPolicyStage, OffPolicyStage, RecipeSettings
+from dasd.recipe.settings import RecipeSettings
+from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage
 from dasd.results.report.data import FlowRow, SelectionFigures
 from dasd.results.report.numbers import as_float, as_int
 from dasd.results.report.series import compared

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dasd.plugins.roles import Trainer, hookimpl
-from dasd.recipe.settings import TrainerSettings
+from dasd.recipe.training_settings import TrainerSettings
 from dasd.training.torch.options import TorchOptions
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from dasd.base.seeds import seed_of
 from dasd.plugins.roles import TrainProgress
-from dasd.recipe.settings import TrainerSettings
+from dasd.recipe.training_settings import TrainerSettings
 from dasd.training.batches import collate
 from dasd.training.loss import weighted_nll
 from dasd.training.optimizer import set_learning_rate

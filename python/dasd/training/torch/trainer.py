@@ -11,7 +11,7 @@ from dasd.base.files import watch_disk
 from dasd.errors import RecipeError
 from dasd.models.devices import pick_device
 from dasd.plugins.roles import Checkpoint, TrainSpec
-from dasd.recipe.settings import TrainerSettings
+from dasd.recipe.training_settings import TrainerSettings
 from dasd.training.attention import order_restored
 from dasd.training.checks import try_model
 from dasd.training.curve import Curve

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from dasd.models.tokens.reading import Reading
 from dasd.plugins.exports import Exported, ExportedFile, ExportRun, ExportStage
-from dasd.recipe.settings import TrainerSettings
+from dasd.recipe.training_settings import TrainerSettings
 from dasd.results.export.formats.conversations import Lost, conversation, write_stage
 from dasd.results.export.formats.settings_files import (
     commands,

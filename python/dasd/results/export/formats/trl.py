@@ -18,7 +18,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from dasd.plugins.exports import Exported, ExportRun, ExportStage
-from dasd.recipe.settings import TrainerSettings
+from dasd.recipe.training_settings import TrainerSettings
 from dasd.results.export.formats.conversations import Lost, answer_turn, write_stage
 from dasd.results.export.formats.rendering import rendering_problem
 from dasd.results.export.formats.settings_files import (

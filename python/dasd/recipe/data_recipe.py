@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
-from dasd.recipe.settings import DataSettings, QuestionSource, QuestionsSettings, RecipeSettings
+from dasd.recipe.question_settings import DataSettings, QuestionSource, QuestionsSettings
+from dasd.recipe.settings import RecipeSettings
 
 __all__ = ["DataQuestions", "DataRecipe"]
 
