@@ -257,7 +257,9 @@ class Transport:
             _LOG.warning("%s: %s; waiting %.0f s", self._options.base_url, reason, wait)
 
     def _tell_of(self, reason: str) -> None:
-        if not self._down:
+        """Once, until it answers again. A server that answers others meanwhile lost one connection and isn't away."""
+        silent = asyncio.get_running_loop().time() - self._last_answer
+        if silent > _SILENT_SECONDS and not self._down:
             self._down = True
             _LOG.warning(
                 "%s can't be reached (%s); waiting up to %g s for it",
