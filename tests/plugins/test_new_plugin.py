@@ -43,7 +43,7 @@ def outcomes(plugins: Path, site: Path) -> dict[str, list[dict[str, Any]]]:
     ini.write_text("[pytest]\naddopts = --import-mode=importlib -p no:cacheprovider\n")
     command = [sys.executable, "-m", "pytest", "-q", "-c", str(ini), "-p", "dasd.testing.results"]
     tests = [str(plugins / role / "tests") for role in ROLES]
-    done = run(*command, "--results-file", str(results), *tests, PYTHONPATH=str(site))
+    done = run(*command, "--results-file", str(results), *tests, site=site)
     found: dict[str, list[dict[str, Any]]] = {role: [] for role in ROLES}
     for record in map(json.loads, results.read_text().splitlines()):
         found[Path(record["file"]).parts[0]].append(record)
@@ -51,10 +51,14 @@ def outcomes(plugins: Path, site: Path) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, env={**os.environ, **environment}, capture_output=True, text=True, check=False
-    )
+def run(*command: str, site: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """``site``: a directory with plugins, before whatever the path holds already (dasd may be there)."""
+    environment = dict(os.environ)
+    if site is not None:
+        environment["PYTHONPATH"] = os.pathsep.join(
+            [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
+        )
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -76,7 +80,7 @@ def test_it_says_what_it_is(role: str, plugins: Path) -> None:
 
 
 def test_they_load_as_installed_plugins(site: Path) -> None:
-    done = run(sys.executable, "-m", "dasd", "plugins", "list", "--json", PYTHONPATH=str(site))
+    done = run(sys.executable, "-m", "dasd", "plugins", "list", "--json", site=site)
     plugins = {plugin["name"]: plugin for plugin in json.loads(done.stdout)["plugins"]}
     for role in ROLES:
         assert plugins[f"my-{role}"]["loaded"], plugins[f"my-{role}"]["error"]
@@ -129,7 +133,7 @@ def test_it_works_in_a_real_run(plugins: Path, site: Path) -> None:
         "select",
         "--quiet",
     ]
-    done = run(*command, PYTHONPATH=str(site), HF_HUB_OFFLINE="1")
+    done = run(*command, site=site, HF_HUB_OFFLINE="1")
     assert done.returncode == 0, done.stderr
     kept = (plugins / "run" / "recipe.yaml").read_text()
     assert "selector: my-selector" in kept and "- my-filter" in kept

@@ -43,6 +43,7 @@ from dasd.models.tokens.chat import ChatTokenizer
 from dasd.models.tokens.engine_rows import EngineRows, Generated, Prompted, Text
 from dasd.models.tokens.reading import behind_tag, prompt_opening
 from dasd.plugins.exports import EXPORT, Exported, ExportedFile, ExportRun, ExportStage
+from dasd.plugins.registering import Registry
 from dasd.plugins.roles import (
     Checkpoint,
     Evaluator,
@@ -106,6 +107,7 @@ __all__ = [
     "QuestionSource",
     "Questions",
     "RecipeError",
+    "Registry",
     "RowsFile",
     "RowsSetAside",
     "SampleRequest",

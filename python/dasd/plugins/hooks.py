@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import click
     from pydantic import JsonValue
 
-    from dasd.plugins.registry import Registry
+    from dasd.plugins.registering import Registry
 
 hookspec = pluggy.HookspecMarker("dasd")
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from dasd.base.plain_values import check_values
 from dasd.errors import PluginError, RecipeError
-from dasd.plugins import checked
+from dasd.plugins import checked, registering
 from dasd.plugins.catalogue import Catalogue
 from dasd.plugins.components import (
     ROLES,
@@ -54,7 +54,7 @@ _DECLARED: tuple[Role, ...] = ("filter", "evaluator", "verifier")
 
 
 class Registry(Catalogue):
-    """Components of the built-ins and of the loaded plugins.
+    """Components of the built-ins and of the loaded plugins; what a plugin may call is ``registering.Registry``.
 
     ``owner`` is whoever registers through this object; a plugin fills a registry of its own, which the host
     merges when the plugin's hook has returned.
@@ -73,12 +73,7 @@ class Registry(Catalogue):
         continues: bool = True,
         gives_logprobs: bool = True,
     ) -> None:
-        """Register an inference backend. ``options`` checks ``teacher.options`` / ``student.options``.
-
-        ``runs_student``: it can answer and score as the student too; ``continues``: it can go on from a
-        prefix; ``gives_logprobs``: its samples carry log-probabilities. A recipe that needs one of these and
-        doesn't get it is refused before anything runs.
-        """
+        """As ``registering.Registry.teacher``."""
         self._add(
             "teacher",
             name,
@@ -99,17 +94,13 @@ class Registry(Catalogue):
         doc: str = "",
         trains_adapters: bool = False,
     ) -> None:
-        """Register a trainer. ``options`` checks ``trainer.options``.
-
-        ``trains_adapters``: it does what ``trainer.adapter`` asks for; with another trainer a recipe that sets
-        this key is refused before anything runs.
-        """
+        """As ``registering.Registry.trainer``."""
         self._add("trainer", name, factory, options, doc, trains_adapters=trains_adapters)
 
     def evaluator(
         self, name: str, factory: EvaluatorFactory, *, options: type[BaseModel] | None = None, doc: str = ""
     ) -> None:
-        """Register an evaluator. ``options`` checks ``evaluation.options``, which the factory takes after the registry."""
+        """As ``registering.Registry.evaluator``."""
         self._add("evaluator", name, factory, options, doc)
 
     def selector(
@@ -121,20 +112,13 @@ class Registry(Catalogue):
         doc: str = "",
         needs_logprobs: bool = False,
     ) -> None:
-        """Register a selector; the factory takes section ``select`` and a seed.
-
-        ``needs_logprobs``: its rank uses what is computed from the teacher's log-probabilities (``teacher``,
-        ``mean_delta`` ...), so a teacher without them is refused.
-        """
+        """As ``registering.Registry.selector``."""
         self._add("selector", name, factory, options, doc, needs_logprobs=needs_logprobs)
 
     def filter(
         self, name: str, factory: FilterFactory, *, options: type[BaseModel] | None = None, doc: str = ""
     ) -> None:
-        """Register a filter; the factory takes section ``filters`` and the training context in tokens.
-
-        ``options`` checks ``filters.options.NAME``, which the factory finds in the section with defaults filled in.
-        """
+        """As ``registering.Registry.filter``."""
         self._add("filter", name, factory, options, doc)
 
     def questions(
@@ -150,15 +134,7 @@ class Registry(Catalogue):
         count: int | None = None,
         evaluator: str | None = None,
     ) -> None:
-        """Register a source of questions. ``options`` checks the source's ``options``.
-
-        ``argument``: the option that VALUE of ``dasd evaluate MODEL --benchmarks NAME:VALUE`` sets;
-        ``attempts`` and ``max_tokens``: answers a question and cap on an answer's new tokens for evaluation
-        questions of this source, where the recipe's source doesn't say; ``count``: about how many it holds, for
-        plans on a machine where ``load`` raises NotHereError; ``evaluator``: name of the evaluator
-        that its evaluation questions need (None: the recipe's ``evaluation.evaluator``). Raises PluginError
-        for an ``argument`` that is no option of the source, and for numbers below 1.
-        """
+        """As ``registering.Registry.questions``."""
         declared = {
             "argument": argument,
             "attempts": attempts,
@@ -171,25 +147,19 @@ class Registry(Catalogue):
     def verifier(
         self, name: str, factory: VerifierFactory, *, options: type[BaseModel] | None = None, doc: str = ""
     ) -> None:
-        """Register a verifier: what stands before the first colon of a question's ``verifier``, or its ``name``.
-
-        ``options`` checks those of the question's or its source's ``verifier``; the factory takes them.
-        """
+        """As ``registering.Registry.verifier``."""
         self._add("verifier", name, factory, options, doc)
 
     def executor(
         self, name: str, factory: OtherFactory, *, options: type[BaseModel] | None = None, doc: str = ""
     ) -> None:
-        """Register an executor. It is listed and found by ``component``; dasd itself calls none yet."""
+        """As ``registering.Registry.executor``."""
         self._add("executor", name, factory, options, doc)
 
     def exporter(
         self, name: str, factory: ExporterFactory, *, options: type[BaseModel] | None = None, doc: str = ""
     ) -> None:
-        """Register an exporter: a format of ``dasd export --to``; the factory takes its options.
-
-        ``options`` checks them and fills in their defaults.
-        """
+        """As ``registering.Registry.exporter``."""
         self._add("exporter", name, factory, options, doc)
 
     # -- making ------------------------------------------------------------------------------------
@@ -309,3 +279,8 @@ class Registry(Catalogue):
     def check_verifier(self, verifier: VerifierSettings, path: str = "verifier") -> None:
         """PluginError for a verifier that nobody registered, RecipeError for its options, by their ``path``."""
         self.checked_options("verifier", verifier.name, verifier.options, f"{path}.options")
+
+
+if TYPE_CHECKING:
+    _FOR_PLUGINS: registering.Registry = Registry()
+    """Has mypy hold what plugins are given against what they are promised."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import shutil
@@ -29,6 +30,8 @@ from dasd.base.schemas import EVAL, QUESTIONS, SAMPLES
 from dasd.errors import ComponentError, InputError, PluginError, RecipeError, SchemaError
 from dasd.models.files import resolve_model
 from dasd.models.pool import ModelPool
+from dasd.plugins import registering
+from dasd.plugins.components import ROLES
 from dasd.plugins.exports import Exported, ExportedFile
 from dasd.plugins.registry import Owner, Registry
 from dasd.plugins.roles import Checkpoint, TrainSpec
@@ -110,6 +113,17 @@ def sampled(*frames: Any, ids: Sequence[str] = ("a", "b")) -> list[pl.DataFrame]
     made.teacher("canned", lambda _: Canned(frames))
     requests = [SampleRequest(name, "q", MESSAGES, 0, 0) for name in ids]
     return list(made.make_teacher(settings()).sample(requests, SPEC))
+
+
+def test_plugins_are_promised_every_role_and_keyword() -> None:
+    promised = {
+        name: vars(registering.Registry)[name] for name in vars(registering.Registry) if name[0] != "_"
+    }
+    assert set(promised) == {*ROLES, "make_verifier", "make_evaluator"}
+    for name, method in promised.items():
+        given = inspect.signature(getattr(Registry, name)).parameters
+        wanted = inspect.signature(method).parameters
+        assert list(given.values()) == list(wanted.values()), name
 
 
 def test_unknown_names_get_the_known_ones_and_a_suggestion() -> None:

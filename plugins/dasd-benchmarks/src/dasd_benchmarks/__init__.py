@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 from importlib.metadata import version
-from typing import Any
 
-from dasd.api import hookimpl
+from dasd.api import Registry, hookimpl
 from dasd_benchmarks.gpqa import GPQA
 from dasd_benchmarks.humaneval import HUMANEVAL
 from dasd_benchmarks.livecodebench import LCB5, LCB6
@@ -19,7 +18,7 @@ BENCHMARKS = (AIME24, AIME25, GPQA, LCB5, LCB6, MATH500, HUMANEVAL)
 
 
 @hookimpl
-def dasd_register(registry: Any) -> None:
+def dasd_register(registry: Registry) -> None:
     """Register a source of questions for each benchmark; ``NAME:PATH`` of ``--benchmarks`` is the option path."""
     for benchmark in BENCHMARKS:
         registry.questions(

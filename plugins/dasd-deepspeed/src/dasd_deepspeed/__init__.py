@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import Any
 
-from dasd.api import Trainer, TrainerSettings, hookimpl
+from dasd.api import Registry, Trainer, TrainerSettings, hookimpl
 from dasd_deepspeed.options import DeepSpeedOptions
 
 __version__ = version("dasd-deepspeed")
 
 
 @hookimpl
-def dasd_register(registry: Any) -> None:
+def dasd_register(registry: Registry) -> None:
     """Register the trainer ``deepspeed``."""
     registry.trainer(
         "deepspeed",

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dasd.api import ModelSettings, Teacher, hookimpl
+from dasd.api import ModelSettings, Registry, Teacher, hookimpl
 
 __version__ = version("dasd-echo")
 
@@ -24,7 +23,7 @@ class EchoOptions(BaseModel):
 
 
 @hookimpl
-def dasd_register(registry: Any) -> None:
+def dasd_register(registry: Registry) -> None:
     """Register the teacher ``echo``."""
     registry.teacher(
         "echo",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dasd.api import Evaluator, Questions, Verifier, hookimpl
+from dasd.api import Evaluator, Questions, Registry, Verifier, hookimpl
 from dasd_lm_eval.options import TaskOptions
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ __version__ = version("dasd-lm-eval")
 
 
 @hookimpl
-def dasd_register(registry: Any) -> None:
+def dasd_register(registry: Registry) -> None:
     """Register the source, the evaluator and the verifier ``lm-eval``."""
     registry.questions(
         "lm-eval",
@@ -65,7 +65,7 @@ def _questions() -> Questions:
     return TaskQuestions()
 
 
-def _evaluator(registry: Any) -> Evaluator:
+def _evaluator(registry: Registry) -> Evaluator:
     from dasd_lm_eval.harness import require
 
     require()

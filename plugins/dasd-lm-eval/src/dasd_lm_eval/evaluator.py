@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import polars as pl
 
-from dasd.api import EVAL, EvalSpec, Grade, Message, Teacher
+from dasd.api import EVAL, EvalSpec, Grade, Message, Registry, Teacher
 from dasd_lm_eval.asking import Asked, sampled_answers, scored_answers
 from dasd_lm_eval.documents import Document
 from dasd_lm_eval.generating import visible
@@ -25,7 +24,7 @@ _Row = tuple[Asked, str, Grade, str, int]
 class TaskEvaluator:
     """Asks as lm-evaluation-harness would, in the chat form; grades by the task's filters and main metric."""
 
-    def __init__(self, registry: Any) -> None:
+    def __init__(self, registry: Registry) -> None:
         """``registry``: of dasd, for the evaluator of questions that are no task's."""
         self._registry = registry
         self._tasks = Tasks()

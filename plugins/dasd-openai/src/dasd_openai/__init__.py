@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import Any
 
-from dasd.api import ModelSettings, Teacher, hookimpl
+from dasd.api import ModelSettings, Registry, Teacher, hookimpl
 from dasd_openai.options import OpenAIOptions
 
 __version__ = version("dasd-openai")
 
 
 @hookimpl
-def dasd_register(registry: Any) -> None:
+def dasd_register(registry: Registry) -> None:
     """Register the teacher ``openai``."""
     registry.teacher(
         "openai",

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import Any
 
-from dasd.api import ModelSettings, Teacher, hookimpl
+from dasd.api import ModelSettings, Registry, Teacher, hookimpl
 from dasd_vllm.options import VllmOptions
 
 __all__ = ["VllmOptions", "dasd_register"]
@@ -14,7 +13,7 @@ __version__ = version("dasd-vllm")
 
 
 @hookimpl
-def dasd_register(registry: Any) -> None:
+def dasd_register(registry: Registry) -> None:
     """Register the teacher ``vllm``."""
     registry.teacher(
         "vllm",

@@ -1,0 +1,159 @@
+"""What a plugin's ``dasd_register`` gets: the methods by which it registers, and what its factories may ask for.
+
+``dasd.plugins.registry`` has the one that is given; dasd itself uses more of it than plugins may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from pydantic import BaseModel, JsonValue
+
+from dasd.plugins.components import (
+    EvaluatorFactory,
+    ExporterFactory,
+    FilterFactory,
+    OtherFactory,
+    QuestionsFactory,
+    SelectorFactory,
+    TeacherFactory,
+    TrainerFactory,
+    VerifierFactory,
+)
+from dasd.plugins.roles import Evaluator, Verifier
+
+__all__ = ["Registry"]
+
+
+class Registry(Protocol):
+    """Registers components by name; an evaluator's factory gets it too, for the components of others.
+
+    Whatever is registered may have ``options``, a pydantic model of its options in the recipe, and ``doc``, a line for
+    ``dasd plugins``. PluginError is raised for what can't be registered.
+    """
+
+    def teacher(
+        self,
+        name: str,
+        factory: TeacherFactory,
+        *,
+        options: type[BaseModel] | None = None,
+        doc: str = "",
+        runs_student: bool = True,
+        continues: bool = True,
+        gives_logprobs: bool = True,
+    ) -> None:
+        """Register an inference backend. ``options`` checks ``teacher.options`` / ``student.options``.
+
+        ``runs_student``: it can answer and score as the student too; ``continues``: it can go on from a
+        prefix; ``gives_logprobs``: its samples carry log-probabilities. A recipe that needs one of these and
+        doesn't get it is refused before anything runs.
+        """
+        ...
+
+    def trainer(
+        self,
+        name: str,
+        factory: TrainerFactory,
+        *,
+        options: type[BaseModel] | None = None,
+        doc: str = "",
+        trains_adapters: bool = False,
+    ) -> None:
+        """Register a trainer. ``options`` checks ``trainer.options``.
+
+        ``trains_adapters``: it does what ``trainer.adapter`` asks for; with another trainer a recipe that sets
+        this key is refused before anything runs.
+        """
+        ...
+
+    def evaluator(
+        self, name: str, factory: EvaluatorFactory, *, options: type[BaseModel] | None = None, doc: str = ""
+    ) -> None:
+        """Register an evaluator. ``options`` checks ``evaluation.options``, which the factory takes after the registry."""
+        ...
+
+    def selector(
+        self,
+        name: str,
+        factory: SelectorFactory,
+        *,
+        options: type[BaseModel] | None = None,
+        doc: str = "",
+        needs_logprobs: bool = False,
+    ) -> None:
+        """Register a selector; the factory takes section ``select`` and a seed.
+
+        ``needs_logprobs``: its rank uses what is computed from the teacher's log-probabilities (``teacher``,
+        ``mean_delta`` ...), so a teacher without them is refused.
+        """
+        ...
+
+    def filter(
+        self, name: str, factory: FilterFactory, *, options: type[BaseModel] | None = None, doc: str = ""
+    ) -> None:
+        """Register a filter; the factory takes section ``filters`` and the training context in tokens.
+
+        ``options`` checks ``filters.options.NAME``, which the factory finds in the section with defaults filled in.
+        """
+        ...
+
+    def questions(
+        self,
+        name: str,
+        factory: QuestionsFactory,
+        *,
+        options: type[BaseModel] | None = None,
+        doc: str = "",
+        argument: str | None = None,
+        attempts: int | None = None,
+        max_tokens: int | None = None,
+        count: int | None = None,
+        evaluator: str | None = None,
+    ) -> None:
+        """Register a source of questions. ``options`` checks the source's ``options``.
+
+        ``argument``: the option that VALUE of ``dasd evaluate MODEL --benchmarks NAME:VALUE`` sets;
+        ``attempts`` and ``max_tokens``: answers a question and cap on an answer's new tokens for evaluation
+        questions of this source, where the recipe's source doesn't say; ``count``: about how many it holds, for
+        plans on a machine where ``load`` raises NotHereError; ``evaluator``: name of the evaluator
+        that its evaluation questions need (None: the recipe's ``evaluation.evaluator``). Raises PluginError
+        for an ``argument`` that is no option of the source, and for numbers below 1.
+        """
+        ...
+
+    def verifier(
+        self, name: str, factory: VerifierFactory, *, options: type[BaseModel] | None = None, doc: str = ""
+    ) -> None:
+        """Register a verifier: what stands before the first colon of a question's ``verifier``, or its ``name``.
+
+        ``options`` checks those of the question's or its source's ``verifier``; the factory takes them.
+        """
+        ...
+
+    def executor(
+        self, name: str, factory: OtherFactory, *, options: type[BaseModel] | None = None, doc: str = ""
+    ) -> None:
+        """Register an executor. It is listed and found by ``component``; dasd itself calls none yet."""
+        ...
+
+    def exporter(
+        self, name: str, factory: ExporterFactory, *, options: type[BaseModel] | None = None, doc: str = ""
+    ) -> None:
+        """Register an exporter: a format of ``dasd export --to``; the factory takes its options.
+
+        ``options`` checks them and fills in their defaults.
+        """
+        ...
+
+    def make_verifier(self, name: str, options: Mapping[str, JsonValue] | None = None) -> Verifier:
+        """The verifier of that name, for an evaluator; what it returns is checked.
+
+        Raises PluginError for one that nobody registered, RecipeError for options that it doesn't take.
+        """
+        ...
+
+    def make_evaluator(self, name: str, options: Mapping[str, JsonValue] | None = None) -> Evaluator:
+        """The evaluator of that name, for one that leaves questions of other sources to it; its frames are checked."""
+        ...
