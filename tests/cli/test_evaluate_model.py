@@ -9,7 +9,6 @@ import pytest
 from tests.cli.test_commands import one_message
 from tests.command import dasd
 
-from dasd.base.records import RowsSetAside
 from dasd.cli.evaluate_model import WELL_KNOWN, Asked, recipe_data, source
 from dasd.curation.sources import dasd_register
 from dasd.curation.sources.file import FileQuestions
@@ -133,8 +132,9 @@ def test_a_csv_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "q.csv"
     path.write_text('question,answer,verifier\n"1, and 2?",3,exact\n"a ""b""",007,\n,4,exact\nc,,\n')
     own = QuestionSource(source="file", options={"path": str(path)})
-    with pytest.warns(RowsSetAside, match="the first is row 3"):
-        rows = FileQuestions().load(own, "eval", 0)
+    read = FileQuestions().load(own, "eval", 0)
+    rows = read.rows
+    assert "the first is row 3" in str(read.set_aside[0])
     assert [cell[0]["content"] for cell in rows["messages"]] == ["1, and 2?", 'a "b"', "c"]
     assert rows["answer"].to_list() == ["3", "007", None]
     (tmp_path / "bad.csv").write_text("question,answer\na,b,c\n")

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 from tests.plugins.broken import Broken
 
-from dasd.api import Grade, InputError
+from dasd.api import Grade, InputError, QuestionRows
 from dasd.curation.sources.mini import MiniatureQuestions
 from dasd.testing import FilterSuite, QuestionsSuite, VerifierSuite
 
@@ -66,7 +66,7 @@ class Asking(Broken, QuestionsSuite):
     def make(cls) -> Any:
         made = MiniatureQuestions()
         plain = made.load
-        made.load = lambda source, split, seed: cls.loaded(plain, source, split, seed)  # type: ignore[method-assign]
+        made.load = lambda *asked: QuestionRows(cls.loaded(lambda *own: plain(*own).rows, *asked))  # type: ignore[method-assign]
         return made
 
     @staticmethod

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.fuzzing import fuzz
 
-from dasd.base.records import RowsSetAside
 from dasd.curation.sources import values
 from dasd.curation.sources.file import FileQuestions
 from dasd.errors import DasdError, InputError
@@ -118,20 +116,16 @@ def damaged_tables(draw: st.DrawFn) -> bytes:
 def read(path: Path) -> None:
     """As source ``file`` and as responses."""
     start = time.process_time()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RowsSetAside)
-        try:
-            FileQuestions().load(QuestionSource(source="file", options={"path": str(path)}), "train", 0)
-        except DasdError as error:
-            assert error.exit_code == 2
-        try:
-            values.ValueFile(path, "response").read(
-                lambda _number, row: (
-                    GivenRow.of(row, {"temperature": 1.0, "top_p": 1.0, "model": "x"}) and None
-                )
-            )
-        except DasdError as error:
-            assert error.exit_code == 2
+    try:
+        FileQuestions().load(QuestionSource(source="file", options={"path": str(path)}), "train", 0)
+    except DasdError as error:
+        assert error.exit_code == 2
+    try:
+        values.ValueFile(path, "response").read(
+            lambda _number, row: GivenRow.of(row, {"temperature": 1.0, "top_p": 1.0, "model": "x"}) and None
+        )
+    except DasdError as error:
+        assert error.exit_code == 2
     assert time.process_time() - start < SECONDS
 
 
@@ -173,8 +167,9 @@ def test_a_deep_verifier_in_a_text_is_one_bad_row(tmp_path: Path) -> None:
     rows = [deep, {"question": "a?"}, {"question": "b?"}]
     path = tmp_path / "q.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.warns(RowsSetAside, match="nested too deeply"):
-        assert FileQuestions().load(_source(path), "train", 0).height == 2
+    read = FileQuestions().load(_source(path), "train", 0)
+    assert read.rows.height == 2
+    assert "nested too deeply" in str(read.set_aside[0])
 
 
 def test_an_endless_line_is_one_bad_row_and_never_in_memory(

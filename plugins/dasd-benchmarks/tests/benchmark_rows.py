@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from dasd.api import LoadedQuestions, QuestionSource
+from dasd.api import LoadedQuestions, QuestionRows, QuestionSource
 from dasd.plugins.host import PluginHost
 
 Row = dict[str, Any]
@@ -140,11 +140,18 @@ def load(
     name: str, *, count: int | None = None, seed: int = 0, split: str = "eval", **options: Any
 ) -> tuple[pl.DataFrame, LoadedQuestions]:
     """Rows through the plugin host, and what they were read from."""
+    read = load_all(name, count=count, seed=seed, split=split, **options)
+    assert read.loaded is not None
+    return read.rows, read.loaded
+
+
+def load_all(
+    name: str, *, count: int | None = None, seed: int = 0, split: str = "eval", **options: Any
+) -> QuestionRows:
+    """All that the source gives, through the plugin host."""
     questions = PluginHost.load(["benchmarks"]).registry.make_questions(name)
     given = {key: str(value) if isinstance(value, Path) else value for key, value in options.items()}
-    rows = questions.load(QuestionSource(source=name, count=count, options=given), split, seed)
-    assert questions.loaded is not None
-    return rows, questions.loaded
+    return questions.load(QuestionSource(source=name, count=count, options=given), split, seed)
 
 
 def prompt(rows: pl.DataFrame, number: int = 0) -> str:

@@ -17,12 +17,13 @@ from benchmark_rows import (
     gpqa,
     jsonl,
     load,
+    load_all,
     math500,
     parquet,
     prompt,
 )
 
-from dasd.api import InputError, RecipeError, RowsSetAside
+from dasd.api import InputError, RecipeError
 from dasd.plugins.host import PluginHost
 
 ANSWERS = [str(2 * n + 1) for n in range(1, 31)]
@@ -98,12 +99,11 @@ def test_rows_that_cannot_be_used_are_set_aside_by_number(tmp_path: Path) -> Non
         tmp_path / "test.jsonl",
         [*rows[:27], {**rows[27], "answer": "x + 1"}, rows[3], "{broken", {**rows[28], "problem": " "}],
     )
-    with pytest.warns(RowsSetAside) as caught:
-        found, _ = load("aime25", path=path, expected=0)
-    assert found.height == 27
-    (warning,) = [each.message for each in caught if isinstance(each.message, RowsSetAside)]
-    assert [row.row for row in warning.rows] == [28, 29, 30, 31]
-    reasons = [row.reason for row in warning.rows]
+    read = load_all("aime25", path=path, expected=0)
+    assert read.rows.height == 27
+    (file,) = read.set_aside
+    assert [row.row for row in file.rows] == [28, 29, 30, 31]
+    reasons = [row.reason for row in file.rows]
     assert "whole number from 0 to 999, got 'x + 1'" in reasons[0]
     assert "'aime25/3' is taken by row 4 of test.jsonl" in reasons[1]
     assert "not JSON" in reasons[2]

@@ -20,9 +20,9 @@ from dasd.plugins import PluginHost
 name, options = sys.argv[1], json.loads(sys.argv[2])
 questions = PluginHost.load(["benchmarks"]).registry.make_questions(name)
 try:
-    rows = questions.load(QuestionSource(source=name, options=options), "eval", 0)
-    file = questions.loaded.files[0]
-    print(json.dumps([rows.height, file.name, file.repository, file.revision]))
+    read = questions.load(QuestionSource(source=name, options=options), "eval", 0)
+    file = read.loaded.files[0]
+    print(json.dumps([read.rows.height, file.name, file.repository, file.revision]))
 except DasdError as error:
     print(json.dumps({"error": type(error).__name__, "text": str(error)}))
 """

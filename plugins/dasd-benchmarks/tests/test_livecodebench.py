@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmark_rows import jsonl, lcb_calls, lcb_stdin, load, packed, parquet, prompt
+from benchmark_rows import jsonl, lcb_calls, lcb_stdin, load, load_all, packed, parquet, prompt
 
-from dasd.api import InputError, RecipeError, RowsSetAside
+from dasd.api import InputError, RecipeError
 from dasd_benchmarks import private_tests
 
 
@@ -94,9 +94,9 @@ def test_a_pickle_that_would_run_code_is_refused_and_not_run(tmp_path: Path, pro
             lcb_stdin("abc3_a", "2025-03-01"),
         ],
     )
-    with pytest.warns(RowsSetAside, match=r"row 2 \(tests: wanted the pickle of one text and nothing else"):
-        rows, _ = load("livecodebench-v6", path=path, expected=0)
-    assert rows["question_id"].to_list() == ["abc1_a", "abc3_a"]
+    read = load_all("livecodebench-v6", path=path, expected=0)
+    assert "row 2 (tests: wanted the pickle of one text and nothing else" in str(read.set_aside[0])
+    assert read.rows["question_id"].to_list() == ["abc1_a", "abc3_a"]
     assert not trace.exists()
     pickle.loads(zlib.decompress(base64.b64decode(evil)))
     assert trace.exists()  # it would have
@@ -150,6 +150,5 @@ def test_long_texts_of_every_protocol_are_read(protocol: int) -> None:
 )
 def test_bad_tasks_are_set_aside(tmp_path: Path, change: dict[str, str], reason: str) -> None:
     rows = [lcb_calls("1", "2025-03-01"), {**lcb_calls("2", "2025-03-01"), **change}]
-    with pytest.warns(RowsSetAside) as caught:
-        load("livecodebench-v6", path=jsonl(tmp_path / "a.jsonl", rows), expected=0)
-    assert reason in str(caught[0].message)
+    read = load_all("livecodebench-v6", path=jsonl(tmp_path / "a.jsonl", rows), expected=0)
+    assert reason in str(read.set_aside[0])

@@ -6,14 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 from benchmark_rows import csv, gpqa, jsonl, math500
 
-from dasd.api import QUESTIONS, QuestionSource, SchemaError
 from dasd.cli.guard import run as command_line
 from dasd.pipeline.runner import Pipeline
-from dasd.plugins.registry import Owner, Registry
 
 SOURCE = "question-sources.jsonl"
 
@@ -70,17 +67,3 @@ def test_the_command_line_names_the_file_to_bring(
     told = " ".join(capsys.readouterr().err.split())
     assert "lcb holds no data file; wanted test5.jsonl of livecodebench/code_generation_lite" in told
     assert "Traceback" not in told
-
-
-def test_a_source_that_says_something_else_of_its_files_is_told() -> None:
-    class Odd:
-        loaded = "a file"
-
-        def load(self, source: QuestionSource, split: str, seed: int) -> pl.DataFrame:
-            del source, split, seed
-            return QUESTIONS.empty()
-
-    registry = Registry(Owner("odd", "dasd-odd", "1"))
-    registry.questions("odd", Odd)
-    with pytest.raises(SchemaError, match="has a str as `loaded`; wanted a LoadedQuestions or None"):
-        registry.make_questions("odd").loaded  # noqa: B018

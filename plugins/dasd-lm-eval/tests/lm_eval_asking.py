@@ -19,7 +19,7 @@ def questions(
     source = QuestionSource(
         source="lm-eval", count=count, options={"task": task, "include_path": str(tasks), **options}
     )
-    return registry.make_questions("lm-eval").load(source, "eval", 0)
+    return registry.make_questions("lm-eval").load(source, "eval", 0).rows
 
 
 def evaluated(

@@ -18,12 +18,14 @@ from dasd.base.records import (
     Message,
     ModelInfo,
     OnRefused,
+    QuestionRows,
     RowsSetAside,
     SampledTokens,
     SampleRequest,
     SamplingSpec,
     ScoreRequest,
     ScoringSpec,
+    SetAside,
 )
 from dasd.base.regular import read_json, read_small
 from dasd.base.rows_file import RowsFile
@@ -104,6 +106,7 @@ __all__ = [
     "OnRefused",
     "PluginError",
     "Prompted",
+    "QuestionRows",
     "QuestionSource",
     "Questions",
     "RecipeError",
@@ -119,6 +122,7 @@ __all__ = [
     "ScoringSpec",
     "SelectSettings",
     "Selector",
+    "SetAside",
     "Teacher",
     "Text",
     "TrainProgress",

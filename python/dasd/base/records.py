@@ -5,11 +5,12 @@ Rows of data travel as polars frames (``dasd.base.schemas``); these records say 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
+import polars as pl
 from pydantic import Field
 
 from dasd.errors import BackendError
@@ -206,6 +207,20 @@ class BadRow:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAside:
+    """Rows of one file that can't be used, as a source of questions leaves them out."""
+
+    path: Path | str
+    """The file, or what else the rows came from."""
+    rows: tuple[BadRow, ...]
+
+    def __str__(self) -> str:
+        """How many there are, and what is wrong with the first."""
+        first = self.rows[0]
+        return f"{self.path}: {len(self.rows)} rows set aside, the first is row {first.row} ({first.reason})"
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedFile:
     """A file that a source of questions read: what it takes to read the same one again."""
 
@@ -231,17 +246,25 @@ class LoadedQuestions:
     """(question_id, what has to be known of it, e.g. its date), in order."""
 
 
-class RowsSetAside(UserWarning):
-    """Warning of a source of questions that some of its rows can't be used; carries them.
+@dataclass(frozen=True, slots=True, eq=False)
+class QuestionRows:
+    """What a source of questions gives for one split: its rows, and all that has to be known of them."""
 
-    The questions stage catches it, tells the user, and lists every row in ``set-aside-questions.jsonl``.
-    """
+    rows: pl.DataFrame
+    """QUESTIONS rows."""
+    set_aside: tuple[SetAside, ...] = ()
+    """Rows that can't be used, by file. The user is told, and each is listed in ``set-aside-questions.jsonl``."""
+    places: Mapping[str, str] = field(default_factory=dict)
+    """question_id -> where it is from, for messages, e.g. ``mine.jsonl, row 41``; those that have none are left out."""
+    loaded: LoadedQuestions | None = None
+    """What was read, for ``question-sources.jsonl``; None where there is nothing to say."""
+
+
+class RowsSetAside(UserWarning):
+    """Warning that some rows of a file can't be used; carries them."""
 
     def __init__(self, path: Path | str, rows: Sequence[BadRow]) -> None:
         """``path``: the file, or what else the rows came from; ``rows``: at least one."""
         self.path = path
         self.rows = tuple(rows)
-        first = self.rows[0]
-        super().__init__(
-            f"{path}: {len(self.rows)} rows set aside, the first is row {first.row} ({first.reason})"
-        )
+        super().__init__(str(SetAside(path, self.rows)))

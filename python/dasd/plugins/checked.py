@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
-from pydantic import JsonValue
 
 from dasd.base.records import (
     ContinueRequest,
     EvalSpec,
     Grade,
-    LoadedQuestions,
     ModelInfo,
     OnRefused,
     SampleRequest,
@@ -21,7 +19,7 @@ from dasd.base.records import (
     ScoreRequest,
     ScoringSpec,
 )
-from dasd.base.schemas import EVAL, QUESTIONS, SAMPLES, SCORES, Schema
+from dasd.base.schemas import EVAL, SAMPLES, SCORES, Schema
 from dasd.errors import PluginError, SchemaError
 from dasd.plugins.blame import Origin
 from dasd.plugins.checked_files import check_checkpoint, check_exported
@@ -32,14 +30,12 @@ from dasd.plugins.roles import (
     Evaluator,
     Exporter,
     Filter,
-    Questions,
     Selector,
     Teacher,
     Trainer,
     TrainSpec,
     Verifier,
 )
-from dasd.recipe.question_settings import QuestionSource
 
 _JUDGEMENT = Schema("verdicts", {"kept": pl.Boolean, "reason": pl.String, "detail": pl.String})
 
@@ -239,49 +235,6 @@ class CheckedFilter:
                 f"{self._origin} judged {rows.height} of {responses.height} responses; wanted all"
             )
         return rows
-
-
-class CheckedQuestions:
-    """A source of questions whose options and rows are checked."""
-
-    def __init__(
-        self,
-        inner: Questions,
-        origin: Origin,
-        options: Callable[[Mapping[str, JsonValue]], dict[str, JsonValue]],
-    ) -> None:
-        self._inner = inner
-        self._origin = origin
-        self._options = options
-
-    def load(self, source: QuestionSource, split: str, seed: int) -> pl.DataFrame:
-        """As ``Questions.load``."""
-        source = source.model_copy(update={"options": self._options(source.options)})
-        with self._origin.blamed():
-            loaded = self._inner.load(source, split, seed)
-        rows = as_rows(loaded, QUESTIONS, self._origin.label)
-        wrong = rows.filter(pl.col("split") != split)
-        if wrong.height:
-            got = wrong["split"][0]
-            raise SchemaError(f"{self._origin} returned a question of split {got!r}; wanted {split!r}")
-        return rows
-
-    @property
-    def loaded(self) -> LoadedQuestions | None:
-        """What the last ``load`` read, of a source that says so."""
-        loaded = getattr(self._inner, "loaded", None)
-        if loaded is not None and not isinstance(loaded, LoadedQuestions):
-            got = type(loaded).__name__
-            raise SchemaError(f"{self._origin} has a {got} as `loaded`; wanted a LoadedQuestions or None")
-        return loaded
-
-    @property
-    def places(self) -> Mapping[str, str]:
-        """Where each question of the last ``load`` is from, of a source that says so."""
-        places = getattr(self._inner, "places", {})
-        if not isinstance(places, Mapping):
-            raise SchemaError(f"{self._origin} has a {type(places).__name__} as `places`; wanted a mapping")
-        return places
 
 
 class CheckedExporter:

@@ -11,6 +11,7 @@ from dasd.base.plain_values import check_values
 from dasd.errors import PluginError, RecipeError
 from dasd.plugins import checked, registering
 from dasd.plugins.catalogue import Catalogue
+from dasd.plugins.checked_questions import CheckedQuestions
 from dasd.plugins.components import (
     ROLES,
     Component,
@@ -217,11 +218,11 @@ class Registry(Catalogue):
         checked.has_methods(made, ("judge",), component.label)
         return checked.CheckedFilter(made, component.origin)
 
-    def make_questions(self, name: str) -> checked.CheckedQuestions:
+    def make_questions(self, name: str) -> CheckedQuestions:
         """The source of questions of that name; its options and its frame are checked in ``load``."""
         made, component = self._make("questions", name)
         checked.has_methods(made, ("load",), component.label)
-        return checked.CheckedQuestions(
+        return CheckedQuestions(
             made,
             component.origin,
             lambda options: self.checked_options("questions", name, options, "questions: options"),

@@ -18,6 +18,7 @@ from dasd.base.records import (
     EvalSpec,
     Grade,
     ModelInfo,
+    QuestionRows,
     SampleRequest,
     SamplingSpec,
     ScoreRequest,
@@ -181,13 +182,11 @@ class Filter(Protocol):
 class Questions(Protocol):
     """A source of questions."""
 
-    def load(self, source: QuestionSource, split: str, seed: int) -> pl.DataFrame:
+    def load(self, source: QuestionSource, split: str, seed: int) -> QuestionRows | pl.DataFrame:
         """QUESTIONS rows of one split ("train" or "eval"), without the recipe's system prompt.
 
-        A row that can't be used is left out and told of: ``warnings.warn(RowsSetAside(path, bad_rows))``.
-        A source may have an attribute ``loaded``, a ``LoadedQuestions`` (or None) that says what the last
-        ``load`` read; the run keeps it in ``question-sources.jsonl``. It may have an attribute ``places``, where
-        each question of the last ``load`` is from, for messages: ``{question_id: "mine.jsonl, row 41"}``.
+        A ``QuestionRows`` says besides which rows can't be used, where each question is from, and what was read; a
+        frame alone is all of it for a source that has nothing of this to say.
         """
         ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -12,8 +13,8 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dasd.base.frames import GRADABLE
+from dasd.base.records import RowsSetAside
 from dasd.base.suggest import did_you_mean
-from dasd.curation.sources.rows import warn_set_aside
 from dasd.curation.sources.values import UNREADABLE, ValueFile
 from dasd.errors import InputError
 from dasd.recipe.problems import describe
@@ -201,5 +202,6 @@ def _file_rows(path: Path) -> pl.DataFrame:
 
     needed = ", ".join(name for name, field in _Row.model_fields.items() if field.is_required())
     bad = values.read(add, f"; wanted a run directory, or EVAL rows, at least with the columns {needed}")
-    warn_set_aside(path, bad)
+    if bad:
+        warnings.warn(RowsSetAside(path, bad), stacklevel=2)
     return pl.DataFrame(rows, schema=columns)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import ClassVar
 
 import polars as pl
 
-from dasd.base.records import RowsSetAside
 from dasd.plugins.components import Role
 from dasd.recipe.question_settings import QuestionSource
 from dasd.recipe.verifier_settings import VerifierSettings
@@ -32,9 +30,7 @@ class QuestionsSuite(ComponentSuite):
         """QUESTIONS rows through the registry, which checks them; rows set aside are no error."""
         options = dict(cls.make_options(cls.directory()))
         source = QuestionSource(source=cls.name, count=count, options=options)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RowsSetAside)
-            return cls.registry().make_questions(cls.name).load(source, split, seed)
+        return cls.registry().make_questions(cls.name).load(source, split, seed).rows
 
     def test_rows_are_questions_of_their_split(self) -> None:
         """At least one, each with an id of its own and a user's message at the end."""

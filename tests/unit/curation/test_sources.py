@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from dasd.base.records import BadRow, RowsSetAside
+from dasd.base.records import BadRow
 from dasd.curation.sources.file import FileQuestions
 from dasd.curation.sources.mini import MiniatureQuestions
 from dasd.errors import InputError
@@ -27,15 +26,14 @@ def write(path: Path, rows: Sequence[object]) -> Path:
 
 def load(path: Path, split: str = "train", count: int | None = None, **options: Any) -> pl.DataFrame:
     source = QuestionSource(source="file", count=count, options={"path": str(path), **options})
-    return FileQuestions().load(source, split, 0)
+    return FileQuestions().load(source, split, 0).rows
 
 
 def load_with_bad(path: Path, **options: Any) -> tuple[pl.DataFrame, tuple[BadRow, ...]]:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        rows = load(path, **options)
-    found = [w.message for w in caught if isinstance(w.message, RowsSetAside)]
-    return rows, found[0].rows if found else ()
+    source = QuestionSource(source="file", options={"path": str(path), **options})
+    read = FileQuestions().load(source, "train", 0)
+    assert [each.path for each in read.set_aside] == [path] * bool(read.set_aside)
+    return read.rows, read.set_aside[0].rows if read.set_aside else ()
 
 
 @pytest.mark.parametrize("column", ["question", "prompt", "input", "problem"])
@@ -154,13 +152,13 @@ def test_holdout_deals_each_question_to_one_split(tmp_path: Path) -> None:
 
 def test_miniature_questions_are_right_and_their_splits_apart() -> None:
     source = QuestionSource(source="miniature", count=50)
-    train, evaluation = (MiniatureQuestions().load(source, split, 1) for split in ("train", "eval"))
+    train, evaluation = (MiniatureQuestions().load(source, split, 1).rows for split in ("train", "eval"))
     assert train.height == evaluation.height == 50
     assert not set(train["question_id"]) & set(evaluation["question_id"])
     for cell, answer in train.select("messages", "answer").iter_rows():
         assert sum(world.parse(cell[0]["content"])) == int(answer)
     assert (
-        MiniatureQuestions().load(source, "train", 2)["question_id"].to_list()
+        MiniatureQuestions().load(source, "train", 2).rows["question_id"].to_list()
         != train["question_id"].to_list()
     )
 
@@ -172,7 +170,7 @@ def test_reasoning_gym_names_what_its_scorer_needs() -> None:
 
     options: dict[str, Any] = {"dataset": "chain_sum", "config": {"min_terms": 2, "max_terms": 3}}
     source = QuestionSource(source="reasoning-gym", count=5, options=options)
-    train, evaluation = (GymQuestions().load(source, split, 1) for split in ("train", "eval"))
+    train, evaluation = (GymQuestions().load(source, split, 1).rows for split in ("train", "eval"))
     assert not set(train["question_id"]) & set(evaluation["question_id"])
     name, _, argument = train["verifier"][3].partition(":")
     wanted = json.loads(argument)

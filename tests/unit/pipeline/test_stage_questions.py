@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +12,15 @@ import polars as pl
 import pytest
 from tests.stage_run import ListConsole, make_recipe, make_registry, run_recipe
 
-from dasd.api import QUESTIONS, BadRow, QuestionSource, RowsSetAside
+from dasd.api import (
+    QUESTIONS,
+    BadRow,
+    LoadedFile,
+    LoadedQuestions,
+    QuestionRows,
+    QuestionSource,
+    SetAside,
+)
 from dasd.base.records import Message
 from dasd.errors import InputError, PluginError
 from dasd.evaluation.verifiers.number import NumberVerifier
@@ -80,11 +87,16 @@ def test_bad_rows_are_listed_in_a_file_and_counted_once(tmp_path: Path) -> None:
 class HalfBad:
     """A plugin's source: it uses what dasd.api gives, and its rows come from no file."""
 
-    def load(self, source: QuestionSource, split: str, seed: int) -> pl.DataFrame:
-        warnings.warn(RowsSetAside("my table", [BadRow(2, "it has no question")]), stacklevel=2)
+    def load(self, source: QuestionSource, split: str, seed: int) -> QuestionRows:
         messages = [{"role": "user", "content": "a"}]
         row = ("1", messages, "general", None, None, "my table", split)
-        return pl.DataFrame([row], schema=dict(QUESTIONS.columns), orient="row")
+        rows = pl.DataFrame([row], schema=dict(QUESTIONS.columns), orient="row")
+        return QuestionRows(
+            rows,
+            (SetAside("my table", (BadRow(2, "it has no question"),)),),
+            {"1": "my table, row 1"},
+            LoadedQuestions("my table", (LoadedFile("t", "0" * 64, 2),), "all", (("1", "first"),)),
+        )
 
 
 def test_a_plugin_sets_rows_aside(tmp_path: Path) -> None:
@@ -97,6 +109,9 @@ def test_a_plugin_sets_rows_aside(tmp_path: Path) -> None:
     assert [text for text in console.warned if "my table: 1 rows set aside" in text]
     listed = json.loads((tmp_path / "run" / "set-aside-questions.jsonl").read_text())
     assert listed == {"file": "my table", "row": 2, "reason": "it has no question"}
+    assert run.frame("places").collect().rows() == [("1", "my table, row 1")]
+    read = json.loads((tmp_path / "run" / "question-sources.jsonl").read_text())
+    assert (read["selection"], read["questions"]) == ("all", [{"id": "1", "remark": "first"}])
 
 
 def test_refusals(tmp_path: Path) -> None:

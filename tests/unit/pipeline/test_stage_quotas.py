@@ -31,7 +31,7 @@ def questions_file(path: Path, domains: dict[str, int], first: int = 0) -> dict[
     """Miniature questions, so many of each domain, as a source of a recipe."""
     count = sum(domains.values())
     source = QuestionSource(source="miniature", count=first + count)
-    cells = MiniatureQuestions().load(source, "train", 0)["messages"].to_list()[first:]
+    cells = MiniatureQuestions().load(source, "train", 0).rows["messages"].to_list()[first:]
     names = [name for name, size in domains.items() for _ in range(size)]
     path.write_text(
         "".join(

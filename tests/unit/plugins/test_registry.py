@@ -6,9 +6,10 @@ import inspect
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -16,15 +17,20 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from dasd.base.records import (
+    BadRow,
     ContinueRequest,
     EvalSpec,
     Grade,
+    LoadedQuestions,
     Message,
     ModelInfo,
+    QuestionRows,
+    RowsSetAside,
     SampleRequest,
     SamplingSpec,
     ScoreRequest,
     ScoringSpec,
+    SetAside,
 )
 from dasd.base.schemas import EVAL, QUESTIONS, SAMPLES
 from dasd.errors import ComponentError, InputError, PluginError, RecipeError, SchemaError
@@ -387,11 +393,58 @@ def test_a_sources_options_and_split_are_checked() -> None:
     made = registry()
     made.questions("wrong", Wrong, options=Options)
     questions = made.make_questions("wrong")
-    assert questions.load(QuestionSource(source="wrong"), "eval", 0).height == 1
+    assert questions.load(QuestionSource(source="wrong"), "eval", 0).rows.height == 1
     with pytest.raises(SchemaError, match="split 'eval'; wanted 'train'"):
         questions.load(QuestionSource(source="wrong"), "train", 0)
     with pytest.raises(RecipeError, match="did you mean 'size'"):
         questions.load(QuestionSource(source="wrong", options={"siez": 1}), "eval", 0)
+
+
+ROWS = QUESTIONS.empty()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (QuestionRows(ROWS, loaded="a file"), "has a str as `loaded`; wanted a LoadedQuestions or None"),  # type: ignore[arg-type]
+        (QuestionRows(ROWS, places=["a"]), "has a list as `places`; wanted a mapping"),  # type: ignore[arg-type]
+        (QuestionRows(ROWS, [BadRow(1, "x")]), "has a list as `set_aside`; wanted a tuple"),  # type: ignore[arg-type]
+        (QuestionRows(ROWS, (BadRow(1, "x"),)), "has a BadRow as `set_aside`; wanted a tuple"),  # type: ignore[arg-type]
+        (QuestionRows(ROWS, (SetAside("f", (7,)),)), "has a int as `set_aside`; wanted BadRow"),  # type: ignore[arg-type]
+        (QuestionRows([1]), "returned a list"),  # type: ignore[arg-type]
+        (None, "returned a NoneType"),
+    ],
+)
+def test_what_a_source_says_of_its_rows_is_of_its_types(given: Any, words: str) -> None:
+    made = registry()
+    made.questions("odd", lambda: SimpleNamespace(load=lambda *_: given))
+    with pytest.raises(SchemaError, match=words):
+        made.make_questions("odd").load(QuestionSource(source="odd"), "eval", 0)
+
+
+def test_a_source_that_returns_a_frame_alone_still_works() -> None:
+    """As sources did before there was QuestionRows: a warning for bad rows, attributes for the rest."""
+    read = LoadedQuestions("old", (), "", ())
+
+    class Old:
+        loaded = read
+        places = MappingProxyType({"1": "row 1"})
+
+        def load(self, source: QuestionSource, split: str, seed: int) -> pl.DataFrame:
+            warnings.warn(RowsSetAside("old.csv", [BadRow(2, "empty")]), stacklevel=2)
+            warnings.warn("something else", UserWarning, stacklevel=2)
+            return ROWS
+
+    made = registry()
+    made.questions("old", Old)
+    made.questions("plain", lambda: SimpleNamespace(load=lambda *_: ROWS))
+    with pytest.warns(UserWarning, match="something else") as caught:
+        found = made.make_questions("old").load(QuestionSource(source="old"), "eval", 0)
+    assert len(caught) == 1
+    assert found.set_aside == (SetAside("old.csv", (BadRow(2, "empty"),)),)
+    assert (found.places, found.loaded) == ({"1": "row 1"}, read)
+    plain = made.make_questions("plain").load(QuestionSource(source="plain"), "eval", 0)
+    assert (plain.set_aside, plain.places, plain.loaded) == ((), {}, None)
 
 
 def test_a_verifier_returns_a_grade() -> None:

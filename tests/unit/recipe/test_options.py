@@ -155,7 +155,7 @@ def test_rows_of_a_file_name_verifiers_with_options(tmp_path: Path, registry: Re
     changes["questions"]["train"][0]["options"]["path"] = str(path)
     settings = make_recipe(**changes).settings
     (train,) = settings.questions.train
-    read = registry.make_questions("file").load(train, "train", 0)
+    read = registry.make_questions("file").load(train, "train", 0).rows
     named = [VerifierSettings.of(text) for text in read["verifier"]]
     assert [(how.name, how.options) for how in named] == [
         ("deep", {"depth": 2}),

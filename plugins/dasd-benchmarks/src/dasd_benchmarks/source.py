@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
-
 import polars as pl
 
-from dasd.api import QUESTIONS, BadRow, InputError, LoadedFile, LoadedQuestions, QuestionSource, RowsSetAside
+from dasd.api import (
+    QUESTIONS,
+    BadRow,
+    InputError,
+    LoadedFile,
+    LoadedQuestions,
+    QuestionRows,
+    QuestionSource,
+    SetAside,
+)
 from dasd_benchmarks.benchmark import Benchmark, BenchmarkOptions, Reader, Task
 from dasd_benchmarks.files import read_rows, sha256_of
 from dasd_benchmarks.locate import Found, locate
@@ -16,16 +23,15 @@ __all__ = ["BenchmarkQuestions"]
 
 
 class BenchmarkQuestions:
-    """Reads one benchmark; ``loaded`` says afterwards what it was read from."""
+    """Reads one benchmark, and says what it was read from."""
 
     def __init__(self, benchmark: Benchmark) -> None:
         self.benchmark = benchmark
-        self.loaded: LoadedQuestions | None = None
 
-    def load(self, source: QuestionSource, split: str, seed: int) -> pl.DataFrame:
+    def load(self, source: QuestionSource, split: str, seed: int) -> QuestionRows:
         """QUESTIONS rows in the files' order, at most ``source.count``; the split has to be "eval".
 
-        Warns RowsSetAside. Raises InputError for files that can't be had, whose checksum or number of questions is
+        Raises InputError for files that can't be had, whose checksum or number of questions is
         another than it should be, or of which more than half of the rows can't be used.
         """
         name = self.benchmark.name
@@ -38,8 +44,8 @@ class BenchmarkQuestions:
         found = locate(self.benchmark, options)
         sums = _checked_sums(name, found, options)
         reader = self.benchmark.reader(options, seed)
-        tasks, rows_of = self._read(found, reader, source, options)
-        self.loaded = LoadedQuestions(
+        tasks, rows_of, set_aside = self._read(found, reader, source, options)
+        loaded = LoadedQuestions(
             source=name,
             files=tuple(
                 LoadedFile(each.name, digest, rows, each.repository, each.revision)
@@ -49,7 +55,7 @@ class BenchmarkQuestions:
             questions=tuple((task.question_id, task.remark) for task in tasks),
         )
         template = options.prompt or self.benchmark.prompt
-        return pl.DataFrame(
+        rows = pl.DataFrame(
             [
                 {
                     "question_id": task.question_id,
@@ -64,13 +70,15 @@ class BenchmarkQuestions:
             ],
             schema=dict(QUESTIONS.columns),
         )
+        return QuestionRows(rows, tuple(set_aside), loaded=loaded)
 
     def _read(
         self, found: list[Found], reader: Reader, source: QuestionSource, options: BenchmarkOptions
-    ) -> tuple[list[Task], list[int]]:
-        """Tasks, at most ``source.count``, and each file's number of rows."""
+    ) -> tuple[list[Task], list[int], list[SetAside]]:
+        """Tasks, at most ``source.count``, each file's number of rows, and the rows that can't be used."""
         tasks: list[Task] = []
         rows_of: list[int] = []
+        unusable: list[SetAside] = []
         seen: dict[str, str] = {}
         bad = 0
         first = ""
@@ -97,12 +105,11 @@ class BenchmarkQuestions:
             bad += len(set_aside)
             if set_aside:
                 first = first or f"{file.path}, row {set_aside[0].row}: {set_aside[0].reason}"
-            if set_aside and bad * 2 <= sum(rows_of):
-                warnings.warn(RowsSetAside(file.path, set_aside), stacklevel=3)
+                unusable.append(SetAside(file.path, tuple(set_aside)))
         self._check(found, tasks, rows_of, bad, first, reader)
         if source.count is None:
             self._check_count(found, len(tasks) + bad, sum(rows_of), options)
-        return tasks, rows_of
+        return tasks, rows_of, unusable
 
     def _check(
         self, found: list[Found], tasks: list[Task], rows_of: list[int], bad: int, first: str, reader: Reader

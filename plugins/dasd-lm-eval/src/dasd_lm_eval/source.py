@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from dasd.api import QUESTIONS, InputError, QuestionSource
+from dasd.api import QUESTIONS, InputError, QuestionRows, QuestionSource
 from dasd_lm_eval.documents import Document, PreparedTask
 from dasd_lm_eval.options import TaskOptions
 from dasd_lm_eval.places import NAME, Place, Tasks
@@ -17,7 +17,7 @@ __all__ = ["TaskQuestions"]
 class TaskQuestions:
     """Documents of a task of lm-evaluation-harness, as they are asked in a conversation."""
 
-    def load(self, source: QuestionSource, split: str, seed: int) -> pl.DataFrame:
+    def load(self, source: QuestionSource, split: str, seed: int) -> QuestionRows:
         """QUESTIONS rows of split ``eval``; ids are ``TASK:NUMBER``, the document's number in its split.
 
         ``count`` takes the first documents, of a group's tasks in turn. Raises InputError for split ``train``:
@@ -35,7 +35,7 @@ class TaskQuestions:
             _row(task, document, options, label, source.domain)
             for task, document in _first(tasks, source.count)
         ]
-        return pl.DataFrame(rows, schema=dict(QUESTIONS.columns))
+        return QuestionRows(pl.DataFrame(rows, schema=dict(QUESTIONS.columns)))
 
 
 def _label(options: TaskOptions) -> str:

@@ -1,8 +1,7 @@
 """Questions from a file of the user's: JSON lines, Parquet or CSV.
 
-A row that can't be used is set aside with its number and the reason, and a ``RowsSetAside`` warning tells
-of all of them. The file is refused when no row is left or more than half of the rows are bad: then the
-file isn't what the recipe takes it for.
+A row that can't be used is set aside with its number and the reason. The file is refused when no row is left
+or more than half of the rows are bad: then the file isn't what the recipe takes it for.
 """
 
 from __future__ import annotations
@@ -10,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from dasd.base.records import BadRow
+from dasd.base.records import BadRow, QuestionRows, SetAside
 from dasd.base.seeds import uniform
 from dasd.curation.sources.rows import (
     QUESTION_COLUMNS,
@@ -24,7 +22,6 @@ from dasd.curation.sources.rows import (
     questions_frame,
     text_of,
     verifier_of,
-    warn_set_aside,
 )
 from dasd.curation.sources.values import ValueFile
 from dasd.recipe.question_settings import QuestionSource
@@ -71,15 +68,12 @@ class FileOptions(BaseModel):
 
 
 class FileQuestions:
-    """Reads QUESTIONS rows from a JSONL, Parquet or CSV file; ``places`` says afterwards from which row."""
+    """Reads QUESTIONS rows from a JSONL, Parquet or CSV file."""
 
-    def __init__(self) -> None:
-        self.places: dict[str, str] = {}
-
-    def load(self, source: QuestionSource, split: str, seed: int) -> pl.DataFrame:
+    def load(self, source: QuestionSource, split: str, seed: int) -> QuestionRows:
         """QUESTIONS rows of ``split``, in the file's order, at most ``source.count``.
 
-        Warns RowsSetAside. Raises InputError for a missing or unreadable file, for one without a good row,
+        Raises InputError for a missing or unreadable file, for one without a good row,
         and for one of which more than half of the rows are bad.
         """
         del seed  # the file's order decides
@@ -88,13 +82,14 @@ class FileQuestions:
         values = ValueFile(path, "question")
         reader = _Reader(options, source.domain or "general", path.stem, split)
         bad = values.read(reader.add, "; mend the file, or name its columns in the source's options")
-        warn_set_aside(path, sorted([*bad, *reader.duplicates], key=lambda row: row.row))
+        unusable = sorted([*bad, *reader.duplicates], key=lambda row: row.row)
         rows = reader.rows[: source.count]
-        self.places = {
+        places = {
             str(row["question_id"]): f"{path.name}, row {number}"
             for row, number in zip(rows, reader.numbers, strict=False)
         }
-        return questions_frame(rows)
+        set_aside = (SetAside(path, tuple(unusable)),) if unusable else ()
+        return QuestionRows(questions_frame(rows), set_aside, places)
 
 
 class _Reader:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 
-import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from dasd.base.records import Message
+from dasd.base.records import Message, QuestionRows
 from dasd.base.seeds import seed_of
 from dasd.curation.sources.reasoning_gym import reasoning_gym_package
 from dasd.curation.sources.rows import question_row, questions_frame
@@ -32,7 +31,7 @@ class GymOptions(BaseModel):
 class GymQuestions:
     """Questions of one reasoning-gym set; training and evaluation draw with different seeds."""
 
-    def load(self, source: QuestionSource, split: str, seed: int) -> pl.DataFrame:
+    def load(self, source: QuestionSource, split: str, seed: int) -> QuestionRows:
         """``source.count`` (500 when absent) QUESTIONS rows, fewer where the set repeats a question.
 
         The verifier is ``reasoning-gym:`` and a JSON object (dataset, seed, size, index, config), from which
@@ -61,7 +60,7 @@ class GymQuestions:
                 split=split,
             )
             rows.setdefault(question, row)
-        return questions_frame(list(rows.values()))
+        return QuestionRows(questions_frame(list(rows.values())))
 
 
 def _entries(options: GymOptions, count: int, seed: int) -> list[tuple[str, str]]:

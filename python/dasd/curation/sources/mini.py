@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from dasd.base.records import Message
+from dasd.base.records import Message, QuestionRows
 from dasd.curation.sources.rows import question_row, questions_frame
 from dasd.errors import InputError
 from dasd.models.miniature import world
@@ -27,7 +26,7 @@ class MiniatureOptions(BaseModel):
 class MiniatureQuestions:
     """Sums of six one-digit numbers; the two splits share no question."""
 
-    def load(self, source: QuestionSource, split: str, seed: int) -> pl.DataFrame:
+    def load(self, source: QuestionSource, split: str, seed: int) -> QuestionRows:
         """``source.count`` (500 when absent) QUESTIONS rows of ``split``."""
         options = MiniatureOptions.model_validate(source.options)
         if split not in ("train", "eval"):
@@ -37,7 +36,7 @@ class MiniatureQuestions:
             seed if options.seed is None else options.seed,
             "eval" if split == "eval" else "train",
         )
-        return questions_frame(
+        frame = questions_frame(
             [
                 question_row(
                     [Message("user", question.question)],
@@ -51,3 +50,4 @@ class MiniatureQuestions:
                 for question in drawn
             ]
         )
+        return QuestionRows(frame)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import polars as pl
 
-from dasd.base.records import BadRow, Message, RowsSetAside
+from dasd.base.records import Message
 from dasd.base.schemas import QUESTIONS
 from dasd.base.seeds import digest
 from dasd.recipe.verifier_settings import VerifierSettings
@@ -21,7 +19,6 @@ __all__ = [
     "question_row",
     "questions_frame",
     "text_of",
-    "warn_set_aside",
 ]
 
 QUESTION_COLUMNS = ("messages", "question", "prompt", "input", "problem")
@@ -98,12 +95,6 @@ def text_of(value: object, column: str) -> str | None:
 def verifier_of(value: object) -> str | None:
     """A ``verifier`` cell as QUESTIONS hold it: a text, or an object with name and options; None for null."""
     return None if value is None else VerifierSettings.of(value).text
-
-
-def warn_set_aside(path: Path, rows: Sequence[BadRow]) -> None:
-    """Tell the caller of rows that can't be used."""
-    if rows:
-        warnings.warn(RowsSetAside(path, rows), stacklevel=2)
 
 
 def _message(turn: object, number: int) -> Message:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import polars as pl
 from pydantic import JsonValue
 
 from dasd.base.progress import Console
-from dasd.base.records import Message, RowsSetAside
+from dasd.base.records import Message
 from dasd.base.schemas import QUESTIONS
 from dasd.errors import DasdError, InputError, NotHereError
 from dasd.evaluation.benchmark import Benchmark, benchmark_of, default_benchmark
@@ -271,9 +270,7 @@ def _by_source(
                 train[of] = _unread(source, count)
             continue
         try:
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always", RowsSetAside)
-                rows = registry.make_questions(source.source).load(source, split, recipe.settings.seed)
+            read = registry.make_questions(source.source).load(source, split, recipe.settings.seed)
         except DasdError as error:
             count = _registered(registry, source) if isinstance(error, NotHereError) else None
             if count is None:
@@ -285,7 +282,8 @@ def _by_source(
             if split == "train":
                 train[of] = None if count is None else _unread(source, count)
             continue
-        findings += [Finding("warning", key, str(w.message)) for w in caught if w.category is RowsSetAside]
+        findings += [Finding("warning", key, str(each)) for each in read.set_aside]
+        rows = read.rows
         if not rows.height:
             findings.append(Finding("problem", key, "the source holds no question of this split"))
         counts[split].append(rows.height)

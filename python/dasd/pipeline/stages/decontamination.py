@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from dasd import kernels
-from dasd.base.records import RowsSetAside
+from dasd.base.records import SetAside
 from dasd.pipeline.work.set_aside import load_source
 from dasd.pipeline.work.words import TEMPLATED, asked_texts, own_ngrams, word_ids
 from dasd.plugins.recipe import Recipe
@@ -41,14 +41,14 @@ class Overlap:
 
 def benchmark_questions(
     recipe: Recipe, registry: Registry, evaluation: pl.DataFrame
-) -> tuple[pl.DataFrame, list[RowsSetAside]]:
+) -> tuple[pl.DataFrame, list[SetAside]]:
     """Question id, source and messages of the evaluation's questions and of those of ``dedup.against``.
 
     Rows that one of these sources can't use are returned beside them.
     """
     columns = ["question_id", "source", "messages"]
     frames = [evaluation.select(columns)]
-    set_aside: list[RowsSetAside] = []
+    set_aside: list[SetAside] = []
     for source in recipe.settings.dedup.against:
         read = load_source(registry, source, "eval", recipe.settings.seed)
         set_aside += read.set_aside

@@ -16,7 +16,7 @@ import polars as pl
 from pydantic import JsonValue
 
 from dasd.base.frames import messages_by_question
-from dasd.base.records import Message, OnRefused, RowsSetAside, ScoringSpec
+from dasd.base.records import Message, OnRefused, ScoringSpec, SetAside
 from dasd.base.schemas import SAMPLES
 from dasd.curation.sources.values import ValueFile
 from dasd.errors import InputError
@@ -148,7 +148,7 @@ class GivenSamplesStage:
                 **samples_summary(context.writer.read("samples")),
                 "files": len(files),
                 "tags_taken_off": doubled,
-                "set_aside": sum(len(warning.rows) for warning in set_aside),
+                "set_aside": sum(len(each.rows) for each in set_aside),
                 "scored_by_teacher": sum(not p.has_logprobs for p in places) if self._scores else 0,
             }
         )
@@ -236,11 +236,11 @@ class _Found:
 
 def _check(
     files: Sequence[ValueFile], reader: GivenReader, questions: Sequence[str]
-) -> tuple[list[_Place], list[RowsSetAside]]:
+) -> tuple[list[_Place], list[SetAside]]:
     """The good rows in the order of ``questions`` and candidates, and the others of each file."""
     found = _Found(reader, questions)
     bad = [(file.path, file.read(partial(found.add, number, file))) for number, file in enumerate(files)]
-    set_aside = [RowsSetAside(path, rows) for path, rows in bad if rows]
+    set_aside = [SetAside(path, tuple(rows)) for path, rows in bad if rows]
     return sorted(found.places, key=lambda place: (place.question, place.candidate)), set_aside
 
 

@@ -9,7 +9,7 @@ from itertools import chain
 import polars as pl
 from pydantic import JsonValue
 
-from dasd.base.records import RowsSetAside
+from dasd.base.records import SetAside
 from dasd.base.schemas import PLACES, QUESTIONS
 from dasd.errors import InputError
 from dasd.evaluation.benchmark import benchmark_of
@@ -142,7 +142,7 @@ class QuestionsStage:
                 "set_aside", with_system_prompt(sieve.rows, section.system_prompt), key="all"
             )
         context.writer.finish_unit("all")
-        set_aside = _once(warning for each in read for warning in each.set_aside)
+        set_aside = _once(rows for each in read for rows in each.set_aside)
         set_aside = _once([*set_aside, *unusable])
         report_set_aside(context, set_aside, SET_ASIDE_FILE, list(_lines(sieve.rows)))
         report_loaded(context, [each.loaded for each in read if each.loaded is not None])
@@ -154,7 +154,7 @@ class QuestionsStage:
                 "train": train.height,
                 "eval": evaluation.height,
                 "benchmarks": dict(labels),
-                "set_aside": sum(len(warning.rows) for warning in set_aside),
+                "set_aside": sum(len(each.rows) for each in set_aside),
                 "dropped": dict(sieve.counts()),
                 "renamed": renamed,
                 "domains": {str(name): int(n) for name, n in both.get_column("domain").value_counts().rows()},
@@ -192,7 +192,7 @@ def _rows(read: Sequence[SourceRead]) -> pl.DataFrame:
     return pl.concat([empty, *(each.questions for each in read)])
 
 
-def _once(found: Iterable[RowsSetAside]) -> list[RowsSetAside]:
+def _once(found: Iterable[SetAside]) -> list[SetAside]:
     """One file may serve both splits; its bad rows are told of once."""
     return list({(str(each.path), each.rows): each for each in reversed(list(found))}.values())[::-1]
 

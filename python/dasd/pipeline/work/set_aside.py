@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 from pydantic import JsonValue
 
-from dasd.base.records import LoadedQuestions, RowsSetAside
+from dasd.base.records import LoadedQuestions, SetAside
 from dasd.pipeline.work.stage import StageContext
 from dasd.plugins.registry import Registry
 from dasd.recipe.question_settings import QuestionSource
@@ -24,31 +23,23 @@ class SourceRead:
 
     questions: pl.DataFrame
     """QUESTIONS rows, and ``place`` (string or null): where a question is from, e.g. ``mine.jsonl, row 41``."""
-    set_aside: tuple[RowsSetAside, ...]
+    set_aside: tuple[SetAside, ...]
     loaded: LoadedQuestions | None
     """What the source says of the files that it read."""
 
 
 def load_source(registry: Registry, source: QuestionSource, split: str, seed: int) -> SourceRead:
-    """Read a source; its rows are under its ``name`` if it has one. Warnings of other kinds pass."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        reader = registry.make_questions(source.source)
-        questions = reader.load(source, split, seed)
-    set_aside = []
-    for warning in caught:
-        if isinstance(warning.message, RowsSetAside):
-            set_aside.append(warning.message)
-        else:
-            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    """Read a source; its rows are under its ``name`` if it has one."""
+    read = registry.make_questions(source.source).load(source, split, seed)
+    questions = read.rows
     if source.name is not None:
         questions = questions.with_columns(source=pl.lit(source.name))
-    places = [reader.places.get(question) for question in questions.get_column("question_id")]
+    places = [read.places.get(question) for question in questions.get_column("question_id")]
     questions = questions.with_columns(place=pl.Series(places, dtype=pl.String))
-    return SourceRead(questions, tuple(set_aside), reader.loaded)
+    return SourceRead(questions, read.set_aside, read.loaded)
 
 
-def _row_lines(set_aside: Sequence[RowsSetAside]) -> list[dict[str, JsonValue]]:
+def _row_lines(set_aside: Sequence[SetAside]) -> list[dict[str, JsonValue]]:
     """A record a row: its file, number and reason."""
     return [
         {"file": str(each.path), "row": row.row, "reason": row.reason}
@@ -59,13 +50,13 @@ def _row_lines(set_aside: Sequence[RowsSetAside]) -> list[dict[str, JsonValue]]:
 
 def report_set_aside(
     context: StageContext,
-    set_aside: Sequence[RowsSetAside],
+    set_aside: Sequence[SetAside],
     file: str,
     more: Sequence[Mapping[str, JsonValue]] = (),
 ) -> None:
     """Warn of each file's rows, and write all of them and ``more`` to the artifact ``file``, a JSON object a line."""
-    for warning in set_aside:
-        context.console.warn(f"{warning}; all of them: {file} in the run directory")
+    for each in set_aside:
+        context.console.warn(f"{each}; all of them: {file} in the run directory")
     lines = [json.dumps(line, ensure_ascii=False) for line in (*_row_lines(set_aside), *more)]
     if lines:
         context.writer.artifact(file).write_text("\n".join(lines) + "\n", encoding="utf-8")
