@@ -16,7 +16,7 @@ from dataset_server import COMMIT, HubServer
 ASK = """
 import json, sys
 from dasd.api import DasdError, QuestionSource
-from dasd.plugins import PluginHost
+from dasd.plugins.host import PluginHost
 name, options = sys.argv[1], json.loads(sys.argv[2])
 questions = PluginHost.load(["benchmarks"]).registry.make_questions(name)
 try:
