@@ -5,7 +5,6 @@ Knows nothing of any one stage.
 
 from __future__ import annotations
 
-import re
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,14 +15,14 @@ from typing import Any, NamedTuple
 
 from pydantic import JsonValue
 
-from dasd.base.files import disk_full, means_full, plain_json
+from dasd.base.files import disk_full, means_full
 from dasd.base.progress import Console, human_seconds
-from dasd.base.suggest import did_you_mean
 from dasd.errors import ComponentError, DasdError, InputError
 from dasd.models.opened import Opened
 from dasd.models.pool import ModelPool
 from dasd.pipeline.compatibility import check_recipe
-from dasd.pipeline.work.stage import HangsOnNeeds, Stage, StageContext
+from dasd.pipeline.nodes import check_graph, nodes_named, nodes_of, with_needs
+from dasd.pipeline.work.stage import Stage, StageContext
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
 from dasd.store import (
@@ -37,14 +36,12 @@ from dasd.store import (
     Standing,
     State,
     Written,
-    fingerprint,
 )
 from dasd.store.manifest import StageHeader
 
 RUNS = Path("runs")
 """Where run directories are made when none is given, under the recipe's name."""
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 Finished = dict[str, tuple[StageDirectory, Manifest]]
 
 
@@ -81,7 +78,7 @@ class Pipeline:
         self.stages = tuple(stages)
         self.console = console or Console()
         self._observe = observe
-        _check_graph(self.stages)
+        check_graph(self.stages)
 
     @classmethod
     def from_recipe(
@@ -115,7 +112,7 @@ class Pipeline:
     def plan(self, directory: Path | str | None = None) -> list[PlannedStage]:
         """What ``run`` would find: done, partial (goes on), changed (runs again) or new. Changes nothing."""
         self._refuse_source(self.directory(directory))
-        nodes = self._nodes()
+        nodes = nodes_of(self.stages)
         standings = RunDirectory(self.directory(directory)).survey(nodes)
         return [PlannedStage(n.number, n.name, n.kind, standings[n.name].state) for n in nodes]
 
@@ -133,13 +130,13 @@ class Pipeline:
         """
         path = self.directory(directory)
         self._refuse_source(path)
-        nodes = self._nodes()
+        nodes = nodes_of(self.stages)
         store = RunDirectory(path)
         if only is not None:
             if until is not None:
                 raise InputError("until and only can't go together; give one of them")
-            chosen = self._ready(nodes, self._named(nodes, only), only, store.survey(nodes))
-            visited = _with_needs(nodes, chosen)
+            chosen = self._ready(nodes, nodes_named(nodes, only), only, store.survey(nodes))
+            visited = with_needs(nodes, chosen)
         else:
             chosen = {node.name for node in nodes[: self._last(nodes, until)]}
             visited = chosen
@@ -177,37 +174,11 @@ class Pipeline:
                 "unsafe_run_code_without_sandbox: code that a model wrote runs with all rights of your user"
             )
 
-    # -- the graph ---------------------------------------------------------------------------------
-
-    def _nodes(self) -> list[Node]:
-        nodes: list[Node] = []
-        prints: dict[str, str] = {}
-        for number, stage in enumerate(self.stages, start=1):
-            settings = {
-                key: plain_json(value, f"settings of stage {stage.name}: {key}")
-                for key, value in stage.settings().items()
-            }
-            needs = {need: prints[need] for need in stage.needs}
-            prints[stage.name] = fingerprint(stage.kind, stage.name, settings, needs)
-            late = stage.settings_by_needs if isinstance(stage, HangsOnNeeds) else None
-            nodes.append(Node(number, stage.name, stage.kind, settings, needs, prints[stage.name], late))
-        return nodes
-
-    def _named(self, nodes: Sequence[Node], wanted: str) -> list[Node]:
-        """The stage of that name, else the stages of that kind. Raises InputError with a suggestion."""
-        found = [n for n in nodes if n.name == wanted] or [n for n in nodes if n.kind == wanted]
-        if not found:
-            names = [n.name for n in nodes]
-            kinds = list(dict.fromkeys(n.kind for n in nodes))
-            raise InputError(
-                f"there is no stage {wanted!r}{did_you_mean(wanted, names + kinds)} "
-                f"Stages: {', '.join(names)}. Kinds: {', '.join(kinds)}."
-            )
-        return found
+    # -- which stages -------------------------------------------------------------------------------
 
     def _last(self, nodes: Sequence[Node], until: str | None) -> int:
         """How many stages to run."""
-        return len(nodes) if until is None else self._named(nodes, until)[-1].number
+        return len(nodes) if until is None else nodes_named(nodes, until)[-1].number
 
     def _ready(
         self, nodes: Sequence[Node], named: Sequence[Node], wanted: str, standings: Mapping[str, Standing]
@@ -314,30 +285,6 @@ _IN_WORDS: Mapping[State, str] = {
     "partial": "not finished",
     "new": "not done",
 }
-
-
-def _with_needs(nodes: Sequence[Node], chosen: set[str]) -> set[str]:
-    """``chosen`` and all that they need, directly or through others."""
-    wanted = set(chosen)
-    for node in reversed(nodes):
-        if node.name in wanted:
-            wanted.update(node.needs)
-    return wanted
-
-
-def _check_graph(stages: Sequence[Stage]) -> None:
-    seen: set[str] = set()
-    for stage in stages:
-        if not _NAME.fullmatch(stage.name):
-            raise InputError(
-                f"a stage is named {stage.name!r}; wanted lower-case letters, digits, '-' and '_'"
-            )
-        if stage.name in seen:
-            raise InputError(f"two stages are named {stage.name!r}")
-        for need in stage.needs:
-            if need not in seen:
-                raise InputError(f"stage {stage.name} needs {need!r}, and no stage before it has that name")
-        seen.add(stage.name)
 
 
 def _told(error: BaseException) -> dict[str, JsonValue]:

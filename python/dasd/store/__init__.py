@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dasd.store.directory import Node, RunDirectory, Standing, State, Summaries, Written
+from dasd.store.directory import RunDirectory
 from dasd.store.inputs import FinishedInputs
 from dasd.store.manifest import Event, Manifest, RunRecord, fingerprint
+from dasd.store.node import Node, Standing, State, Summaries, Written
 from dasd.store.run import Run, is_run
 from dasd.store.stage import StageDirectory
 from dasd.store.writer import DirectoryWriter
