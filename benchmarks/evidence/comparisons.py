@@ -57,7 +57,7 @@ def _difference(pairs: list[tuple[float, float]]) -> tuple[str, float | None, fl
     if not pairs:
         return "", None, None
     value, error = mean_over_questions([one - two for one, two in pairs])
-    interval = t_interval(Estimate(value, error, None, len(pairs), len(pairs)))
+    interval = t_interval(Estimate(value, error, len(pairs), len(pairs)))
     if interval is None:
         return f"{value:+.3f}", None, None
     return f"{value:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})", interval.low, interval.high

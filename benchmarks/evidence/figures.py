@@ -84,7 +84,7 @@ def _means(rows: pl.DataFrame) -> dict[str, Estimate]:
     found = {}
     for (budget,), part in rows.group_by("budget"):
         value, error = mean_over_questions(part["value"])
-        found[str(budget)] = Estimate(value, error, None, part.height, part.height)
+        found[str(budget)] = Estimate(value, error, part.height, part.height)
     return found
 
 

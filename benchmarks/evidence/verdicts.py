@@ -119,7 +119,7 @@ def _compared(table: pl.DataFrame, hypothesis: Hypothesis, world: str) -> Tested
         return Tested(hypothesis, world, 0)
     differences = [one - two for one, two in pairs]
     difference, error = mean_over_questions(differences)
-    estimate = Estimate(difference, error, None, len(pairs), len(pairs))
+    estimate = Estimate(difference, error, len(pairs), len(pairs))
     interval = t_interval(estimate)
     p_value = None
     if error is not None and interval is not None:

@@ -116,7 +116,7 @@ def _bootstrapped(table: pl.DataFrame, rows: pl.DataFrame, draws: int, seed: int
     for metric in table.get_column("metric"):
         measure, only_graded = _measure(metric, seed)
         counted = graded if only_graded else rows
-        values = [[measure(part).value] for part in counted.partition_by("question_id", maintain_order=True)]
+        values = [measure(part).value for part in counted.partition_by("question_id", maintain_order=True)]
         if len(values) < 2:
             ends.append((None, None))
             continue

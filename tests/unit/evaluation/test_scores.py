@@ -24,8 +24,6 @@ from dasd.evaluation.statistics import (
     t_interval,
     truncation_rate,
 )
-from dasd.evaluation.statistics.bootstrap import Over
-from dasd.evaluation.statistics.estimate import question_values
 from dasd.evaluation.statistics.student_t import t_quantile, t_two_sided
 
 
@@ -60,7 +58,6 @@ def test_known_values() -> None:
     got = rows([[T, T, F, F], [T, F, F, F], [F, F, F, F]])
     assert average(got).value == pytest.approx(0.25)
     assert average(got).standard_error == pytest.approx(0.25 / 3**0.5)
-    assert average(got).attempts_error == pytest.approx(((1 / 3 + 1 / 4) / 4) ** 0.5 / 3)
     assert pass_at(got, 2).value == pytest.approx((5 / 6 + 1 / 2 + 0) / 3)
     assert pass_at(got, 1).value == pytest.approx(average(got).value)
     assert truncation_rate(got).value == pytest.approx(0.75)
@@ -114,7 +111,7 @@ def test_the_t_interval_covers() -> None:
         drawn = _simulated(random, 40, 4)
         means = drawn.mean(axis=1)
         error = float(means.std(ddof=1) / 40**0.5)
-        interval = t_interval(Estimate(float(means.mean()), error, None, 40, 160))
+        interval = t_interval(Estimate(float(means.mean()), error, 40, 160))
         assert interval is not None
         covered += interval.low <= 0.5 <= interval.high
     assert 930 <= covered <= 970
@@ -134,24 +131,22 @@ def test_share_intervals_cover_near_the_ends(
     for _ in range(300):
         values = chances[random.binomial(attempts, random.beta(*skill, size=questions))]
         error = float(values.std(ddof=1) / questions**0.5)
-        interval = share_interval(
-            Estimate(float(values.mean()), error, None, questions, questions * attempts)
-        )
+        interval = share_interval(Estimate(float(values.mean()), error, questions, questions * attempts))
         assert interval is not None and 0 <= interval.low <= values.mean() <= interval.high <= 1
         covered += interval.low <= truth <= interval.high
     assert covered >= 270
 
 
 def test_share_intervals_are_wilson_s_for_a_plain_share_and_end_with_it() -> None:
-    plain = share_interval(Estimate(0.9, (0.09 / 99_999) ** 0.5, None, 100_000, 100_000))
-    t = share_interval(Estimate(0.5, 0.02, None, 400, 1600))
+    plain = share_interval(Estimate(0.9, (0.09 / 99_999) ** 0.5, 100_000, 100_000))
+    t = share_interval(Estimate(0.5, 0.02, 400, 1600))
     assert plain is not None and (plain.low, plain.high) == pytest.approx((0.898125, 0.901844), abs=2e-6)
     assert t is not None and (t.low, t.high) == pytest.approx((0.5 - 0.0392, 0.5 + 0.0392), abs=2e-4)
-    none, every = (share_interval(Estimate(float(p), 0.0, None, 50, 200)) for p in (0, 1))
+    none, every = (share_interval(Estimate(float(p), 0.0, 50, 200)) for p in (0, 1))
     assert none is not None and every is not None
     assert (none.low, every.high) == (0, 1) and none.high == pytest.approx(1 - every.low)
     assert 0.05 < none.high < 0.1  # about 4 / (50 + 4)
-    assert share_interval(Estimate(0.5, None, None, 1, 4)) is None
+    assert share_interval(Estimate(0.5, None, 1, 4)) is None
 
 
 @pytest.mark.parametrize("second", [(8, 0.6), (4, 0.6)])
@@ -181,50 +176,21 @@ def test_shares_of_a_table_stay_between_zero_and_one() -> None:
     assert (shares["low"] >= 0).all() and (shares["high"] <= 1).all()
 
 
-@pytest.mark.parametrize(("over", "k", "least", "most"), [("questions", 4, 930, 970), ("both", 4, 950, 1000)])
-def test_bootstrap_intervals_cover(over: Over, k: int, least: int, most: int) -> None:
+def test_bootstrap_intervals_cover() -> None:
     random = np.random.default_rng(6)
-    simulations = 1000 if over == "questions" else 100
     covered = 0
-    for seed in range(simulations):
-        interval = bootstrap(
-            _simulated(random, 40, k), over=over, draws=1000 if over == "questions" else 200, seed=seed
-        )
+    for seed in range(1000):
+        interval = bootstrap(_simulated(random, 40, 4).mean(axis=1), draws=1000, seed=seed)
         covered += interval.low <= 0.5 <= interval.high
-    assert least <= covered * 1000 / simulations <= most
+    assert 930 <= covered <= 970
 
 
-def test_bootstrap_over_attempts_is_of_these_questions() -> None:
-    random = np.random.default_rng(7)
-    chances = np.array([0.1, 0.9] * 10)
-    covered = 0
-    for seed in range(200):
-        drawn = (random.random((20, 16)) < chances[:, None]).astype(float)
-        interval = bootstrap(drawn, over="attempts", draws=200, seed=seed)
-        covered += interval.low <= 0.5 <= interval.high
-    assert 180 <= covered <= 200
-    wide = bootstrap(drawn, over="questions", draws=2000)
-    assert wide.high - wide.low > 2 * (interval.high - interval.low), "questions differ more than attempts"
-
-
-def test_bootstrap_is_seeded_and_takes_any_statistic() -> None:
-    values = question_values(rows([[T, T, F], [F, F, F], [T, F, F], [T, T, T]]), pl.col("correct"))
-    assert bootstrap(values, seed=3) == bootstrap(values, seed=3)
-    spread = [[0.13, 0.41], [0.77, 0.2], [0.55, 0.91]]
-    assert bootstrap(spread, seed=3, over="both") == bootstrap(spread, seed=3, over="both")
-    assert bootstrap(spread, seed=3, over="both") != bootstrap(spread, seed=4, over="both")
-    best = bootstrap(values, of=lambda attempts: float(attempts.max()), draws=500)
-    assert best.low <= 0.75 <= best.high
-    for wrong, over in (
-        ([], "questions"),
-        ([[1.0]], "questions"),
-        ([[1.0], [0.0]], "attempts"),
-        ([[1.0], []], "both"),
-    ):
-        with pytest.raises(InputError, match="bootstrap"):
-            bootstrap(wrong, over=over)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="level"):
-        bootstrap(values, level=1)
+def test_bootstrap_is_seeded_and_wants_two_questions() -> None:
+    values = np.random.default_rng(1).random(9).tolist()
+    assert bootstrap(values, seed=3) == bootstrap(values, seed=3) != bootstrap(values, seed=4)
+    for wrong in ([], [1.0]):
+        with pytest.raises(InputError, match=f"at least two questions to draw from, got {len(wrong)}"):
+            bootstrap(wrong)
 
 
 def test_comparison_of_checkpoints() -> None:

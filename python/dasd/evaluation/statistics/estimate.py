@@ -11,7 +11,19 @@ import polars as pl
 from dasd.errors import InputError
 from dasd.evaluation.statistics.student_t import t_quantile
 
-__all__ = ["Estimate", "Interval", "mean_over_questions", "one_benchmark", "question_values", "t_interval"]
+__all__ = [
+    "LEVEL",
+    "Estimate",
+    "Interval",
+    "mean_over_questions",
+    "one_benchmark",
+    "question_values",
+    "t_interval",
+    "t_reach",
+]
+
+LEVEL = 0.95
+"""Of every interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +33,6 @@ class Estimate:
     value: float
     standard_error: float | None
     """Over questions, attempts at one question counting as one cluster; None for a single question."""
-    attempts_error: float | None
-    """The part of it that more attempts at the same questions would take away; None where a question has one."""
     questions: int
     attempts: int
     """Attempts in all."""
@@ -30,11 +40,10 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A confidence interval."""
+    """A confidence interval, of LEVEL."""
 
     low: float
     high: float
-    level: float
 
 
 def mean_over_questions(means: Sequence[float] | pl.Series) -> tuple[float, float | None]:
@@ -51,12 +60,17 @@ def mean_over_questions(means: Sequence[float] | pl.Series) -> tuple[float, floa
     return float(values.mean()), float(values.std(ddof=1) / np.sqrt(values.size))
 
 
-def t_interval(estimate: Estimate, level: float = 0.95) -> Interval | None:
+def t_reach(questions: int) -> float:
+    """How many standard errors an interval by t reaches to either side."""
+    return t_quantile(0.5 + LEVEL / 2, questions - 1)
+
+
+def t_interval(estimate: Estimate) -> Interval | None:
     """``value`` +- t(questions - 1) * ``standard_error``; None for a single question."""
     if estimate.standard_error is None:
         return None
-    reach = t_quantile(0.5 + level / 2, estimate.questions - 1) * estimate.standard_error
-    return Interval(estimate.value - reach, estimate.value + reach, level)
+    reach = t_reach(estimate.questions) * estimate.standard_error
+    return Interval(estimate.value - reach, estimate.value + reach)
 
 
 def question_values(rows: pl.DataFrame, value: pl.Expr) -> list[np.ndarray]:

@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 
 from dasd.errors import InputError
-from dasd.evaluation.statistics.estimate import Interval, mean_over_questions, one_benchmark
+from dasd.evaluation.statistics.estimate import Interval, mean_over_questions, one_benchmark, t_reach
 from dasd.evaluation.statistics.shares import share_difference_interval
-from dasd.evaluation.statistics.student_t import t_quantile, t_two_sided
+from dasd.evaluation.statistics.student_t import t_two_sided
 
 __all__ = ["Comparison", "compare"]
 
@@ -44,7 +44,6 @@ def compare(
     first: pl.DataFrame,
     second: pl.DataFrame,
     value: str = "correct",
-    level: float = 0.95,
     draws: int = 20_000,
     seed: int = 0,
 ) -> Comparison:
@@ -78,10 +77,10 @@ def compare(
     if error is not None:
         if value == "correct":
             counts = tuple(int(rows.get_column(value).count()) for rows in (first, second))
-            interval = share_difference_interval(a, b, (counts[0], counts[1]), level)
+            interval = share_difference_interval(a, b, (counts[0], counts[1]))
         else:
-            reach = t_quantile(0.5 + level / 2, differences.size - 1) * error
-            interval = Interval(difference - reach, difference + reach, level)
+            reach = t_reach(differences.size) * error
+            interval = Interval(difference - reach, difference + reach)
         if error > 0:
             t_p_value = t_two_sided(difference / error, differences.size - 1)
     return Comparison(

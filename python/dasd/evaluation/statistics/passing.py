@@ -36,4 +36,4 @@ def pass_at(rows: pl.DataFrame, k: int) -> Estimate:
         raise InputError(f"pass@{k}: a question has {fewest} attempts; wanted {k} or more, or a smaller k")
     chances = [pass_probability(question.size, int(question.sum()), k) for question in values]
     value, error = mean_over_questions(chances)
-    return Estimate(value, error, None, len(values), sum(question.size for question in values))
+    return Estimate(value, error, len(values), sum(question.size for question in values))

@@ -10,8 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from dasd.evaluation.statistics.estimate import Estimate, Interval
-from dasd.evaluation.statistics.student_t import t_quantile
+from dasd.evaluation.statistics.estimate import Estimate, Interval, t_reach
 
 __all__ = ["share_difference_interval", "share_interval"]
 
@@ -19,7 +18,7 @@ _END = 1e-12
 """Nearer to 0 or 1 than this a mean is there, but for rounding."""
 
 
-def share_interval(estimate: Estimate, level: float = 0.95) -> Interval | None:
+def share_interval(estimate: Estimate) -> Interval | None:
     """Wilson's interval of a mean over questions of values in [0, 1]; None for a single question.
 
     ``((p + c) -+ t sqrt(p (1 - p) / m + t^2 / (4 m^2))) / (1 + 2 c)`` with ``c = t^2 / (2 m)``, t the quantile with
@@ -30,7 +29,7 @@ def share_interval(estimate: Estimate, level: float = 0.95) -> Interval | None:
     if estimate.standard_error is None:
         return None
     value, error = min(max(estimate.value, 0.0), 1.0), estimate.standard_error
-    t = t_quantile(0.5 + level / 2, estimate.questions - 1)
+    t = t_reach(estimate.questions)
     spread = value * (1 - value)
     if spread < _END:
         count = float(estimate.questions)
@@ -39,14 +38,13 @@ def share_interval(estimate: Estimate, level: float = 0.95) -> Interval | None:
     centre = t * t / (2 * count)
     reach = t * float(np.sqrt(spread / count + (t / (2 * count)) ** 2))
     low, high = ((value + centre + side * reach) / (1 + 2 * centre) for side in (-1, 1))
-    return Interval(max(0.0, min(low, value)), min(1.0, max(high, value)), level)
+    return Interval(max(0.0, min(low, value)), min(1.0, max(high, value)))
 
 
 def share_difference_interval(
     first_Q: npt.NDArray[np.float64],  # noqa: N803 - one value a question
     second_Q: npt.NDArray[np.float64],  # noqa: N803
     attempts: tuple[int, int],
-    level: float = 0.95,
 ) -> Interval | None:
     """Interval of ``mean(second) - mean(first)``, both values in [0, 1] at the same questions; None for one question.
 
@@ -61,7 +59,7 @@ def share_difference_interval(
     for values, count in zip((first_Q, second_Q), attempts, strict=True):
         error = float(values.std(ddof=1) / np.sqrt(questions))
         mean = min(max(float(values.mean()), 0.0), 1.0)
-        interval = share_interval(Estimate(mean, error, None, questions, count), level)
+        interval = share_interval(Estimate(mean, error, questions, count))
         assert interval is not None
         ends.append((mean, mean - interval.low, interval.high - mean))
     (first, first_down, first_up), (second, second_down, second_up) = ends
@@ -69,7 +67,7 @@ def share_difference_interval(
     r = float(np.corrcoef(first_Q, second_Q)[0, 1]) if varied else 0.0
     difference = second - first
     down, up = _joined(second_down, first_up, r), _joined(second_up, first_down, r)
-    return Interval(max(-1.0, difference - down), min(1.0, difference + up), level)
+    return Interval(max(-1.0, difference - down), min(1.0, difference + up))
 
 
 def _joined(a: float, b: float, r: float) -> float:
