@@ -29,8 +29,9 @@ from importlib import import_module, metadata
 plugin = sys.argv[1]
 points = [p for p in metadata.entry_points(group="dasd.plugins") if p.name == plugin]
 import_module("dasd.api")
+from dasd.plugins.host import BUILTIN
 before = set(sys.modules)
-points[0].load() if points else import_module(plugin)
+points[0].load() if points else import_module(BUILTIN[plugin])
 print(*sorted({name for name in sys.argv[2:] if name in sys.modules} - before))
 """
 
