@@ -59,7 +59,7 @@ def find(reference: str | Path) -> Path:
     if not path.is_file():
         raise RecipeError(
             f"there is no recipe {str(reference)!r}: neither a file nor a name"
-            + did_you_mean(str(reference), names, "")
+            + did_you_mean(str(reference), names)
             + f" Bundled: {', '.join(names)}."
         )
     return path
@@ -278,6 +278,6 @@ def _step(here: Any, part: str, text: str) -> str | int:
     known = [str(name) for name in names if name] or [str(index) for index in range(len(here))]
     raise RecipeError(
         f"-o {text}: there is no item {part!r} in this list"
-        + did_you_mean(part, known, "")
+        + did_you_mean(part, known)
         + f" Known: {', '.join(known) or 'none'}."
     )

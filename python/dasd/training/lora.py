@@ -84,7 +84,7 @@ def _unmatched(model: Any, target: str, linear: dict[str, nn.Linear]) -> str:
     else:
         what = f"{target!r} matches no module of {type(model).__name__}"
     more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
-    return what + did_you_mean(target, known, "") + f" Its linear layers: {', '.join(known[:_NAMED])}{more}"
+    return what + did_you_mean(target, known) + f" Its linear layers: {', '.join(known[:_NAMED])}{more}"
 
 
 def add_adapter(model: Any, lora: LoraSettings, seed: int) -> None:
