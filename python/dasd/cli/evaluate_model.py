@@ -114,12 +114,13 @@ def evaluate_model(
     from dasd.plugins.host import PluginHost
     from dasd.plugins.recipe import Recipe
 
-    base = Recipe.load(recipe, (), plugins).settings if recipe is not None else None
+    loaded = Recipe.load(recipe, (), plugins) if recipe is not None else None
+    base = loaded.settings if loaded is not None else None
     requested = list(dict.fromkeys([*(base.plugins if base else ()), *plugins]))
-    registry = PluginHost.load(requested, lambda _: None).registry  # told of when the pipeline loads them
-    data = recipe_data(_reference(model), asked, base, requested, registry)
+    host = (loaded.host if loaded is not None else None) or PluginHost.load(requested, console.warn)
+    data = recipe_data(_reference(model), asked, base, requested, host.registry)
     data["name"] = _name(data, overrides)
-    made = Pipeline.from_recipe(Recipe.load(data, overrides), console=console)
+    made = Pipeline.from_recipe(Recipe.load(data, overrides, host=host), console=console)
     place = directory or RUNS / str(data["name"])
     _refuse_other_run(place)
     run = made.run(place, until="evaluate")

@@ -101,7 +101,8 @@ class Pipeline:
         else:
             recipe = Recipe.load(recipe, overrides, plugins)
         console = console or Console()
-        host = PluginHost.load(recipe.settings.plugins, console.warn)
+        host = recipe.host or PluginHost.load(recipe.settings.plugins, console.warn)
+        host.warn = console.warn
         check_recipe(host.registry, recipe.settings)
         return cls(recipe, host.registry, console=console, observe=host.observe)
 

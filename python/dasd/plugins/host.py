@@ -63,11 +63,19 @@ class PluginRecord:
 class PluginHost:
     """Loaded plugins, their merged registry, and their hooks."""
 
-    def __init__(self, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, warn: Callable[[str], None] | None = None, requested: Sequence[str] | None = None
+    ) -> None:
+        """The built-ins alone; ``load`` adds plugins."""
         self.registry = Registry()
         self.plugins: list[PluginRecord] = []
-        self._warn = warn
+        self.requested = tuple(dict.fromkeys(name.strip() for name in requested or () if name.strip()))
+        """Names of the plugins that were asked for; none where all installed ones are loaded."""
+        self.warn = warn or _warn_on_stderr
+        """Told of plugins that are broken and of hooks that fail."""
         self._managers: list[tuple[PluginRecord, pluggy.PluginManager]] = []
+        for name, module in BUILTIN.items():
+            self._load_builtin(name, module)
 
     @classmethod
     def load(
@@ -81,20 +89,39 @@ class PluginHost:
         A name is an entry point's or a distribution's, with or without ``dasd-``. A requested plugin that is
         not installed or doesn't load raises PluginError with the cause and the install command; one that
         nobody requested is listed with its error, reported through ``warn`` and otherwise ignored. ``seconds``:
-        what each may take; None: no limit.
+        what each may take; None: no limit. A command loads its plugins once and hands the host on (``Recipe.host``).
         """
-        host = cls(warn or _warn_on_stderr)
-        for name, module in BUILTIN.items():
-            host._load_builtin(name, module)
-        found = sorted(installed_points(), key=lambda p: (_distribution(p), p.name))
-        names = [name.strip() for name in requested or () if name.strip()]
-        if names:
-            chosen = [(point, True) for point in _chosen(names, found)]
-        else:
-            chosen = [(point, False) for point in found]
-        for point, wanted in chosen:
+        host = cls(warn, requested)
+        found = _found()
+        wanted = bool(host.requested)
+        for point in _chosen(host.requested, found) if wanted else found:
             host._load_entry_point(point, wanted, seconds)
         return host
+
+    @classmethod
+    def load_working(
+        cls, requested: Sequence[str], warn: Callable[[str], None]
+    ) -> tuple[PluginHost, list[PluginError]]:
+        """As ``load`` with those of the ``requested`` plugins that do load, and why the others don't.
+
+        Where none does, the other installed ones are loaded as if nobody had requested any.
+        """
+        host = cls(warn, requested)
+        found, working, tried, problems = _found(), [], [], []
+        for name in host.requested:
+            try:
+                for point in _chosen([name], found):
+                    if point not in tried:
+                        tried.append(point)
+                        host._load_entry_point(point, True, None)
+                working.append(name)
+            except PluginError as error:
+                problems.append(error)
+        host.requested = tuple(working)
+        for point in found if not working else ():
+            if point not in tried:
+                host._load_entry_point(point, False, None)
+        return host, problems
 
     # -- loading -----------------------------------------------------------------------------------
 
@@ -133,7 +160,7 @@ class PluginHost:
                     point.name, distribution, version, False, False, _installed_summary(point), error=cause
                 )
             )
-            self._warn(f"plugin {point.name} ({distribution} {version}) is broken and ignored: {cause}")
+            self.warn(f"plugin {point.name} ({distribution} {version}) is broken and ignored: {cause}")
             return
         self._accept(owner, manager, scratch, _installed_summary(point), builtin=False, requested=requested)
 
@@ -210,7 +237,7 @@ class PluginHost:
                 except KeyboardInterrupt:
                     raise
                 except BaseException as error:  # noqa: BLE001 (an observer must not end a run)
-                    self._warn(f"plugin {record.name}: {hook} failed and is ignored: {_cause(error)}")
+                    self.warn(f"plugin {record.name}: {hook} failed and is ignored: {_cause(error)}")
 
     def commands(self, cli: Any) -> None:
         """Let every plugin add its commands to the click group ``cli``; failures are reported and ignored."""
@@ -250,6 +277,11 @@ def _refuse_unknown_hooks(manager: pluggy.PluginManager, plugin: object) -> None
         raise PluginError(f"{name!r} isn't marked with dasd.api.hookimpl, so it would never be called")
     if not marked:
         raise PluginError(f"it implements no hook; wanted at least one of {', '.join(HOOKS)}")
+
+
+def _found() -> list[metadata.EntryPoint]:
+    """Installed plugins, in the order in which they are loaded."""
+    return sorted(installed_points(), key=lambda point: (_distribution(point), point.name))
 
 
 def _chosen(names: Sequence[str], found: Sequence[metadata.EntryPoint]) -> Iterable[metadata.EntryPoint]:

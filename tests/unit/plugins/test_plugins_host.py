@@ -8,11 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from tests.plugin_factory import REGISTER
 from tests.plugin_factory import install as install_plugin
 
+from dasd.cli import cli
 from dasd.errors import PluginError, RecipeError
 from dasd.pipeline.compatibility import check_recipe
+from dasd.pipeline.plan.drafts import read_draft
 from dasd.plugins import hooks
 from dasd.plugins.code import code_digest
 from dasd.plugins.host import HOOKS, PluginHost
@@ -300,3 +303,62 @@ def test_recipes_that_dont_fit_are_refused_early(
     host, _ = load("api")
     with pytest.raises(RecipeError, match=words):
         check_recipe(host.registry, recipe.settings)
+
+
+GOOD = REGISTER + 'registry.exporter("good", lambda options: None)\n'
+COUNTS = """
+from pathlib import Path
+from dasd.api import hookimpl
+calls = Path({calls!r})
+
+@hookimpl
+def dasd_register(registry):
+    calls.write_text(calls.read_text() + "x")
+    registry.exporter({name!r}, lambda options: None)
+"""
+
+
+@pytest.mark.parametrize("requested", [(), ("counted",), ("counted", "other")])
+@pytest.mark.parametrize("command", [("pipeline", "--dry-run"), ("plan",), ("recipes", "show", "--resolved")])
+def test_a_command_loads_each_plugin_once(
+    install: Install,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: tuple[str, ...],
+    requested: tuple[str, ...],
+) -> None:
+    calls = {name: tmp_path / name for name in ("counted", "other")}
+    for name, file in calls.items():
+        file.write_text("")
+        install(name, COUNTS.format(calls=str(file), name=name))
+    monkeypatch.chdir(tmp_path)
+    options = ["--plugins", ",".join(requested)] if requested else []
+    done = CliRunner().invoke(cli, [*command, "demo", *options], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    counted = {name for name, file in calls.items() if file.read_text() == "x"}
+    if requested or command[0] != "recipes":  # showing a recipe loads what is requested alone
+        assert counted == set(requested or calls)
+    assert {file.read_text() for file in calls.values()} <= {"", "x"}
+
+
+def test_a_plan_names_each_plugin_that_does_not_load_and_uses_the_others(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("good", GOOD)
+    install("bad", "raise RuntimeError('torn')")
+    monkeypatch.chdir(tmp_path)
+    draft = read_draft("demo", [], ["bad", "good", "absent"])
+    told = [finding.text for finding in draft.findings if finding.key == "plugins"]
+    assert len(told) == 2 and "torn" in told[0] and "'absent' is not installed" in told[1]
+    assert exporters(PluginHost.load(["good"])) == [
+        c.name for c in draft.registry.components("exporter") if c.owner.distribution != "dasd"
+    ]
+    assert draft.recipe is not None and draft.recipe.settings.plugins == ("good",)
+
+
+def test_where_no_requested_plugin_loads_the_installed_ones_are_there(install: Install) -> None:
+    install("good", GOOD)
+    install("bad", "raise RuntimeError('torn')")
+    host, problems = PluginHost.load_working(["bad"], warn=pytest.fail)
+    assert [str(problem) for problem in problems] and "torn" in str(problems[0])
+    assert exporters(host) == exporters(PluginHost.load(["good"])) and not host.defaults()

@@ -47,21 +47,15 @@ def read_draft(source: str | Path, overrides: Sequence[str], plugins: Sequence[s
             findings.append(Finding("problem", "-o", str(error)))
     own = draft.data.get("plugins")
     listed = [name for name in own if isinstance(name, str)] if isinstance(own, (list, tuple)) else []
-    working: list[str] = []
-    for name in dict.fromkeys([*listed, *plugins]):
-        try:
-            PluginHost.load([name])
-            working.append(name)
-        except PluginError as error:
-            findings.append(Finding("problem", "plugins", str(error)))
+    host, broken = PluginHost.load_working([*listed, *plugins], warn=lambda _: None)
+    findings += [Finding("problem", "plugins", str(error)) for error in broken]
     if listed:
         draft.data["plugins"] = []
     try:
-        request(draft, working)
+        request(draft, host.requested, host)
     except PluginError as error:
         findings.append(Finding("problem", "plugins", str(error)))
     settings = _valid(draft, findings)
-    host = PluginHost.load(working or None, warn=lambda _: None)
     findings += [
         Finding(
             "warning",
@@ -81,7 +75,7 @@ def read_draft(source: str | Path, overrides: Sequence[str], plugins: Sequence[s
                 own, text = _keyed(line)
                 if text not in {finding.text for finding in findings}:
                     findings.append(Finding("problem", own or key, text))
-    return Draft(Recipe(settings, draft.path), host.registry, tuple(dict.fromkeys(findings)))
+    return Draft(Recipe(settings, draft.path, host), host.registry, tuple(dict.fromkeys(findings)))
 
 
 def _valid(draft: RecipeDraft, findings: list[Finding]) -> RecipeSettings | None:
