@@ -15,9 +15,12 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
-from dasd.pipeline.plan import RunPlan, StagePlan, plan_recipe
+from dasd.pipeline.plan import Amount, RunPlan, plan_recipe
+from dasd.pipeline.plan.amounts import total
+from dasd.pipeline.plan.records import NONE
 from dasd.pipeline.stages.quotas import limits, question_limits
 from dasd.plugins.recipe import Recipe
 from dasd.recipe.stage_settings import OffPolicyStage
@@ -45,8 +48,8 @@ FIGURE_8 = {
 }
 TRAININGS = ("low", "high")
 _HEAD = (
-    "Beside it what the technical report (arXiv 2601.09088) says. Hours are estimates, not measurements: what they "
-    "rest on stands below the tables."
+    "Beside it what the technical report (arXiv 2601.09088) says. What the counts rest on stands below the tables; "
+    "where no mean is known, they are bounds."
 )
 _FIGURE_8 = (
     "Figure 8 of the report gives the responses of each domain; the recipe's `shares` are these numbers. Its tokens sum "
@@ -82,13 +85,11 @@ def said() -> dict[str, Said]:
         "score-high": Said("isn't said", "every sampled response, as the filters' losses aren't known"),
         "mix-mixed": Said(
             "50K answers, of which 15K drift and are continued (6.4.2)",
-            "lengths of the answers aren't said: as long as the teacher's",
-            rows=65_000,
+            "how many drift and how long answers are isn't known before a run: bounds",
         ),
         "train-mixed": Said(
             "12.7K mixed-policy responses (6.4.2) and off-policy ones, whose number isn't said; one epoch (5)",
-            "2.6 off-policy responses for each mixed one, as 20K and 7.7K in the ablation (5); lengths as in stage "
-            "`high`",
+            "2.6 off-policy responses for each mixed one, as 20K and 7.7K in the ablation (5)",
         ),
         "report": Said("none", "ours"),
     }
@@ -97,7 +98,7 @@ def said() -> dict[str, Said]:
         tokens = sum(domain.tokens[number] for domain in FIGURE_8.values()) * 1e6
         found[f"train-{name}"] = Said(
             f"{responses / 1e3:,.1f}K responses, {short(tokens)} tokens (figure 8), 6 epochs (6.4.1)",
-            "a prompt of 200 tokens before each response, and its mean length rounded to hundreds",
+            "the mean length of a response is rounded to hundreds; prompts aren't counted",
             rows=round(responses),
             tokens=6 * tokens,
         )
@@ -133,35 +134,30 @@ def short(count: float) -> str:
     raise AssertionError
 
 
-def beside(ours: float, theirs: float | None) -> str:
+def shown(amount: Amount) -> str:
+    """What is expected, else the bound."""
+    return f"at most {short(amount.most or 0)}" if amount.expected is None else short(amount.expected)
+
+
+def beside(ours: Amount, theirs: float | None) -> str:
     """The difference in per cent, where there is something to compare with."""
-    return "" if theirs is None else f"{ours / theirs - 1:+.1%}"
-
-
-def work_tokens(stage: StagePlan) -> int:
-    """Tokens that a stage writes, scores and trains on."""
-    parts = [part.tokens for part in (*stage.work.generates, *stage.work.scores)]
-    if stage.work.trains is not None:
-        parts.append(stage.work.trains.tokens)
-    return sum(part.expected or 0 for part in parts)
+    return "" if theirs is None or ours.expected is None else f"{ours.expected / theirs - 1:+.1%}"
 
 
 def stages_table(plan: RunPlan, theirs: Mapping[str, Said]) -> Iterator[str]:
-    """A line for each stage that takes time."""
-    yield "| stage | plan: rows | tokens | GPU hours | the report says | rows, difference | tokens, difference | why they differ |"
-    yield "|---|---:|---:|---:|---|---:|---:|---|"
+    """A line for each stage that writes, scores or trains on tokens."""
+    yield "| stage | plan: rows | tokens | the report says | rows, difference | tokens, difference | why they differ |"
+    yield "|---|---:|---:|---|---:|---:|---|"
     for stage in plan.stages:
-        tokens = work_tokens(stage)
-        if not tokens:
+        work = stage.work
+        parts = [part.tokens for part in work.generates or work.scores]
+        parts += [work.trains.tokens] if work.trains is not None else []
+        tokens = reduce(total, parts, NONE)
+        if tokens.most == 0:
             continue
-        of, rows = theirs[stage.name], stage.work.rows.expected or 0
-        hours = stage.cost.device_hours
-        shown = "" if hours is None else f"{hours:,.1f}"
-        numbers = f"{short(rows)} | {short(tokens)} | {shown}"
+        of, rows = theirs[stage.name], work.rows
         compared = f"{beside(rows, of.rows)} | {beside(tokens, of.tokens)}"
-        yield f"| {stage.name} | {numbers} | {of.text} | {compared} | {of.why} |"
-    total = sum(stage.cost.device_hours or 0 for stage in plan.stages)
-    yield f"| all | | | {total:,.0f} | hours aren't said | | | |"
+        yield f"| {stage.name} | {shown(rows)} | {shown(tokens)} | {of.text} | {compared} | {of.why} |"
 
 
 def domains_table(recipe: Recipe) -> Iterator[str]:
@@ -201,15 +197,10 @@ def section() -> str:
         "",
         (
             f"`dasd plan {EXPERTS}`, the mixture of experts on the responses that the run of `{RECIPE}` selected: nothing is "
-            "sampled, scored or selected again. Time is by the 3.3 G parameters that a token passes through, memory and disk "
-            "by all 30.5 G."
+            "sampled, scored or selected again."
         ),
         "",
         *stages_table(experts, said_of_experts()),
-        "",
-        "Taken for granted besides:",
-        "",
-        *(f"- {text}" for text in experts.assumptions if text not in plan.assumptions),
     ]
     return BEGIN + "\n" + "\n".join(lines) + "\n\n" + END
 

@@ -113,17 +113,17 @@ def test_steps_are_exact_once_responses_are_selected(trial: dict[str, Any]) -> N
 
 def test_a_run_gives_rates_and_what_is_done_costs_nothing(trial: dict[str, Any]) -> None:
     before, midway, after = trial["before"], trial["midway"], trial["after"]
-    assert before["device_hours"] is None
+    assert stages(before)["sample-low"]["seconds"] is None
     missing = [text for stage in before["stages"] for text in stage["missing"]]
-    assert any("give --rate" in text for text in missing) and any("--train-rate" in text for text in missing)
-    assert any("half of the cap" in text for text in before["assumptions"])
+    assert any("--rate" in text for text in missing) and any("--train-rate" in text for text in missing)
+    assert any("--response-tokens" in text for text in before["assumptions"])
 
     scored = next(text for text in midway["assumptions"] if text.startswith("student scores"))
     assert "measured in this run" in scored
     assert stages(midway)["score-low"]["seconds"] == 0.0
 
     assert {stage["state"] for stage in after["stages"]} == {"done"}
-    assert after["device_hours"] == 0.0 and after["disk_bytes"] == 0
+    assert {stage["seconds"] for stage in after["stages"]} == {0.0} and after["disk_bytes"] == 0
 
 
 def test_what_changes_is_planned_with_measured_rates(trial: dict[str, Any]) -> None:
@@ -140,18 +140,6 @@ def test_what_changes_is_planned_with_measured_rates(trial: dict[str, Any]) -> N
     assert "every stage is done" in shown.stdout
 
 
-def test_nothing_heavy_is_imported(tmp_path: Path) -> None:
-    code = (
-        "import sys\nfrom dasd.cli.guard import run\n"
-        f"assert run(['plan', 'demo', '--json', *{SMALL!r}]) == 0\n"
-        "heavy = {'torch', 'transformers', 'matplotlib'} & set(sys.modules)\nassert not heavy, heavy"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-
-
 # -- models that are elsewhere --------------------------------------------------------------------------
 
 
@@ -161,7 +149,7 @@ def test_the_reports_own_recipe_plans_cleanly_offline(tmp_path: Path) -> None:
     assert keys(plan, "note") >= {"teacher.model", "student.model"}
     assert keys(plan, "warning") >= {"questions.train.0.options.path", "questions.eval.0"}
     assert not any(model["here"] for model in plan["models"])
-    assert plan["device_hours"] > 0 and all(need["total"] is None for need in plan["memory"])
+    assert [need["what"] for need in plan["memory"] if need["total"] is None] == ["teacher, sampling"]
     low = stages(plan)["sample-low"]
     assert low["generates"][0]["requests"]["expected"] == 131_125 * 4
     assert low["generates"][0]["tokens"]["most"] == 131_125 * 4 * 65_536

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,25 +36,13 @@ def _number(name: str, text: str, metavar: str = "N") -> Callable[[F], F]:
 @plugins_option
 @run_option("Finished stages of it are reused and measured.")
 @override_option
-@_number(
-    "--response-tokens", "Mean length of the teacher's responses; measured or half of the cap when absent."
-)
+@_number("--response-tokens", "Mean length of the teacher's responses; as measured when absent.")
 @_number("--answer-tokens", "Mean length of the student's answers in evaluation.")
 @_number("--rate", "Tokens a second that the teacher generates, all devices together.", "TOKENS/S")
 @_number("--student-rate", "The same of the student.", "TOKENS/S")
 @_number("--score-rate", "Tokens a second that the student scores.", "TOKENS/S")
 @_number("--train-rate", "Tokens a second in training.", "TOKENS/S")
-@_number("--teacher-params", "Parameters of a teacher that isn't on this machine, e.g. 120e9.")
-@_number("--teacher-active", "Of these, those that one token passes through (mixture of experts).")
-@_number("--student-params", "Parameters of a student that isn't on this machine.")
-@_number("--student-active", "Of these, those that one token passes through.")
-@click.option(
-    "--devices",
-    type=click.IntRange(min=1),
-    help="Devices that work together; the recipe's `plan.devices` when absent.",
-)
-@_number("--flops", "Peak FLOP/s of one device; an H100's 989e12 when absent.")
-@_number("--device-memory", "Bytes of memory of one device, e.g. 80e9.")
+@_number("--student-params", "Parameters of a student that isn't on this machine, e.g. 4e9.")
 @json_option
 @click.pass_context
 def plan(
@@ -68,13 +57,7 @@ def plan(
     student_rate: float | None,
     score_rate: float | None,
     train_rate: float | None,
-    teacher_params: float | None,
-    teacher_active: float | None,
     student_params: float | None,
-    student_active: float | None,
-    devices: int | None,
-    flops: float | None,
-    device_memory: float | None,
     as_json: bool,
 ) -> None:
     """Show what a recipe will do and cost, and all that is wrong with it.
@@ -86,7 +69,7 @@ def plan(
     \b
     Example:
       dasd plan demo
-      dasd plan dasd-4b --devices 64
+      dasd plan dasd-4b --response-tokens 14000
       dasd plan my.yaml --run runs/trial          rates as the trial measured them
     """
     from dasd.pipeline.plan import Given, plan_recipe
@@ -98,13 +81,7 @@ def plan(
         student_rate=student_rate,
         score_rate=score_rate,
         train_rate=train_rate,
-        teacher_parameters=teacher_params,
-        teacher_active=teacher_active,
         student_parameters=student_params,
-        student_active=student_active,
-        devices=devices or 0,
-        flops=flops,
-        device_memory=device_memory,
     )
     made = plan_recipe(recipe, overrides, plugins, directory, given)
     if as_json:
@@ -140,15 +117,12 @@ def plan_json(made: RunPlan) -> dict[str, Any]:
             }
         )
     expected, most = disk_need(made.stages)
-    hours = [stage.cost.device_hours for stage in made.stages]
-    known = [hour for hour in hours if hour is not None]
     return {
         "recipe": made.name,
         "run": made.directory,
         "questions": asdict(made.questions),
         "evaluation_questions": asdict(made.evaluation_questions),
         "stages": stages,
-        "device_hours": sum(known) if known and len(known) == len(hours) else None,
         "disk_bytes": expected,
         "disk_bytes_most": most,
         "free_disk_bytes": made.free_disk_bytes,
@@ -165,35 +139,30 @@ def _show(made: RunPlan) -> None:
     from dasd.pipeline.plan.room import disk_need
 
     if made.stages:
-        print_table(
-            (
-                "",
-                "stage",
-                "state",
-                "rows",
-                "generated",
-                "at most",
-                "scored",
-                "trained",
-                "steps",
-                "device time",
-                "disk",
-            ),
-            [_row(stage) for stage in made.stages],
-            (0, 3, 4, 5, 6, 7, 8, 9, 10),
+        head = (
+            "",
+            "stage",
+            "state",
+            "rows",
+            "generated",
+            "at most",
+            "scored",
+            "trained",
+            "steps",
+            "time",
+            "disk",
         )
+        print_table(head, [_row(stage) for stage in made.stages], (0, 3, 4, 5, 6, 7, 8, 9, 10))
         echo("\n" + _totals(made))
         expected, most = disk_need(made.stages)
-        if expected is not None:
-            bound = "" if most is None or most == expected else f" ({human_bytes(most)} at most)"
-            echo(
-                f"disk: {human_bytes(expected)} to be written{bound}, {human_bytes(made.free_disk_bytes)} free"
-            )
+        sizes = [] if expected is None else [human_bytes(expected)]
+        sizes += [] if most is None or most == expected else [f"at most {human_bytes(most)}"]
+        echo(f"disk: {', '.join(sizes) or '-'} to be written, {human_bytes(made.free_disk_bytes)} free")
     _show_benchmarks(made)
     if made.memory:
         echo()
         print_table(
-            ("memory of one device", "about", "of which"),
+            ("memory of all devices", "at least", "of which"),
             [
                 (
                     need.what,
@@ -206,7 +175,7 @@ def _show(made: RunPlan) -> None:
         )
     _list("taken for granted", made.assumptions)
     missing = dict.fromkeys(text for stage in made.stages for text in stage.cost.missing)
-    _list("without hours", tuple(missing))
+    _list("without a time", tuple(missing))
     for level, title in (("note", "notes"), ("warning", "warnings"), ("problem", "problems")):
         _list(title, tuple(_line(finding) for finding in made.findings if finding.level == level))
     if made.stages:
@@ -234,8 +203,6 @@ def _show_benchmarks(made: RunPlan) -> None:
 
 
 def _row(stage: StagePlan) -> tuple[str, ...]:
-    from dasd.base.files import human_bytes
-
     generated = [part.tokens for part in stage.work.generates]
     scored = [part.tokens for part in stage.work.scores]
     trains = stage.work.trains
@@ -249,9 +216,18 @@ def _row(stage: StagePlan) -> tuple[str, ...]:
         _sum(scored, bound=False),
         "" if trains is None else _amount(trains.tokens),
         "" if trains is None else _amount(trains.steps),
-        _time(stage),
-        "-" if stage.cost.disk_bytes is None else human_bytes(stage.cost.disk_bytes),
+        _time(stage.cost.seconds, ""),
+        _disk(stage),
     )
+
+
+def _disk(stage: StagePlan) -> str:
+    from dasd.base.files import human_bytes
+
+    expected, most = stage.cost.disk_bytes, stage.cost.disk_bytes_most
+    if expected is not None:
+        return human_bytes(expected)
+    return "-" if most is None else f"<= {human_bytes(most)}"
 
 
 def _amount(amount: Amount) -> str:
@@ -262,13 +238,13 @@ def _amount(amount: Amount) -> str:
 
 
 def _sum(amounts: list[Amount], bound: bool) -> str:
-    values = [amount.most if bound else amount.expected for amount in amounts]
-    if not values:
+    if not amounts:
         return ""
-    if any(value is None for value in values):
-        return "-"
-    exact = bound or all(amount.exact for amount in amounts)
-    return ("" if exact else "~") + _short(sum(value or 0 for value in values))
+    from dasd.pipeline.plan.amounts import total
+    from dasd.pipeline.plan.records import Amount
+
+    whole = reduce(total, amounts)
+    return _amount(Amount(whole.most, whole.most, exact=True) if bound else whole)
 
 
 def _short(count: int) -> str:
@@ -283,40 +259,31 @@ def _short(count: int) -> str:
     return f"{size:,.3g}T"
 
 
-def _time(stage: StagePlan) -> str:
-    hours = stage.cost.device_hours
-    return "-" if hours is None else _hours(hours) if hours else ""
-
-
-def _hours(hours: float) -> str:
-    """Device hours, or shorter units below a tenth of one."""
+def _time(seconds: float | None, none: str) -> str:
+    """Hours, or shorter units below a tenth of one."""
     from dasd.base.progress import human_seconds
 
-    return f"{hours:,.1f} h" if hours >= 0.1 else human_seconds(hours * 3600)
+    if not seconds:
+        return "-" if seconds is None else none
+    return f"{seconds / 3600:,.1f} h" if seconds >= 360 else human_seconds(seconds)
 
 
 def _totals(made: RunPlan) -> str:
-    from dasd.base.progress import human_seconds
-
     ahead = [stage for stage in made.stages if stage.state != "done"]
     if not ahead:
         return "every stage is done; nothing is left to do"
-    hours = [stage.cost.device_hours for stage in ahead]
-    known = sum(hour for hour in hours if hour is not None)
-    unknown = sum(hour is None for hour in hours)
-    seconds = sum(stage.cost.seconds or 0.0 for stage in ahead)
+    unknown = sum(stage.cost.seconds is None for stage in ahead)
     reused = len(made.stages) - len(ahead)
     parts = [
         "one stage to run"
         if len(ahead) == 1
         else f"{len(ahead)} stages to run" + (f", {reused} reused" if reused else "")
     ]
+    known = sum(stage.cost.seconds or 0.0 for stage in ahead)
     if known or not unknown:
-        parts.append(f"about {_hours(known)} of device time (GPU hours, where that is the device)")
-        if made.devices > 1:
-            parts.append(f"{human_seconds(seconds)} on {made.devices} devices")
+        parts.append(f"about {_time(known, 'no time')}")
     if unknown:
-        parts.append(f"hours of {unknown} stages unknown")
+        parts.append(f"time of {unknown} stages unknown")
     return "; ".join(parts)
 
 

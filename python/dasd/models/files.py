@@ -87,6 +87,12 @@ def check_model(settings: ModelSettings, *, weights: bool = True) -> None:
         raise InputError(f"{where} has no config.json; wanted a Hugging Face model directory")
     if not any((path / name).is_file() for name in _TOKENIZER_FILES):
         raise InputError(f"{where} has no tokenizer (tokenizer.json); save the model's tokenizer into it")
+    described = path / "tokenizer_config.json"
+    if described.is_file():  # transformers reads it without a bound
+        try:
+            read_json(described)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{described} can't be read: {error}; save the tokenizer again") from error
     if not weights:
         return
     index = path / "model.safetensors.index.json"

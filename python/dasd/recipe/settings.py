@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dasd.recipe.curation_settings import DedupSettings, FilterSettings, SamplingSettings, SelectSettings
 from dasd.recipe.evaluation_settings import EvaluationSettings
@@ -33,15 +33,16 @@ class PlanSettings(Section):
     answer_tokens: float | None = Field(
         None, gt=0, description="Mean length of the student's answers in evaluation."
     )
-    teacher_params: float | None = Field(
-        None, gt=0, description="Parameters of the teacher where it isn't on this machine."
+    student_params: float | None = Field(
+        None, gt=0, description="Parameters of the student where it isn't on this machine."
     )
-    teacher_active: float | None = Field(
-        None, gt=0, description="Of these, those that one token passes through (mixture of experts)."
-    )
-    student_params: float | None = Field(None, gt=0, description="As `teacher_params`, of the student.")
-    student_active: float | None = Field(None, gt=0, description="As `teacher_active`, of the student.")
-    devices: int = Field(1, ge=1, description="Devices that work together.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_former_keys(cls, data: Any) -> Any:
+        """Recipes and runs of before may have keys of estimates that are no longer made."""
+        former = {"teacher_params", "teacher_active", "student_active", "devices"}
+        return {key: data[key] for key in data if key not in former} if isinstance(data, dict) else data
 
 
 class RecipeSettings(Section):

@@ -17,7 +17,6 @@ from dasd.base.regular import SMALL
 from dasd.errors import DasdError, InputError
 from dasd.models.files import check_model, declared_context
 from dasd.models.miniature import model_path
-from dasd.pipeline.plan.prompts import PromptFiles
 from dasd.recipe.model_settings import ModelSettings
 from dasd.results.cards.licences import front_matter
 from dasd.store import Run, RunDirectory
@@ -97,7 +96,7 @@ def test_huge_files_of_a_model_are_refused_with_size_and_limit(name: str, tmp_pa
     with pytest.raises(
         InputError, match=rf"{name} .*it has {SMALL + 1} bytes, and such a file at most {SMALL}"
     ):
-        PromptFiles(model) if name == "tokenizer_config.json" else check_model(settings)
+        check_model(settings)
     if name == "config.json":
         with pytest.raises(InputError, match=name):
             declared_context(settings)

@@ -11,19 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from dasd.base.records import Message
 from dasd.base.seeds import seed_of
-from dasd.models.miniature import model_path
-from dasd.models.tokens.chat import ChatTokenizer
 from dasd.pipeline.plan.amounts import at_most, scaled, times, total, with_balance
 from dasd.pipeline.plan.lengths import Lengths
 from dasd.pipeline.plan.measured import Measured
 from dasd.pipeline.plan.models import read_facts
-from dasd.pipeline.plan.prompts import PromptFiles
 from dasd.pipeline.plan.records import NONE, UNKNOWN, Amount, Given
 from dasd.pipeline.plan.steps import exact_training, expected_training
 from dasd.plugins.recipe import Recipe
-from dasd.recipe.model_settings import ModelSettings
 from dasd.recipe.training_settings import TrainerSettings
 from dasd.training.plan import plan_training
 
@@ -67,39 +62,11 @@ def test_expected_steps_are_near_those_of_rows_whose_lengths_spread(mean: int) -
     assert said == pytest.approx(did, rel=0.05)
 
 
-CONVERSATIONS = (
-    (Message("user", "4+5-1="),),
-    (Message("system", "Be brief."), Message("user", "4+5-1=")),
-    (Message("user", "1+1="), Message("assistant", "2"), Message("user", "7+2=")),
-)
-
-
-@pytest.mark.parametrize("role", ["teacher", "student"])
-def test_prompts_are_counted_as_the_run_renders_them(role: str) -> None:
-    files = PromptFiles(model_path(role))
-    chat = ChatTokenizer.load(ModelSettings(model=f"dasd:mini-{role}"))
-    assert files.prompts_tokens(CONVERSATIONS) == [len(ids) for ids in chat.prompts_ids(CONVERSATIONS)]
-
-
-def test_vocabularies_are_told_apart() -> None:
-    teacher, again = PromptFiles(model_path("teacher")), PromptFiles(model_path("teacher"))
-    assert teacher.vocabulary == again.vocabulary != PromptFiles(model_path("student")).vocabulary
-
-
-def test_a_tokenizer_of_another_kind_is_not_an_error_here(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        PromptFiles(tmp_path)
-
-
-def test_active_parameters_of_a_mixture_of_experts(tmp_path: Path) -> None:
-    sizes = {"model.embed_tokens.weight": 100, "model.layers.0.mlp.experts.gate_up_proj": 8 * 40}
-    save_file({name: np.zeros(n) for name, n in sizes.items()}, tmp_path / "model.safetensors")
-    (tmp_path / "config.json").write_text(
-        json.dumps({"num_local_experts": 8, "num_experts_per_tok": 2, "text_config": {"n_positions": 77}})
-    )
+def test_facts_of_a_models_files(tmp_path: Path) -> None:
+    save_file({"a.weight": np.zeros((10, 10)), "b.weight": np.zeros(320)}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"text_config": {"n_positions": 77}}))
     facts = read_facts(tmp_path)
-    assert (facts.parameters, facts.active_parameters) == (420, 100 + 2 * 40)
-    assert facts.context_length == 77 and facts.architecture is None
+    assert (facts.parameters, facts.context_length) == (420, 77)
 
 
 def test_amounts_keep_what_is_unknown() -> None:
@@ -110,6 +77,7 @@ def test_amounts_keep_what_is_unknown() -> None:
     assert scaled(some, 100, 3) == Amount(36, 36)
     assert scaled(UNKNOWN, 2.5, 3) == UNKNOWN
     assert scaled(some, 2.5, None) == Amount(25, None)
+    assert scaled(some, None, 3) == Amount(None, 36)
     assert at_most(some, 11) == Amount(10, 11)
     assert at_most(UNKNOWN, 11) == Amount(None, 11)
     assert total(some, NONE) == some
@@ -117,16 +85,16 @@ def test_amounts_keep_what_is_unknown() -> None:
     assert with_balance(10, 15, 2.0) == 25 and with_balance(None, 15, 2.0) is None
 
 
-def test_lengths_say_what_they_assume() -> None:
+def test_lengths_say_what_they_rest_on() -> None:
     settings = Recipe.load("demo").settings
     contexts = {"teacher": 512, "student": 100}
-    assumed = Lengths(settings, Given(), Measured(), contexts, {"teacher": None, "student": None}, None)
-    assert assumed.response("sample-low") == 80 and not assumed.certain
-    assert assumed.cap("student", 160) == 100
-    assert any("half of the cap" in text for text in assumed.assumptions)
+    unknown = Lengths(settings, Given(), Measured(), contexts, {"teacher": None, "student": None}, None)
+    assert unknown.response("sample-low") is None and unknown.answer() is None and unknown.mixed() is None
+    assert unknown.cap("student", 160) == 100
+    assert [text for text in unknown.assumptions if "isn't known" in text]
     told = Lengths(
         settings, Given(response_tokens=30), Measured(), contexts, {"teacher": None, "student": None}, True
     )
-    assert told.response("sample-low") == told.response_of_student("sample-low") == 30 and told.certain
+    assert told.response("sample-low") == told.response_of_student("sample-low") == 30
     assert told.longest_of_student(settings.trainer) == 160
-    assert not any("half of the cap" in text for text in told.assumptions)
+    assert told.prompt() == 0.0 and any("prompts aren't counted" in text for text in told.assumptions)

@@ -15,10 +15,8 @@ from dasd.base.progress import Console
 from dasd.base.seeds import digest
 from dasd.errors import PluginError, RecipeError
 from dasd.pipeline.compatibility import check_recipe
-from dasd.pipeline.plan.adapters import adapter_of
-from dasd.pipeline.plan.memory import training_memory
-from dasd.pipeline.plan.models import Architecture
-from dasd.pipeline.plan.records import Given, ModelPlan
+from dasd.pipeline.plan.records import ModelPlan
+from dasd.pipeline.plan.room import plan_memory, trained_parameters
 from dasd.pipeline.runner import Pipeline
 from dasd.pipeline.work import fingerprints
 from dasd.plugins.host import PluginHost
@@ -194,21 +192,16 @@ def test_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_plan_counts_the_adapter() -> None:
     student = ModelSettings(model="dasd:mini-student")
     trainer = TrainerSettings.model_validate({**TRAINER, **LORA})
-    size = adapter_of(trainer, student)
-    assert size is not None
-    architecture = Architecture(layers=2, hidden=64, kv_heads=2, head_dim=16, vocabulary=90)
-    model = ModelPlan("student", "dasd:mini-student", True, 200_000, 200_000, 256, "here")
-    given = Given(devices=1)
-    parts = training_memory(trainer, "low", model, architecture, given, size).parts
-    whole = training_memory(TrainerSettings.model_validate(TRAINER), "low", model, architecture, given).parts
-    assert parts["weights"] == whole["weights"] == 4 * 200_000
-    assert (parts["gradients"], parts["optimiser"], parts["adapter"]) == (
-        4 * size.trained,
-        8 * size.trained,
-        4 * size.trained,
-    )
-    assert size.trained < 20_000
-    assert parts["activations"] == whole["activations"]
-    missing = training_memory(trainer, "low", model, architecture, given, None)
-    assert "adapter's size is unknown" in missing.missing
-    assert adapter_of(TrainerSettings(), student) is None
+    trained = trained_parameters(trainer, student, 200_000)
+    assert trained is not None and trained < 20_000
+    settings = Recipe.load("demo").settings.model_copy(update={"trainer": trainer})
+    model = ModelPlan("student", "dasd:mini-student", True, 200_000, 256, "here")
+    needs, _ = plan_memory(settings, {"teacher": model, "student": model})
+    parts = next(need.parts for need in needs if "training" in need.what)
+    assert parts == {
+        "weights": 4 * 200_000,
+        "gradients": 4 * trained,
+        "optimiser": 8 * trained,
+        "adapter": 4 * trained,
+    }
+    assert trained_parameters(TrainerSettings(), student, 200_000) == 200_000

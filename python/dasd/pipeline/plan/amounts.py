@@ -13,8 +13,8 @@ def times(amount: Amount, count: int) -> Amount:
     return Amount(expected, None if amount.most is None else amount.most * count, amount.exact)
 
 
-def scaled(amount: Amount, mean: float, most: int | None) -> Amount:
-    """``mean`` for each on average, and ``most`` at most (None: no bound)."""
+def scaled(amount: Amount, mean: float | None, most: int | None) -> Amount:
+    """``mean`` for each on average (None: not known), and ``most`` at most (None: no bound)."""
     bound = None if amount.most is None or most is None else amount.most * most
     expected = rounded(amount.expected, mean)
     return Amount(None if expected is None else least(expected, bound), bound)
@@ -35,9 +35,9 @@ def total(one: Amount, two: Amount) -> Amount:
     return Amount(expected, most, one.exact and two.exact)
 
 
-def rounded(count: int | None, factor: float) -> int | None:
+def rounded(count: int | None, factor: float | None) -> int | None:
     """``count`` times ``factor``."""
-    return None if count is None else round(count * factor)
+    return None if count is None or factor is None else round(count * factor)
 
 
 def least(one: int | None, two: int | None) -> int | None:

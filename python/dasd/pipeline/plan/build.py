@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -29,12 +28,19 @@ from dasd.pipeline.plan.data import TakenFacts, is_elsewhere, look_at_data
 from dasd.pipeline.plan.drafts import Draft, read_draft
 from dasd.pipeline.plan.lengths import Lengths
 from dasd.pipeline.plan.measured import Measured, read_run
-from dasd.pipeline.plan.memory import sharing
 from dasd.pipeline.plan.questions import QuestionFacts, read_questions
-from dasd.pipeline.plan.rates import Rates
-from dasd.pipeline.plan.records import UNKNOWN, Finding, Given, ModelPlan, ModelRole, RunPlan, StagePlan
+from dasd.pipeline.plan.records import (
+    UNKNOWN,
+    Finding,
+    Given,
+    ModelPlan,
+    ModelRole,
+    RunPlan,
+    StageCost,
+    StagePlan,
+)
 from dasd.pipeline.plan.reuse import selected_lengths, stage_states
-from dasd.pipeline.plan.room import check_disk, compare_memory, plan_memory
+from dasd.pipeline.plan.room import check_disk, plan_memory
 from dasd.pipeline.plan.work import WorkPlanner
 from dasd.pipeline.runner import RUNS, Pipeline
 from dasd.pipeline.stages.train import TrainStage
@@ -66,26 +72,13 @@ def plan_recipe(
     console = console or Console()
     draft = read_draft(source, overrides, plugins)
     if draft.recipe is None:
-        name = str(source)
-        return RunPlan(
-            name,
-            str(directory or ""),
-            given.devices or 1,
-            (),
-            (),
-            (),
-            UNKNOWN,
-            UNKNOWN,
-            free_bytes(Path.cwd()),
-            (),
-            draft.findings,
-        )
+        free, place = free_bytes(Path.cwd()), str(directory or "")
+        return RunPlan(str(source), place, (), (), (), UNKNOWN, UNKNOWN, free, (), draft.findings)
     return _plan(draft, draft.recipe, directory, given, console)
 
 
 def _plan(draft: Draft, recipe: Recipe, directory: Path | None, given: Given, console: Console) -> RunPlan:
     settings, registry = recipe.settings, draft.registry
-    given = replace(given, devices=given.devices or settings.plan.devices)
     place = directory if directory is not None else RUNS / settings.name
     findings = list(draft.findings)
     with _slow(console, "reading the run of `data`"):
@@ -122,30 +115,31 @@ def _plan(draft: Draft, recipe: Recipe, directory: Path | None, given: Given, co
         {role: of.lengths for role, of in roles.items()},
         shared,
     )
-    rates = Rates(settings, given, measured, models)
-    stages, found = _stages(draft, recipe, place, questions, taken, lengths, rates, student, console)
+    costs = Costs(
+        settings,
+        given,
+        measured,
+        models["student"].parameters,
+        student.facts.stored_bytes if student.facts is not None else None,
+    )
+    stages, found = _stages(draft, recipe, place, questions, taken, lengths, costs, student, console)
     findings += found
-    facts = {role: of.facts.architecture if of.facts else None for role, of in roles.items()}
-    caps = [each.how.max_tokens for each in questions.benchmarks]
-    longest = max(caps, default=settings.evaluation.max_tokens)
-    memory = plan_memory(settings, models, facts, lengths, given, longest)
     here = questions.all_here and all(model.here for model in models.values())
     here = here and not (settings.data is not None and is_elsewhere(settings.data))
-    memory, found = compare_memory(settings, memory, models, given)
+    memory, found = plan_memory(settings, models)
     free = free_bytes(place)
-    findings += [*found, *check_disk(stages, free, place, certain=here and lengths.certain)]
+    findings += [*found, *check_disk(stages, free, place, certain=here)]
     wrong = {finding.key for finding in draft.findings if finding.level == "problem"}
     return RunPlan(
         name=settings.name,
         directory=str(place),
-        devices=given.devices,
         stages=tuple(stages),
         models=tuple(models.values()),
         memory=memory,
         questions=questions.train,
         evaluation_questions=questions.evaluation,
         free_disk_bytes=free,
-        assumptions=(*lengths.assumptions, *rates.assumptions, *sharing(memory, given)),
+        assumptions=(*lengths.assumptions, *costs.assumptions),
         # What was found about a wrong key was found with its default in its place.
         findings=tuple(f for f in dict.fromkeys(findings) if f.level == "problem" or f.key not in wrong),
     )
@@ -158,7 +152,7 @@ def _stages(
     questions: QuestionFacts,
     taken: TakenFacts,
     lengths: Lengths,
-    rates: Rates,
+    costs: Costs,
     student: RoleFacts,
     console: Console,
 ) -> tuple[list[StagePlan], list[Finding]]:
@@ -172,12 +166,12 @@ def _stages(
     with _slow(console, "comparing the recipe with the run, which reads the models once"):
         states, findings = stage_states(pipeline, place)
     done = {
-        name: rates.measured.stages[name]
+        name: lengths.measured.stages[name]
         for name, state in states.items()
-        if state == "done" and name in rates.measured.stages
+        if state == "done" and name in lengths.measured.stages
     }
     try:
-        selected = selected_lengths(place, states, student.prompts)
+        selected = selected_lengths(place, states, student.chat)
     except DasdError as error:
         selected = {}
         findings = [*findings, Finding("warning", "--run", str(error))]
@@ -191,16 +185,12 @@ def _stages(
         selected,
         taken,
     )
-    stored = student.facts.stored_bytes if student.facts is not None else None
-    if stored is None and rates.models["student"].parameters is not None:
-        stored = 2 * (rates.models["student"].parameters or 0)
-    costs = Costs(rates, rates.measured, rates.models["student"], stored, recipe.settings.sampling.chunk)
     planned = []
     for number, stage in enumerate(pipeline.stages, start=1):
         finished = done.get(stage.name)
         work = planner.work(stage, finished)
         if finished is not None:
-            cost = costs.done(finished)
+            cost = StageCost(0.0, 0.0, finished.disk_bytes, finished.disk_bytes)
         else:
             cost = costs.of(stage.kind, work, _trainer(recipe.settings, stage))
         planned.append(StagePlan(number, stage.name, stage.kind, states.get(stage.name), work, cost))
@@ -261,35 +251,20 @@ def _split(questions: QuestionFacts, split: str) -> pl.DataFrame:
 
 
 def _model(role: ModelRole, settings: RecipeSettings, of: RoleFacts, given: Given) -> ModelPlan:
-    option, active = (
-        (given.teacher_parameters, given.teacher_active)
-        if role == "teacher"
-        else (given.student_parameters, given.student_active)
-    )
-    facts, hints = of.facts, settings.plan
-    parameters = option
-    if facts is None:
-        parameters = option or getattr(hints, f"{role}_params")
-        active = active or getattr(hints, f"{role}_active")
-    plan = ModelPlan(
+    parameters = of.facts.parameters if of.facts is not None else None
+    grounds = "the headers of its safetensors files" if parameters else "unknown"
+    if role == "student" and given.student_parameters is not None:
+        parameters, grounds = round(given.student_parameters), "--student-params"
+    elif role == "student" and of.facts is None and settings.plan.student_params is not None:
+        parameters, grounds = round(settings.plan.student_params), "plan.student_params"
+    return ModelPlan(
         role=role,
         model=getattr(settings, role).model,
-        here=facts is not None,
-        parameters=facts.parameters if facts else None,
-        active_parameters=facts.active_parameters if facts else None,
-        context_length=facts.context_length if facts else None,
-        grounds="the headers of its safetensors files" if facts and facts.parameters else "unknown",
+        here=of.facts is not None,
+        parameters=parameters,
+        context_length=of.facts.context_length if of.facts is not None else None,
+        grounds=grounds,
     )
-    if parameters is not None:
-        plan = replace(
-            plan,
-            parameters=round(parameters),
-            active_parameters=round(active or parameters),
-            grounds=f"--{role}-params" if option else f"plan.{role}_params",
-        )
-    elif active is not None:
-        plan = replace(plan, active_parameters=round(active))
-    return plan
 
 
 @contextmanager

@@ -14,12 +14,12 @@ from dasd.base.frames import messages_of
 from dasd.base.records import Message
 from dasd.errors import DasdError, InputError
 from dasd.models.files import check_model
+from dasd.models.tokens.chat import ChatTokenizer
 from dasd.pipeline.plan.lengths import PromptLengths
 from dasd.pipeline.plan.models import ModelFacts, find_model, read_facts
-from dasd.pipeline.plan.prompts import PromptFiles
 from dasd.pipeline.plan.questions import BenchmarkFacts
-from dasd.pipeline.plan.rates import LOCAL_BACKENDS
 from dasd.pipeline.plan.records import Finding, ModelRole
+from dasd.pipeline.plan.room import LOCAL_BACKENDS
 from dasd.pipeline.work.opened_teacher import logprobs_reader
 from dasd.plugins.registry import Registry
 from dasd.recipe.model_settings import ModelSettings
@@ -30,7 +30,6 @@ __all__ = ["RoleFacts", "check_environment", "check_lengths", "check_logprobs", 
 
 LOOKED_AT = 512
 """Questions of a split that are rendered to see how long prompts are."""
-PROBE = "dasd asks whether this is rendered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class RoleFacts:
     """All that the files of one role's model say."""
 
     facts: ModelFacts | None
-    prompts: PromptFiles | None
+    chat: ChatTokenizer | None
     lengths: PromptLengths | None
 
 
@@ -61,20 +60,17 @@ def look_at(
     if facts is None:
         return nothing, [_elsewhere(of, key)]
     try:
-        prompts = PromptFiles(facts.path)
-    except FileNotFoundError:
-        text = f"{of.model} has no tokenizer.json; its tokenizer is only looked at when the run loads it"
-        return RoleFacts(facts, None, None), [Finding("note", key, text)]
+        chat = ChatTokenizer.load(of.model_copy(update={"model": str(facts.path)}))
+        found = _template(role, settings, chat)
+        lengths = (
+            _prompt_lengths(chat, settings, questions) if all(f.level != "problem" for f in found) else None
+        )
+    except ImportError:
+        text = f"the tokenizer of {of.model} is not looked at, and its prompts are not counted: transformers isn't here"
+        return RoleFacts(facts, None, None), [Finding("note", key, text, "pip install 'dasd[torch]'")]
     except InputError as error:
         return RoleFacts(facts, None, None), [Finding("problem", key, str(error))]
-    found = _template(role, settings, prompts)
-    if any(finding.level == "problem" for finding in found):
-        return RoleFacts(facts, prompts, None), found
-    try:
-        lengths = _prompt_lengths(prompts, settings, questions)
-    except InputError as error:
-        return RoleFacts(facts, prompts, None), [*found, Finding("problem", key, f"{of.model}: {error}")]
-    return RoleFacts(facts, prompts, lengths), found
+    return RoleFacts(facts, chat, lengths), found
 
 
 def _elsewhere(of: ModelSettings, key: str) -> Finding:
@@ -91,35 +87,35 @@ def _elsewhere(of: ModelSettings, key: str) -> Finding:
     return Finding("note", key, text, advice)
 
 
-def _template(role: ModelRole, settings: RecipeSettings, prompts: PromptFiles) -> list[Finding]:
-    """Whether the chat template takes the recipe's system prompt, and shows it."""
+def _template(role: ModelRole, settings: RecipeSettings, chat: ChatTokenizer) -> list[Finding]:
+    """Whether the chat template shows the user's message, and takes and shows the recipe's system prompt.
+
+    Asked of the tokens: what leaves no trace in them is left out. Raises InputError where a user's message is refused.
+    """
     model = getattr(settings, role).model
     system = settings.questions.system_prompt
-    user = Message("user", PROBE)
+    user = Message("user", "1 + 1 = ?")
+    plain = chat.prompt_ids((user,))
+    if plain == chat.prompt_ids((Message("user", "1 + 1 = ? And 1 + 1 + 1 = ?"),)):
+        text = f"{model}: its chat template leaves the user's message out"
+        return [Finding("problem", f"{role}.model", text, "use the template that the model was trained with")]
+    if system is None:
+        return []
     try:
-        if PROBE not in prompts.render((user,)):
-            text = f"{model}: its chat template leaves the user's message out"
-            return [
-                Finding("problem", f"{role}.model", text, "use the template that the model was trained with")
-            ]
-        if system is None:
-            return []
-        rendered = prompts.render((Message("system", system), user))
+        rendered = chat.prompt_ids((Message("system", system), user))
     except InputError as error:
-        advice = "a template without system messages wants questions.system_prompt: null"
-        return [Finding("problem", "questions.system_prompt", f"{model}: {error}", advice)]
-    if system.strip() and system.strip() not in rendered:
+        return [Finding("problem", "questions.system_prompt", str(error))]
+    if system.strip() and rendered == plain:
         text = f"{model}: its chat template leaves the system prompt out"
-        asked = (
-            "system_prompt" in settings.questions.model_fields_set
-        )  # else it is the default, nobody's wish
+        # Else it is the default, nobody's wish.
+        asked = "system_prompt" in settings.questions.model_fields_set
         advice = "set it to null, or change the template" if asked else ""
         return [Finding("warning" if asked else "note", "questions.system_prompt", text, advice)]
     return []
 
 
 def _prompt_lengths(
-    prompts: PromptFiles, settings: RecipeSettings, questions: pl.DataFrame
+    chat: ChatTokenizer, settings: RecipeSettings, questions: pl.DataFrame
 ) -> PromptLengths | None:
     """Lengths over the longest and the first questions: the mean of a sample, the maximum of suspects."""
     if not questions.height:
@@ -135,18 +131,17 @@ def _prompt_lengths(
             turns = messages_of(cell)
             has_system = system is None or any(turn.role == "system" for turn in turns)
             conversations.append(turns if has_system else (Message("system", system or ""), *turns))
-        return prompts.prompts_tokens(conversations)
+        return [len(ids) for ids in chat.prompts_ids(conversations)]
 
     counted = count(first)
-    most = max(max(counted), *count(longest))
-    return PromptLengths(sum(counted) / len(counted), most, len(counted))
+    return PromptLengths(sum(counted) / len(counted), max(max(counted), *count(longest)))
 
 
 def check_tokenizers(teacher: RoleFacts, student: RoleFacts) -> tuple[bool | None, list[Finding]]:
     """Whether both models write a text in the same tokens; None where a tokenizer isn't here."""
-    if teacher.prompts is None or student.prompts is None:
+    if teacher.chat is None or student.chat is None:
         return None, []
-    if teacher.prompts.vocabulary == student.prompts.vocabulary:
+    if teacher.chat.vocabulary_hash == student.chat.vocabulary_hash:
         return True, []
     text = (
         "teacher and student have different tokenizers: their log-probabilities are compared on spans of text"

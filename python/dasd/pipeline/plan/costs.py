@@ -1,113 +1,140 @@
-"""Seconds, device hours and bytes on disk of a stage's work."""
+"""Seconds of a stage's work, by rates that are given or measured in the run, and its bytes on disk."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Literal
 
-from dasd.pipeline.plan.adapters import adapter_of
-from dasd.pipeline.plan.measured import Done, Measured
-from dasd.pipeline.plan.rates import Rates
-from dasd.pipeline.plan.records import Amount, Generation, ModelPlan, Scoring, StageCost, StageWork, Training
+from dasd.pipeline.plan.measured import Measured, RateKind
+from dasd.pipeline.plan.records import Amount, Given, StageCost, StageWork
+from dasd.pipeline.plan.room import STATE_BYTES, total_of, trained_parameters
+from dasd.recipe.settings import RecipeSettings
 from dasd.recipe.training_settings import TrainerSettings
 
-__all__ = ["BYTES", "Costs"]
+__all__ = ["Costs"]
 
-BYTES = {"samples": 16, "scores": 12, "sentences": 2, "train": 4, "eval": 4}
+_RATES: dict[RateKind, tuple[str, str]] = {
+    "teacher": ("teacher generates", "--rate"),
+    "student": ("student generates", "--student-rate"),
+    "score": ("student scores", "--score-rate"),
+    "train": ("training", "--train-rate"),
+}
+_BYTES = {"samples": 16, "scores": 12, "sentences": 2, "train": 4, "eval": 4}
 """Bytes a token before compression. SAMPLES: id, end and log-probability of 4 bytes each and about 4 of text;
 SCORES without text; SENTENCES: about 40 bytes a sentence of 20 tokens; TRAIN: ids; EVAL: text."""
-BYTES_A_ROW = 400
+_BYTES_A_ROW = 400
 """Ids, names and settings of a row."""
-BYTES_A_PART = 8192
+_BYTES_A_PART = 8192
 """Header and footer of a Parquet file, and the manifest's line of it."""
-BYTES_A_STEP = 64
+_BYTES_A_STEP = 64
 """Of a training's curve, which the run and the checkpoint both hold."""
-STATE_BYTES = {"adamw": 12, "muon": 8}
-"""Of a trainer's saved state a parameter, in float32: master weights, and two moments (Muon: one)."""
 
 
 class Costs:
-    """What stages cost, by rates, sizes of models, and bytes measured in the run where there are any."""
+    """What stages cost. The grounds of its rates are in ``assumptions``, in their order."""
 
     def __init__(
-        self, rates: Rates, measured: Measured, student: ModelPlan, student_bytes: int | None, chunk: int
-    ):
-        """``student_bytes``: of the student's files as they are stored, None where that isn't known."""
-        self._rates = rates
+        self,
+        settings: RecipeSettings,
+        given: Given,
+        measured: Measured,
+        parameters: int | None,
+        stored: int | None,
+    ) -> None:
+        """``parameters`` and ``stored`` bytes of the student; None where they aren't known."""
+        self._settings = settings
+        self._given = given
         self._measured = measured
-        self._student = student
-        self._student_settings = rates.settings.student
-        self._student_bytes = student_bytes
-        self._chunk = chunk
-
-    def done(self, stage: Done) -> StageCost:
-        """A stage that is done takes no more time and holds what it holds."""
-        return StageCost(0.0, 0.0, 0.0, stage.disk_bytes, stage.disk_bytes)
+        self._parameters = parameters
+        self._stored = 2 * parameters if stored is None and parameters is not None else stored
+        self.assumptions: dict[str, None] = {}
 
     def of(self, kind: str, work: StageWork, trainer: TrainerSettings | None) -> StageCost:
         """Cost of work that is still to be done."""
         missing: dict[str, None] = {}
-        expected = most = 0.0
-        unknown = unbounded = False
-        for tokens, rate in self._timed(work, trainer):
-            if isinstance(rate, str):
-                missing[rate] = None
-                unknown = unbounded = True
-                continue
-            if tokens.expected is None:
-                unknown = True
+        seconds: list[float | None] = []
+        longest: list[float | None] = []
+        timed: list[tuple[RateKind, Amount]] = [(part.role, part.tokens) for part in work.generates]
+        timed += [("score", part.tokens) for part in work.scores]
+        timed += [("train", work.trains.tokens)] if work.trains is not None else []
+        for each, tokens in timed:
+            rate = self._rate(each)
+            if rate is None:
+                what, option = _RATES[each]
+                missing[f"{what}: no rate is given ({option}) or measured in the run"] = None
+            elif tokens.expected is None:
                 missing["how much there is to do is unknown"] = None
-            else:
-                expected += tokens.expected / rate
-            if tokens.most is None:
-                unbounded = True
-            else:
-                most += tokens.most / rate
-        disk, disk_most = self._disk(kind, work, trainer)
+            seconds.append(None if rate is None or tokens.expected is None else tokens.expected / rate)
+            longest.append(None if rate is None or tokens.most is None else tokens.most / rate)
         return StageCost(
-            seconds=None if unknown else expected,
-            seconds_most=None if unbounded else most,
-            device_hours=None if unknown else expected / 3600 * self._rates.given.devices,
-            disk_bytes=disk,
-            disk_bytes_most=disk_most,
+            seconds=total_of(seconds),
+            seconds_most=total_of(longest),
+            disk_bytes=self._disk(kind, work, trainer, "expected"),
+            disk_bytes_most=self._disk(kind, work, trainer, "most"),
             scratch_bytes=self._scratch(work, trainer),
             missing=tuple(missing),
         )
 
-    def _timed(self, work: StageWork, trainer: TrainerSettings | None) -> list[tuple[Amount, float | str]]:
-        found = [(part.tokens, self._rates.generating(part.role)) for part in work.generates]
-        found += [(part.tokens, self._rates.scoring(part.role)) for part in work.scores]
-        if work.trains is not None and trainer is not None:
-            found.append((work.trains.tokens, self._rates.training(trainer)))
-        return found
+    def _rate(self, kind: RateKind) -> float | None:
+        """Tokens a second of all devices together."""
+        of = self._given
+        rates = {
+            "teacher": of.rate,
+            "student": of.student_rate,
+            "score": of.score_rate,
+            "train": of.train_rate,
+        }
+        given = rates[kind]
+        if (
+            given is None
+            and kind == "student"
+            and self._settings.student.model == self._settings.teacher.model
+        ):
+            given = of.rate
+        what, option = _RATES[kind]
+        if given is not None:
+            self.assumptions[f"{what}: {given:,.0f} tokens/s ({option})"] = None
+            return given
+        measured = self._measured.rate(kind)
+        if measured is not None:
+            self.assumptions[f"{what}: {measured:,.0f} tokens/s, measured in this run, loading included"] = (
+                None
+            )
+        return measured
 
     def _disk(
-        self, kind: str, work: StageWork, trainer: TrainerSettings | None
-    ) -> tuple[int | None, int | None]:
-        frames = _frames(kind, work)
-        if work.trains is not None:
-            rows = _frame_bytes("train", work.trains, BYTES["train"], self._chunk)
-            steps = work.trains.steps
-            curves = [
-                None if n is None else 2 * (n * BYTES_A_STEP + BYTES_A_PART)
-                for n in (steps.expected, steps.most)
-            ]
-            adapter = 0
-            if trainer is not None and trainer.adapter is not None:
-                adapter = 4 * (self._trained(trainer) or 0)  # beside the merged weights, in float32
-            left = [_plus(_plus(curve, self._student_bytes), adapter) for curve in curves]
-            return _plus(rows[0], left[0]), _plus(rows[1], left[1])
-        expected: int | None = 0
-        most: int | None = 0
-        for frame, part in frames:
-            measured = self._measured.bytes_per_token(frame) if frame in ("samples", "scores") else None  # type: ignore[arg-type]
-            size = _frame_bytes(frame, part, measured or BYTES[frame], self._chunk)
-            expected, most = _plus(expected, size[0]), _plus(most, size[1])
-        if kind in ("questions", "filter", "dedup", "select") and work.rows.expected is not None:
-            expected = _plus(expected, work.rows.expected * BYTES_A_ROW // 4 + BYTES_A_PART)
-            most = _plus(
-                most, None if work.rows.most is None else work.rows.most * BYTES_A_ROW // 4 + BYTES_A_PART
-            )
-        return expected, most
+        self, kind: str, work: StageWork, trainer: TrainerSettings | None, which: Literal["expected", "most"]
+    ) -> int | None:
+        """Bytes of its rows, and of what a training leaves in checkpoints/; None where a count isn't known."""
+        parts: list[float | None] = []
+
+        def add(amount: Amount, each: float) -> int:
+            count: int | None = getattr(amount, which)
+            parts.append(None if count is None else count * each)
+            return count or 0
+
+        def add_rows(amount: Amount, each: float = _BYTES_A_ROW) -> None:
+            parts.append((add(amount, each) // self._settings.sampling.chunk + 1) * _BYTES_A_PART)
+
+        frames = [("eval" if kind == "evaluate" else "samples", p.requests, p.tokens) for p in work.generates]
+        frames += [
+            ("sentences" if kind == "report" else "scores", p.responses, p.tokens) for p in work.scores
+        ]
+        if work.takes is not None:
+            frames.append(("samples", work.takes.responses, work.takes.tokens))
+        if work.trains is not None and trainer is not None:
+            frames.append(("train", work.trains.rows, work.trains.row_tokens))
+            add(work.trains.steps, 2 * _BYTES_A_STEP)
+            parts += [2 * _BYTES_A_PART, self._stored]
+            if trainer.adapter is not None:  # beside the merged weights, in float32
+                parts.append(4 * (self._trained(trainer) or 0))
+        for frame, rows, tokens in frames:
+            add_rows(rows)
+            measured = self._measured.bytes_per_token(frame) if which == "expected" else None
+            add(tokens, measured or _BYTES[frame])
+        if kind in ("questions", "filter", "dedup", "select"):
+            add_rows(work.rows, _BYTES_A_ROW / 4)
+        whole = total_of(parts)
+        return None if whole is None else round(whole)
 
     def _scratch(self, work: StageWork, trainer: TrainerSettings | None) -> int | None:
         """A training's saved state, twice: the new one is whole before the old one goes."""
@@ -117,45 +144,4 @@ class Costs:
         return None if trained is None else 2 * STATE_BYTES[trainer.optimizer] * trained
 
     def _trained(self, trainer: TrainerSettings) -> int | None:
-        """Parameters that a training changes."""
-        if trainer.adapter is None:
-            return self._student.parameters
-        adapter = adapter_of(trainer, self._student_settings)
-        return None if adapter is None else adapter.trained
-
-
-def _frames(kind: str, work: StageWork) -> list[tuple[str, Generation | Scoring]]:
-    frame = "eval" if kind == "evaluate" else "samples"
-    found: list[tuple[str, Generation | Scoring]] = [(frame, part) for part in work.generates]
-    found += [("sentences" if kind == "report" else "scores", part) for part in work.scores]
-    found += [("samples", part) for part in (work.takes,) if part is not None]
-    return found
-
-
-def _frame_bytes(
-    frame: str, part: Generation | Scoring | Training, a_token: float, chunk: int
-) -> tuple[int | None, int | None]:
-    """Expected and most bytes of the rows of one frame."""
-    rows = (
-        part.requests
-        if isinstance(part, Generation)
-        else part.responses
-        if isinstance(part, Scoring)
-        else part.rows
-    )
-    written = part.row_tokens if isinstance(part, Training) else part.tokens
-    sizes: Sequence[tuple[int | None, int | None, float]] = (
-        (rows.expected, written.expected, a_token),
-        (rows.most, written.most, BYTES[frame]),
-    )
-    found = [
-        None
-        if count is None or tokens is None
-        else round(count * BYTES_A_ROW + tokens * size + (count // chunk + 1) * BYTES_A_PART)
-        for count, tokens, size in sizes
-    ]
-    return found[0], found[1]
-
-
-def _plus(one: int | None, two: int | None) -> int | None:
-    return None if one is None or two is None else one + two
+        return trained_parameters(trainer, self._settings.student, self._parameters)

@@ -1,4 +1,4 @@
-"""How long responses, answers and prompts will be: given, measured, or assumed and said so."""
+"""How long responses, answers and prompts will be: given, measured or said; else there are bounds alone."""
 
 from __future__ import annotations
 
@@ -13,13 +13,6 @@ from dasd.recipe.training_settings import TrainerSettings
 
 __all__ = ["Lengths", "PromptLengths"]
 
-ASSUMED_SHARE_OF_CAP = 0.5
-ASSUMED_PROMPT_TOKENS = 200
-REPORT_DRIFTED = 0.30
-"""arXiv 2601.09088: of 50K answers 15K hit their cap,"""
-REPORT_MIXED_KEPT = 0.85
-"""and 12.7K of their continuations passed the filters."""
-
 
 @dataclass(frozen=True, slots=True)
 class PromptLengths:
@@ -27,12 +20,11 @@ class PromptLengths:
 
     mean: float
     longest: int
-    looked_at: int
 
 
 @dataclass
 class Lengths:
-    """Means and bounds in tokens. What is not known is assumed, and written into ``assumptions``."""
+    """Means and bounds in tokens. What a mean rests on, and that there is none, is in ``assumptions``."""
 
     settings: RecipeSettings
     given: Given
@@ -43,11 +35,6 @@ class Lengths:
     """Whether both models write a text in the same tokens; None where that can't be told."""
     assumptions: dict[str, None] = field(default_factory=dict)
     """In the order in which they were made."""
-
-    @property
-    def certain(self) -> bool:
-        """The responses' length is given or measured."""
-        return self.given.response_tokens is not None or self.measured.response_tokens("") is not None
 
     def most(self, stage: str = "") -> int:
         """Most new tokens of a response of the sample stage ``stage``, in the teacher's tokens; "": of any stage."""
@@ -61,7 +48,7 @@ class Lengths:
         context = self.contexts[role]
         return wanted if context is None else min(wanted, context)
 
-    def response(self, stage: str) -> float:
+    def response(self, stage: str) -> float | None:
         """Mean tokens of a teacher's response, in the teacher's tokens. ``stage``: the sample stage."""
         cap = self.most(stage)
         if self.given.response_tokens is not None:
@@ -73,14 +60,10 @@ class Lengths:
             return measured
         key, said = self._said(stage)
         if said is not None:
-            self.assume(f"responses of {said:g} tokens on average in {stage or 'the run'} ({key})")
+            self.assume(f"responses of {said:g} tokens on average in {stage} ({key})")
             return min(cap, said)
-        mean = cap * ASSUMED_SHARE_OF_CAP
-        self.assume(
-            f"responses of {mean:.0f} tokens on average: half of the cap, for want of a better number "
-            "(--response-tokens gives yours)"
-        )
-        return mean
+        self.assume("how long responses are isn't known: their tokens are bounds (--response-tokens: a mean)")
+        return None
 
     def _said(self, stage: str) -> tuple[str, float | None]:
         """What the recipe says of the length of responses, and its key."""
@@ -90,14 +73,15 @@ class Lengths:
                 return f"stages.{each.name}.response_tokens", own
         return "plan.response_tokens", self.settings.plan.response_tokens
 
-    def response_of_student(self, stage: str) -> float:
+    def response_of_student(self, stage: str) -> float | None:
         """Mean tokens of a teacher's response as the student's tokenizer writes it."""
         measured = self.measured.scored_tokens()
         if measured is not None and self.given.response_tokens is None:
             return measured
-        if self.shared_tokenizer is not True:
+        response = self.response(stage)
+        if response is not None and self.shared_tokenizer is not True:
             self.assume("the student's tokenizer writes a response in as many tokens as the teacher's")
-        return self.response(stage)
+        return response
 
     def longest_of_student(self, trainer: TrainerSettings) -> int | None:
         """Most tokens of a kept response in the student's tokens; None: no bound."""
@@ -110,7 +94,7 @@ class Lengths:
             bounds.append(self.contexts["student"])
         return min(bounds) if bounds else None
 
-    def answer(self, max_tokens: int | None = None) -> float:
+    def answer(self, max_tokens: int | None = None) -> float | None:
         """Mean tokens of a student's answer in evaluation, of a benchmark with this cap (None: the recipe's)."""
         cap = self.cap("student", max_tokens or self.settings.evaluation.max_tokens)
         if self.given.answer_tokens is not None:
@@ -124,19 +108,18 @@ class Lengths:
         if said is not None:
             self.assume(f"answers of {said:g} tokens on average (plan.answer_tokens)")
             return min(cap, said)
-        if not self.settings.stages:
-            self.assume("answers half as long as their cap, for want of a better number (--answer-tokens)")
-            return cap * ASSUMED_SHARE_OF_CAP
-        self.assume("the student's answers are as long as the teacher's responses (--answer-tokens)")
-        return min(cap, self.response(""))
+        self.assume(
+            "how long the student's answers are isn't known: their tokens are bounds (--answer-tokens: a mean)"
+        )
+        return None
 
-    def prompt(self, role: ModelRole) -> float:
-        """Mean tokens of a prompt."""
-        known = self.prompts[role]
+    def prompt(self) -> float:
+        """Mean tokens of a prompt of the student's; 0 where its tokenizer can't be loaded here, and told."""
+        known = self.prompts["student"]
         if known is not None:
             return known.mean
-        self.assume(f"prompts of {ASSUMED_PROMPT_TOKENS} tokens on average")
-        return ASSUMED_PROMPT_TOKENS
+        self.assume("prompts aren't counted among expected tokens: the student's tokenizer isn't here")
+        return 0.0
 
     def kept_share(self, stage: str) -> float:
         """Share of the teacher's responses that filters and deduplication keep."""
@@ -147,20 +130,19 @@ class Lengths:
         self.assume(f"filters and deduplication keep {measured:.1%} for {stage}: measured in this run")
         return measured
 
-    def mixed(self) -> tuple[float, float]:
+    def mixed(self) -> tuple[float, float] | None:
         """Share of the student's answers that drift, and share of those whose continuation is kept."""
         measured = self.measured.mixed()
-        if measured is not None:
+        if measured is None:
             self.assume(
-                f"{measured[0]:.0%} of the student's answers drift and {measured[1]:.0%} of their continuations "
-                "are kept: measured in this run"
+                "how many of the student's answers drift isn't known: what follows of them are bounds"
             )
-            return measured
+            return None
         self.assume(
-            f"{REPORT_DRIFTED:.0%} of the student's answers drift and {REPORT_MIXED_KEPT:.0%} of their "
-            "continuations are kept, as in arXiv 2601.09088"
+            f"{measured[0]:.0%} of the student's answers drift and {measured[1]:.0%} of their continuations "
+            "are kept: measured in this run"
         )
-        return REPORT_DRIFTED, REPORT_MIXED_KEPT
+        return measured
 
     def assume(self, text: str) -> None:
         """Say that a number rests on ``text``."""

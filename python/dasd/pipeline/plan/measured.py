@@ -114,17 +114,11 @@ class Measured:
             return _ratio(*_sums((s.tokens.scored_tokens, s.seconds) for s in self.of("score")))
         return _ratio(*_sums((s.number("tokens"), s.seconds) for s in self.of("train") if s.number("steps")))
 
-    def bytes_per_token(self, frame: Literal["samples", "scores"]) -> float | None:
-        """Bytes on disk a token of SAMPLES or SCORES rows."""
-        if frame == "samples":
-            found = [
-                (s.bytes_by_frame.get(frame, 0), float(s.tokens.teacher_tokens)) for s in self.of("sample")
-            ]
-        else:
-            found = [
-                (s.bytes_by_frame.get(frame, 0), float(s.tokens.scored_tokens)) for s in self.of("score")
-            ]
-        return _ratio(*_sums(found))
+    def bytes_per_token(self, frame: str) -> float | None:
+        """Bytes on disk a token of SAMPLES or SCORES rows; None of other frames."""
+        found = self.of({"samples": "sample", "scores": "score"}.get(frame, ""))
+        tokens = sum(s.tokens.teacher_tokens + s.tokens.scored_tokens for s in found)
+        return _ratio(sum(s.bytes_by_frame.get(frame, 0) for s in found), tokens)
 
 
 def read_run(directory: Path) -> Measured:

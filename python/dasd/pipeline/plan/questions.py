@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import polars as pl
@@ -17,8 +18,8 @@ from dasd.errors import DasdError, InputError, NotHereError
 from dasd.evaluation.benchmark import Benchmark, benchmark_of, default_benchmark
 from dasd.models.files import declared_context
 from dasd.models.pool import ModelPool
+from dasd.models.tokens.chat import ChatTokenizer
 from dasd.pipeline.plan.models import find_model
-from dasd.pipeline.plan.prompts import PromptFiles
 from dasd.pipeline.plan.records import UNKNOWN, Amount, Finding
 from dasd.pipeline.plan.shares import Askable, check_shares
 from dasd.pipeline.stages.questions import QuestionsStage
@@ -229,19 +230,28 @@ def _run(
 
 
 def _prompts(settings: ModelSettings) -> Prompts | None:
-    """From the model's files; None where they aren't here, or only transformers can read them."""
+    """From the model's files; None where they aren't here. What is wrong with them is told with the models."""
     try:
         path = find_model(settings)
-        files = PromptFiles(path) if path is not None else None
-        context = declared_context(settings.model_copy(update={"model": str(path)})) if files else None
-    except (DasdError, FileNotFoundError):
-        return None  # told with the models
-    if files is None or context is None:
+        here = settings.model_copy(update={"model": str(path)})
+        context = declared_context(here) if path is not None else None
+    except DasdError:
+        return None
+    if context is None:
         return None
 
-    def count(conversations: Sequence[Sequence[Message]]) -> list[int]:
+    @cache
+    def chat() -> ChatTokenizer | None:
         try:
-            return files.prompts_tokens(conversations)
+            return ChatTokenizer.load(here)
+        except (DasdError, ImportError):
+            return None
+
+    def count(conversations: Sequence[Sequence[Message]]) -> list[int]:
+        if (known := chat()) is None:
+            return [0] * len(conversations)
+        try:
+            return [len(ids) for ids in known.prompts_ids(conversations)]
         except InputError:
             if len(conversations) == 1:
                 raise

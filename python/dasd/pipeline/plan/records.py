@@ -91,9 +91,8 @@ class StageCost:
     """Time and room of a stage."""
 
     seconds: float | None
-    """Expected working time of the devices together; None: no rate is known, ``missing`` says which."""
+    """Expected; None where no rate or no amount is known, ``missing`` says which."""
     seconds_most: float | None
-    device_hours: float | None
     disk_bytes: int | None
     """Expected, with what it leaves in checkpoints/."""
     disk_bytes_most: int | None
@@ -117,7 +116,7 @@ class StagePlan:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """Memory that one use of a model takes, on one device; None where sizes are not known."""
+    """Memory that one use of a model takes at least, on all of its devices together."""
 
     what: str
     """E.g. ``teacher, sampling``."""
@@ -126,7 +125,7 @@ class MemoryPlan:
     missing: str = ""
     """Why the total is unknown."""
     available: int | None = None
-    """Bytes that the device has, as far as it is known."""
+    """Bytes that the devices have, as far as they are known."""
 
     @property
     def total(self) -> int | None:
@@ -143,8 +142,6 @@ class ModelPlan:
     here: bool
     """Whether its files are on this machine."""
     parameters: int | None
-    active_parameters: int | None
-    """That one token passes through (mixture of experts)."""
     context_length: int | None
     grounds: str
     """Where the sizes are from."""
@@ -156,7 +153,6 @@ class RunPlan:
 
     name: str
     directory: str
-    devices: int
     stages: tuple[StagePlan, ...]
     models: tuple[ModelPlan, ...]
     memory: tuple[MemoryPlan, ...]
@@ -186,13 +182,5 @@ class Given:
     score_rate: float | None = None
     """Tokens a second that the student scores."""
     train_rate: float | None = None
-    teacher_parameters: float | None = None
-    teacher_active: float | None = None
     student_parameters: float | None = None
-    student_active: float | None = None
-    devices: int = 0
-    """0: as many as the recipe's ``plan.devices``."""
-    flops: float | None = None
-    """Peak FLOP/s of one device in the recipe's precision."""
-    device_memory: float | None = None
-    """Bytes of memory of one device."""
+    """Of a student that isn't on this machine."""

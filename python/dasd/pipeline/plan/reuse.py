@@ -10,7 +10,7 @@ import polars as pl
 
 from dasd.base.frames import kept_ids, messages_by_question
 from dasd.errors import DasdError
-from dasd.pipeline.plan.prompts import PromptFiles
+from dasd.models.tokens.chat import ChatTokenizer
 from dasd.pipeline.plan.records import Finding
 from dasd.pipeline.plan.work import Selected
 from dasd.pipeline.runner import Pipeline
@@ -35,7 +35,7 @@ def stage_states(pipeline: Pipeline, directory: Path) -> tuple[Mapping[str, str]
 
 
 def selected_lengths(
-    directory: Path, states: Mapping[str, str], student: PromptFiles | None
+    directory: Path, states: Mapping[str, str], student: ChatTokenizer | None
 ) -> dict[str, Selected]:
     """Lengths of the training rows of each finished selection, in the order of its samples.
 
@@ -66,7 +66,7 @@ def selected_lengths(
             .collect()
         )
         asked = rows.get_column("question_id").unique(maintain_order=True).to_list()
-        lengths = student.prompts_tokens([messages[question] for question in asked])
+        lengths = [len(ids) for ids in student.prompts_ids([messages[question] for question in asked])]
         prompts = dict(zip(asked, lengths, strict=True))
         tokens = rows.select("question_id", "tokens").iter_rows()
         found[name] = Selected(np.array([prompts[q] + n for q, n in tokens], dtype=np.int64))

@@ -32,24 +32,22 @@ def exact_training(
 
 
 def expected_training(
-    rows: Amount, row_tokens: float, longest_row: int, settings: TrainerSettings
+    rows: Amount, row_tokens: float | None, longest_row: int, settings: TrainerSettings
 ) -> Training:
     """Work on rows of which only counts, mean and longest length (tokens, prompt included) are known.
 
-    Expected: packs are full where two rows of the mean length fit (best fit of windows of 32 packs leaves a few
+    Without a mean (None) there are bounds alone. Expected: packs are full where two rows of the mean length fit (best fit of windows of 32 packs leaves a few
     percent, as lengths spread), else hold one. Bound: the longest rows, one a pack where two don't fit.
     """
     longest = min(longest_row, settings.max_length)
-    expected = min(row_tokens, float(longest))
+    expected = min(row_tokens or 0.0, float(longest))
+    count = None if row_tokens is None else rows.expected
     return Training(
         rows,
-        Amount(_whole(rows.expected, expected), _whole(rows.most, longest)),
+        Amount(_whole(count, expected), _whole(rows.most, longest)),
+        Amount(_tokens(count, expected, settings), _tokens(rows.most, longest, settings)),
         Amount(
-            _tokens(rows.expected, expected, settings),
-            _tokens(rows.most, longest, settings),
-        ),
-        Amount(
-            _steps(rows.expected, expected, settings, full=expected * 2 <= settings.max_length),
+            _steps(count, expected, settings, full=expected * 2 <= settings.max_length),
             _steps(rows.most, longest, settings, full=False),
         ),
     )

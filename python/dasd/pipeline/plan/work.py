@@ -166,8 +166,7 @@ class WorkPlanner:
             return StageWork(rows=asked, takes=Scoring("teacher", asked, tokens))
         found = self._taken.of(stage.stage.name)
         if isinstance(stage, TakenMixStage) and found == UNKNOWN and stage.stage.questions is not None:
-            drifted, kept = self._lengths.mixed()
-            found = Amount(round(stage.stage.questions * drifted * kept), stage.stage.questions)
+            found = Amount(None, stage.stage.questions)
         bound = Amount(found.expected, found.most)
         if isinstance(stage, TakenSelectStage):
             self._selected[stage.name] = bound
@@ -180,7 +179,7 @@ class WorkPlanner:
         tokens = scaled(found, self._taken_tokens(stage.stage.name), trainer.max_length)
         return StageWork(rows=found, takes=Scoring("teacher", found, tokens))
 
-    def _taken_tokens(self, name: str) -> float:
+    def _taken_tokens(self, name: str) -> float | None:
         """Mean tokens of a response that training ``name`` takes from another run."""
         known = self._taken.tokens.get(name)
         if known is None:
@@ -204,8 +203,7 @@ class WorkPlanner:
         per_question = self._settings.select_for(stage.stage).per_question
         share = self._lengths.kept_share(self._stage_of(stage.samples))
         candidates = self._settings.sampling_for(stage.stage).candidates
-        # A question is lost only if all of its candidates are.
-        each = 1 - (1 - share) ** candidates if per_question == 1 else min(per_question, candidates * share)
+        each = min(per_question, candidates * share)
         bounds = limits(stage.stage)
         asked = self._asked.get(stage.samples)
         if asked is None:  # responses from files, or sources that couldn't be counted
@@ -224,12 +222,15 @@ class WorkPlanner:
         questions = at_most(self._train, stage.stage.questions)
         selected = self._selected[stage.select]
         asked = Amount(least(questions.expected, selected.expected), least(questions.most, selected.most))
-        drifted, kept = self._lengths.mixed()
+        drifted, kept = self._lengths.mixed() or (None, None)
+        answer = self._lengths.answer()
         response = self._lengths.response_of_student(stage.samples)
         longest = self._lengths.longest_of_student(self._trainer(self._stage_of(stage.samples)))
         cap = stage.stage.cap
         most = None if longest is None else self._lengths.cap("student", ceil(cap * longest))
-        answers = scaled(asked, min(self._lengths.answer(), cap * response), most)
+        answers = scaled(
+            asked, None if answer is None or response is None else min(answer, cap * response), most
+        )
         continued = Amount(rounded(asked.expected, drifted), asked.most)
         teacher_cap = self._lengths.cap("teacher", self._settings.sampling.max_tokens)
         written = scaled(continued, self._lengths.response(stage.samples), teacher_cap)
@@ -268,7 +269,7 @@ class WorkPlanner:
             if self._settings.data is None
             else self._taken_tokens(self._stage_of(stage.samples))
         )
-        row = self._lengths.prompt("student") + of_response
+        row = None if of_response is None else self._lengths.prompt() + of_response
         trains = expected_training(rows, row, longest, settings)
         return StageWork(rows=rows, trains=trains)
 
