@@ -111,13 +111,13 @@ class TrainerSuite(ComponentSuite):
         )
 
     @classmethod
-    def trained(cls, name: str, rows: pl.DataFrame, *, resume: bool = False, **changes: Any) -> Training:
+    def trained(cls, name: str, rows: pl.DataFrame, **changes: Any) -> Training:
         """Train on ``rows`` in a directory of this name."""
         steps: list[TrainProgress] = []
         spec = cls.make_spec(name, cls.make_settings(**changes), steps.append)
         shards = write_shards(cls.directory() / name / "rows", rows)
         with caught_stdout() as written:
-            checkpoint = cls.make_trainer(spec.settings).train(shards, spec, resume)
+            checkpoint = cls.make_trainer(spec.settings).train(shards, spec, resume=False)
         return Training(checkpoint, tuple(steps), written.text)
 
     @classmethod

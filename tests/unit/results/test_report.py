@@ -16,7 +16,6 @@ from dasd.results.report import series
 from dasd.results.report.answers import answer_id
 from dasd.results.report.data import ReportData
 from dasd.results.report.distilled import kind_of
-from dasd.results.report.terminal import as_report, show_summary, summary_table, summary_text
 from dasd.store import Run
 
 
@@ -254,34 +253,12 @@ def test_what_has_no_data_is_left_out_and_says_so(tmp_path: Path) -> None:
     assert data.flow[0].after_dedup is not None and data.flow[0].selected is None
     assert data.flow[2].sampled is None
     assert "No checkpoint was evaluated" in page
-    assert summary_text(data) == ""
 
 
 def test_the_same_run_gives_the_same_figures(run: Run, page: str, tmp_path: Path) -> None:
     again = made.make_run(tmp_path / "run", answers=True).report_path.read_text(encoding="utf-8")
     figures = re.compile(r"<figure.*?</figure>", flags=re.DOTALL)
     assert figures.findall(again) == figures.findall(page)
-
-
-def test_summary_is_a_table_on_a_terminal_and_lines_elsewhere(
-    run: Run, data: ReportData, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from io import StringIO
-
-    from rich.console import Console
-
-    assert summary_table(run.report()).row_count == 5
-    assert as_report(run.report()) == data
-    plain = summary_text(data)
-    assert "after mixed" in plain and "80.0 ± 3.1" in plain
-    assert "warning: Selection, high" in plain
-    log = StringIO()
-    show_summary(data, Console(file=log, width=200))
-    assert log.getvalue() == plain + "\n"
-    terminal = StringIO()
-    show_summary(data, Console(file=terminal, width=120, force_terminal=True, no_color=True))
-    assert "made-up: checkpoints" in terminal.getvalue()
-    assert capsys.readouterr().out == ""
 
 
 def test_matplotlib_keeps_its_settings(tmp_path: Path) -> None:

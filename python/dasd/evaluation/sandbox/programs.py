@@ -41,16 +41,10 @@ def run_program(
 
 
 def run_many(
-    programs: Sequence[tuple[str, str]],
-    limits: Limits | None = None,
-    workers: int | None = None,
-    *,
-    without_sandbox: bool = False,
+    programs: Sequence[tuple[str, str]], limits: Limits | None = None, workers: int | None = None
 ) -> list[Result]:
     """As ``run_program`` for each (source, stdin), ``workers`` at a time (None: two a processor), in order."""
-    return in_parallel(
-        lambda each: run_program(each[0], each[1], limits, without_sandbox=without_sandbox), programs, workers
-    )
+    return in_parallel(lambda each: run_program(each[0], each[1], limits), programs, workers)
 
 
 def in_parallel(work: Callable[[_In], _Out], items: Sequence[_In], workers: int | None) -> list[_Out]:

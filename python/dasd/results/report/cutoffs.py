@@ -60,12 +60,12 @@ def _lengths(run: Run, stage: str) -> pl.LazyFrame:
     return own.group_by("question_id").agg(pl.col("tokens").max())
 
 
-def cut_off_bins(answers: pl.DataFrame, bins: int = BINS) -> pl.DataFrame:
+def cut_off_bins(answers: pl.DataFrame) -> pl.DataFrame:
     """Answers in bins of about equal size by length: curve, low, high (tokens), share, standard_error, n."""
     rows = []
     for group in answers.partition_by("curve", maintain_order=True):
         ordered = group.sort("tokens")
-        edges = sorted({int(edge) for edge in _quantiles(ordered["tokens"], bins)})
+        edges = sorted({int(edge) for edge in _quantiles(ordered["tokens"], BINS)})
         if len(edges) == 1:
             edges = [edges[0], edges[0]]
         for index, (low, high) in enumerate(pairwise(edges)):

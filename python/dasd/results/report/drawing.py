@@ -132,11 +132,15 @@ def with_colours(colours: Mapping[str, str]) -> dict[Any, Any]:
     }
 
 
-def axes_row(
-    widths: Sequence[float], height: float = 3.0, width: float = 7.6, *, share_y: bool = False
-) -> tuple[Figure, list[Axes]]:
-    """A figure with one row of axes of these relative widths; ``height`` and ``width`` in inches."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+_WIDTH = 7.6
+"""Of a figure, in inches."""
+_SPREAD = 20.0
+"""Largest over smallest value from which on an axis is logarithmic."""
+
+
+def axes_row(widths: Sequence[float], height: float, *, share_y: bool = False) -> tuple[Figure, list[Axes]]:
+    """A figure with one row of axes of these relative widths; ``height`` in inches."""
+    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     grid = figure.add_gridspec(1, len(widths), width_ratios=list(widths))
     axes: list[Axes] = []
     for column in range(len(widths)):
@@ -145,12 +149,12 @@ def axes_row(
     return figure, axes
 
 
-def spread_wide(axes: Axes, values: Sequence[float], ratio: float = 20.0) -> bool:
+def spread_wide(axes: Axes, values: Sequence[float]) -> bool:
     """Make the y axis logarithmic where ``values`` spread so far that a linear one would hide the small ones.
 
     Call it before limits are set. Returns whether it did; the words at the axis must then say so.
     """
-    if min(values) <= 0 or max(values) < ratio * min(values):
+    if min(values) <= 0 or max(values) < _SPREAD * min(values):
         return False
     axes.set_yscale("log", subs=(1, 2, 5))
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(values) < 200 * min(values) else (1,)))

@@ -5,7 +5,7 @@ Kinds of sentences are those of the select stage; the report's own scoring bring
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import polars as pl
 
@@ -29,9 +29,6 @@ __all__ = [
 ]
 
 KINDS = ("teacher", "student", "common", "shared", "boosted")
-
-Correctness = Callable[[pl.DataFrame], pl.Series]
-"""From rows with question_id and text to a nullable Boolean a row: right, wrong, or nobody knows."""
 
 LOSS_POINTS = 400
 
@@ -149,9 +146,7 @@ def relative_position(bins: int) -> pl.Expr:
     return (place * bins).floor().cast(pl.Int64)
 
 
-def positions(
-    sentences: pl.DataFrame, correct: pl.DataFrame, bins: int, kinds: Sequence[str] = KINDS
-) -> pl.DataFrame:
+def positions(sentences: pl.DataFrame, correct: pl.DataFrame, bins: int) -> pl.DataFrame:
     """Share of each kind of sentence by relative position in the response.
 
     ``sentences``: SENTENCES rows; ``correct``: sample_id and a nullable Boolean. Columns correct (bool?),
@@ -163,17 +158,17 @@ def positions(
         placed.group_by("correct", "bin")
         .agg(
             sentences=pl.len(),
-            kind=pl.lit(pl.Series(list(kinds))).implode().first(),
-            share=pl.concat_list([(pl.col("kind") == kind).mean() for kind in kinds]).first(),
+            kind=pl.lit(pl.Series(list(KINDS))).implode().first(),
+            share=pl.concat_list([(pl.col("kind") == kind).mean() for kind in KINDS]).first(),
         )
         .explode("kind", "share")
         .join(responses, on="correct", how="left", nulls_equal=True)
-        .sort("correct", "bin", pl.col("kind").replace_strict(list(kinds), range(len(kinds))))
+        .sort("correct", "bin", pl.col("kind").replace_strict(list(KINDS), range(len(KINDS))))
     )
 
 
 def losses(run: Run) -> pl.DataFrame:
-    """Loss of every training, averaged over equal runs of steps: columns stage, step, loss, seconds, tokens.
+    """Loss of every training, averaged over equal runs of steps: columns stage, step, loss.
 
     At most LOSS_POINTS points a training, in the order of the trainings.
     """
