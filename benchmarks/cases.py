@@ -18,7 +18,7 @@ from benchmarks.bench import Bench, Sizes
 from benchmarks.corpus import LONGEST, OVERLAP_NGRAM, Corpus, response_lengths
 from benchmarks.hostile import make_inputs
 from benchmarks.jaccard import wrong_members
-from benchmarks.peers import duplicates, scores, sentences
+from benchmarks.peers import duplicates, probabilities, sentences
 from benchmarks.peers import tokens as straightforward
 from benchmarks.peers.available import installed
 from benchmarks.table import Contender, Figure, seconds
@@ -35,8 +35,8 @@ def compare_sentences(bench: Bench) -> None:
     columns = corpus.score_columns()
     kernel = "compare_sentences"
     ours = kernels.compare_sentences(*columns, BETA)
-    ready = scores.Ready.of(corpus)
-    wanted = [scores.exact_probabilities(each) for each in (ready.teacher, ready.student)]
+    ready = probabilities.Ready.of(corpus)
+    wanted = [probabilities.exact_probabilities(each) for each in (ready.teacher, ready.student)]
     for name, exact in zip(("p_teacher", "p_student"), wanted, strict=True):
         found = ours.get_column(name).explode().to_numpy()
         apart = int((~np.isclose(found, exact, rtol=1e-5, atol=1e-7)).sum())
@@ -52,7 +52,7 @@ def compare_sentences(bench: Bench) -> None:
     bench.compare(
         kernel,
         lambda: kernels.compare_sentences(*columns, BETA),
-        scores.contenders(ready, bench.left_out),
+        probabilities.contenders(ready, bench.left_out),
     )
     bench.rate(kernel, len(corpus.tokens.values) / 1e6, "M tokens/s")
 

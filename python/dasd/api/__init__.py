@@ -27,9 +27,9 @@ from dasd.base.records import (
     ScoringSpec,
     SetAside,
 )
-from dasd.base.regular import read_json, read_small
 from dasd.base.rows_file import RowsFile
 from dasd.base.schemas import CANDIDATES, EVAL, QUESTIONS, SAMPLES, SCORES, TRAIN, VERDICTS, Schema
+from dasd.base.small_files import read_json, read_small
 from dasd.errors import (
     BackendError,
     DasdError,

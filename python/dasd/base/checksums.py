@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from pathlib import Path
 
-from dasd.base.regular import regular
+from dasd.base.small_files import regular
 
 __all__ = ["checksum", "feed_file", "file_checksum", "hasher"]
 

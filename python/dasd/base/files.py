@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from dasd.base.checksums import checksum
-from dasd.base.regular import read_small
+from dasd.base.small_files import read_small
 from dasd.errors import ComponentError, DasdError, DiskFullError, StoreError
 
 MIN_FREE_BYTES = 64 * 2**20

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from dasd.errors import BackendError
 
-Role = Literal["system", "user", "assistant"]
+MessageRole = Literal["system", "user", "assistant"]
 LogprobsMode = Literal["raw", "processed", "none"]
 OnRefused = Callable[[str, str], None]
 """Told of a request that an engine can't serve while it serves others: its sample_id, and why."""
@@ -30,7 +30,7 @@ def raise_refused(sample_id: str, reason: str) -> None:
 class Message:
     """One turn of a chat."""
 
-    role: Role
+    role: MessageRole
     content: str
 
 

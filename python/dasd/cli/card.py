@@ -42,7 +42,7 @@ def card_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def with_options(**given: Any) -> Any:
-        from dasd.results.cards import Benchmark, CardOptions
+        from dasd.results.cards import CardOptions, HubBenchmark
 
         given["options"] = CardOptions(
             license=given.pop("license"),
@@ -52,7 +52,7 @@ def card_options(command: Callable[..., Any]) -> Callable[..., Any]:
             base_model=given.pop("base_model"),
             trained_on=given.pop("trained_on"),
             language=given.pop("language"),
-            benchmarks=tuple(map(Benchmark.parse, given.pop("hub_benchmark"))),
+            benchmarks=tuple(map(HubBenchmark.parse, given.pop("hub_benchmark"))),
         )
         return command(**given)
 

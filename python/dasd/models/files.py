@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import JsonValue
 
 from dasd.base.checksums import checksum, file_checksum
-from dasd.base.model_files import CONTEXT, check_sizes, first_size, read_config
+from dasd.base.model_config import CONTEXT, check_sizes, first_size, read_config
 from dasd.base.progress import no_bars
-from dasd.base.regular import read_json
+from dasd.base.small_files import read_json
 from dasd.errors import InputError
 from dasd.recipe.model_settings import ModelSettings
 

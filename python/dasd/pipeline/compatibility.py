@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dasd.base.suggest import did_you_mean
 from dasd.errors import PluginError, RecipeError
-from dasd.evaluation.benchmark import benchmark_of
+from dasd.evaluation.terms import terms_of
 from dasd.models.pool import backend_of
 from dasd.pipeline.work.opened_teacher import logprobs_reader
 from dasd.recipe.curation_settings import FilterSettings
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 
 def check_recipe(registry: Registry, settings: RecipeSettings) -> None:
     """PluginError for a name that nobody registered, RecipeError for options and misfits."""
-    for _, question in questions(registry, settings):
-        question()
+    for _, check in recipe_checks(registry, settings):
+        check()
 
 
-def questions(registry: Registry, settings: RecipeSettings) -> list[tuple[str, Callable[[], object]]]:
-    """All that ``check_recipe`` asks, in its order, each with the key path that it is about.
+def recipe_checks(registry: Registry, settings: RecipeSettings) -> list[tuple[str, Callable[[], object]]]:
+    """All that ``check_recipe`` checks, in its order, each with the key path that it is about.
 
-    A question raises as ``check_recipe`` does; one may fail and the others still be asked.
+    A check raises as ``check_recipe`` does; one may fail and the others still be made.
     """
-    asked: list[tuple[str, Callable[[], object]]] = [
+    checks: list[tuple[str, Callable[[], object]]] = [
         ("student.backend", partial(_student, registry, settings)),
     ]
     if settings.data is None:  # else nobody is sampled, and nothing selected
-        asked = [
+        checks = [
             ("teacher.backend", partial(_teacher, registry, settings)),
-            *asked,
+            *checks,
             ("stages", partial(_continues, registry, settings)),
             ("select.selector", partial(_logprobs, registry, settings)),
         ]
@@ -54,35 +54,35 @@ def questions(registry: Registry, settings: RecipeSettings) -> list[tuple[str, C
     ):
         for index, source in enumerate(sources):
             key = f"{section}.{index}"
-            asked.append((f"{key}.source", partial(_source, registry, source, key)))
+            checks.append((f"{key}.source", partial(_source, registry, source, key)))
     select = settings.select
-    asked.append(
+    checks.append(
         ("select.selector", partial(options, "selector", select.selector, select.options, "select.options"))
     )
     for index, stage in enumerate(settings.stages):
         trainer = settings.trainer_for(stage)
         own = f"stages.{index}.trainer.options" if "options" in stage.trainer else "trainer.options"
-        asked.append(("trainer.trainer", partial(options, "trainer", trainer.trainer, trainer.options, own)))
+        checks.append(("trainer.trainer", partial(options, "trainer", trainer.trainer, trainer.options, own)))
         if trainer.adapter is not None:
             where = f"stages.{index}.trainer" if {"adapter", "lora"} & stage.trainer.keys() else "trainer"
-            asked.append((f"{where}.adapter", partial(_adapter, registry, settings.student, trainer, where)))
+            checks.append((f"{where}.adapter", partial(_adapter, registry, settings.student, trainer, where)))
     evaluation = settings.evaluation
-    asked.append(
+    checks.append(
         (
             "evaluation.evaluator",
             partial(options, "evaluator", evaluation.evaluator, evaluation.options, "evaluation.options"),
         )
     )
     for index, source in enumerate(settings.questions.eval):
-        asked.append((f"questions.eval.{index}.source", partial(_evaluator, registry, settings, source)))
-    asked += [
+        checks.append((f"questions.eval.{index}.source", partial(_evaluator, registry, settings, source)))
+    checks += [
         ("filters.extra", partial(registry.component, "filter", name)) for name in settings.filters.extra
     ]
-    asked += [
+    checks += [
         (f"filters.options.{name}", partial(_filter, registry, settings.filters, name))
         for name in settings.filters.options
     ]
-    return asked
+    return checks
 
 
 def _source(registry: Registry, source: QuestionSource, key: str) -> None:
@@ -112,7 +112,7 @@ def _filter(registry: Registry, filters: FilterSettings, name: str) -> None:
 
 def _evaluator(registry: Registry, settings: RecipeSettings, source: QuestionSource) -> None:
     """Made once, so that what it needs and isn't installed is told of now."""
-    how = benchmark_of(source, settings.evaluation, registry)
+    how = terms_of(source, settings.evaluation, registry)
     registry.make_evaluator(how.evaluator, how.options)
 
 

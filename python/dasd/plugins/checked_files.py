@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dasd.base.model_files import check_sizes, read_config
+from dasd.base.model_config import check_sizes, read_config
 from dasd.errors import InputError, SchemaError
 from dasd.plugins.roles import TrainSpec
 

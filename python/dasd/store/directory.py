@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from pydantic import JsonValue
 
 from dasd.base.files import append_line, check_free, mend_lines, remove_tree, watch_disk, write_whole
-from dasd.base.regular import read_small
+from dasd.base.small_files import read_small
 from dasd.errors import DasdError, InputError, StoreError
 from dasd.store.lock import only_writer
 from dasd.store.manifest import (

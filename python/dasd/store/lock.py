@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from dasd.base.files import watch_disk, write_whole
-from dasd.base.regular import read_json
+from dasd.base.small_files import read_json
 from dasd.errors import LockError
 from dasd.store.manifest import now
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, Valid
 
 from dasd.base.checksums import checksum
 from dasd.base.files import canonical_json, write_whole
-from dasd.base.regular import read_small
+from dasd.base.small_files import read_small
 from dasd.errors import StoreError
 
 FORMAT = 1

@@ -10,8 +10,8 @@ import yaml
 from pydantic import JsonValue, ValidationError
 
 from dasd.base.files import read_lines
-from dasd.base.regular import read_json, read_small
 from dasd.base.schemas import ALL, SENTENCES
+from dasd.base.small_files import read_json, read_small
 from dasd.base.suggest import did_you_mean
 from dasd.errors import InputError, StoreError
 from dasd.recipe.evaluation_recipe import recipe_model

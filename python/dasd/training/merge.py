@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dasd.base.records import ADAPTER
-from dasd.base.regular import read_json
+from dasd.base.small_files import read_json
 from dasd.plugins.roles import TrainSpec
 from dasd.training.export import export_model
 from dasd.training.lora import peft_config

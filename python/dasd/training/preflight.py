@@ -12,8 +12,8 @@ from typing import Any
 
 import polars as pl
 
-from dasd.base.regular import read_json
 from dasd.base.schemas import TRAIN
+from dasd.base.small_files import read_json
 from dasd.errors import SchemaError, TrainingError
 from dasd.models.files import load_config, loading
 from dasd.plugins.roles import TrainSpec
@@ -37,8 +37,8 @@ class Preflight:
 
 
 @dataclass(frozen=True, slots=True)
-class _StartModel:
-    """What the checks need to know of the model that training starts from."""
+class _ModelTokens:
+    """What the checks need to know of the tokens of the model that training starts from."""
 
     vocab_size: int
     end_ids: tuple[int, ...]
@@ -55,7 +55,7 @@ def preflight(shards: Sequence[Path], spec: TrainSpec) -> Preflight:
     that aren't above zero. SchemaError for a file that isn't TRAIN, InputError for a start model
     without config or tokenizer.
     """
-    model = _start_model(spec)
+    model = _model_tokens(spec)
     if not shards:
         raise TrainingError(f"training {spec.stage!r} got no shards of TRAIN rows; wanted at least one row")
     lazy = pl.scan_parquet(list(shards))
@@ -97,7 +97,7 @@ def _row_facts() -> dict[str, pl.Expr]:
     }
 
 
-def _refuse_wrong_rows(rows: pl.DataFrame, lazy: pl.LazyFrame, spec: TrainSpec, model: _StartModel) -> None:
+def _refuse_wrong_rows(rows: pl.DataFrame, lazy: pl.LazyFrame, spec: TrainSpec, model: _ModelTokens) -> None:
     limit = spec.settings.max_length
     ends = " or ".join(map(str, model.end_ids))
     pad_hint = (
@@ -149,7 +149,7 @@ def _refuse_wrong_rows(rows: pl.DataFrame, lazy: pl.LazyFrame, spec: TrainSpec, 
             )
 
 
-def _render(lazy: pl.LazyFrame, row: int, model: _StartModel) -> str:
+def _render(lazy: pl.LazyFrame, row: int, model: _ModelTokens) -> str:
     shown = lazy.slice(row, 1).select("sample_id", "token_ids", "loss_mask").collect().row(0, named=True)
     return render_labels(shown["sample_id"], shown["token_ids"], shown["loss_mask"], model.token_text)
 
@@ -163,7 +163,7 @@ def _check_columns(lazy: pl.LazyFrame, shards: Sequence[Path]) -> None:
             raise SchemaError(f"shard {shards[0].name} has {name} as {schema[name]}; wanted {wanted}")
 
 
-def _start_model(spec: TrainSpec) -> _StartModel:
+def _model_tokens(spec: TrainSpec) -> _ModelTokens:
     from transformers import AutoTokenizer
 
     config = load_config(str(spec.model), trust_remote_code=spec.trust_remote_code, here=True)
@@ -185,7 +185,7 @@ def _start_model(spec: TrainSpec) -> _StartModel:
             tokenizer.decode([token_id], skip_special_tokens=False, clean_up_tokenization_spaces=False)
         )
 
-    return _StartModel(
+    return _ModelTokens(
         vocab_size=int(config.get_text_config().vocab_size),
         end_ids=end_ids,
         pad_is_end=tokenizer.pad_token_id is not None and tokenizer.pad_token_id in end_ids,

@@ -13,7 +13,7 @@ import pytest
 
 from dasd.base.checksums import file_checksum
 from dasd.base.files import read_lines
-from dasd.base.regular import SMALL
+from dasd.base.small_files import SMALL
 from dasd.errors import DasdError, InputError
 from dasd.models.files import check_model, declared_context
 from dasd.models.miniature import model_path

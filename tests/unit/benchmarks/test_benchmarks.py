@@ -14,7 +14,7 @@ from benchmarks.corpus import Corpus, make_corpus
 from benchmarks.jaccard import jaccard, wrong_members
 from benchmarks.machine import PeakMemory
 from benchmarks.peers.available import gather
-from benchmarks.peers.scores import ready_sentences
+from benchmarks.peers.probabilities import ready_sentences
 from benchmarks.peers.tokens import python_repetition
 from benchmarks.table import Comparison, Contender, Figure, in_turn, markdown
 

@@ -13,7 +13,7 @@ from dasd.curation.filters import BUILT_IN, wanted_filters
 from dasd.curation.filters.form import LengthFilter, StructureFilter, ToolCallFilter, TruncationFilter
 from dasd.curation.filters.quality import AnswerFilter, RepetitionFilter, repeated_share
 from dasd.models.tokens.chat import ChatTokenizer
-from dasd.pipeline.work.responses import Judge
+from dasd.pipeline.work.judging import Judge
 from dasd.recipe.curation_settings import FilterSettings
 from dasd.recipe.model_settings import ModelSettings
 

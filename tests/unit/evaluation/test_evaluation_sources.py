@@ -16,7 +16,7 @@ from dasd.base.records import EvalSpec
 from dasd.curation.sources.gym import GymOptions
 from dasd.curation.sources.mini import MiniatureOptions, MiniatureQuestions
 from dasd.errors import InputError, PluginError, RecipeError
-from dasd.evaluation.benchmark import Benchmark, benchmarks
+from dasd.evaluation.terms import EvaluationTerms, all_terms
 from dasd.pipeline.compatibility import check_recipe
 from dasd.pipeline.runner import Pipeline
 from dasd.plugins.recipe import Recipe
@@ -63,10 +63,10 @@ def test_the_source_s_own_keys_come_first_then_the_benchmark_s_then_the_recipe_s
     made = recipe(
         {"source": "bench", "attempts": 5, "max_tokens": 100}, {"source": "bench"}, {"source": "miniature"}
     )
-    assert benchmarks(made.settings, registry()) == (
-        Benchmark("named", 5, 100),
-        Benchmark("named", 3, 300),
-        Benchmark("scripted", 2, 400),
+    assert all_terms(made.settings, registry()) == (
+        EvaluationTerms("named", 5, 100),
+        EvaluationTerms("named", 3, 300),
+        EvaluationTerms("scripted", 2, 400),
     )
 
 

@@ -24,7 +24,7 @@ from dasd.models.transformers.engine import TransformersTeacher
 from dasd.pipeline.stages.candidates import compared
 from dasd.pipeline.stages.given_rows import GivenReader
 from dasd.pipeline.stages.metrics import kl_metrics
-from dasd.pipeline.work.responses import Judge
+from dasd.pipeline.work.judging import Judge
 from dasd.plugins.recipe import Recipe
 from dasd.training.responses import RowMaker
 

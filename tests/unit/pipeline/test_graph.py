@@ -11,6 +11,7 @@ from tests.stage_run import RECIPE, make_recipe, make_registry
 from dasd.base.progress import Console
 from dasd.errors import InputError, RecipeError
 from dasd.pipeline.graph import build_graph
+from dasd.pipeline.nodes import nodes_of
 from dasd.pipeline.runner import Pipeline
 
 
@@ -69,7 +70,7 @@ def states(directory: Path, **changes: Any) -> set[str]:
     pipelines = [
         Pipeline(make_recipe(**change), registry, console=Console(quiet=True)) for change in ({}, changes)
     ]
-    prints = [{node.name: node.fingerprint for node in pipeline._nodes()} for pipeline in pipelines]
+    prints = [{node.name: node.fingerprint for node in nodes_of(pipeline.stages)} for pipeline in pipelines]
     return {name for name in prints[0] if prints[1].get(name) != prints[0][name]}
 
 

@@ -9,7 +9,13 @@ import pytest
 
 from dasd.errors import StoreError
 from dasd.pipeline.stages.dedup import duplicates
-from dasd.pipeline.work.groups import ROW_WEIGHT, RowStream, question_groups, question_windows, resume_at
+from dasd.pipeline.work.question_groups import (
+    ROW_WEIGHT,
+    RowStream,
+    question_groups,
+    question_windows,
+    resume_at,
+)
 from dasd.recipe.curation_settings import DedupSettings
 
 

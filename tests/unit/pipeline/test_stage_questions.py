@@ -26,7 +26,7 @@ from dasd.errors import InputError, PluginError
 from dasd.evaluation.verifiers.number import NumberVerifier
 from dasd.pipeline.plan.questions import read_questions
 from dasd.pipeline.runner import Pipeline
-from dasd.pipeline.work.room import Prompts, unanswerable
+from dasd.pipeline.work.context_room import Prompts, unanswerable
 from dasd.recipe.question_settings import QuestionsSettings
 from dasd.store import Run
 

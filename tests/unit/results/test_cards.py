@@ -20,7 +20,7 @@ from tests.stage_run import run_recipe
 from dasd import results
 from dasd.errors import InputError
 from dasd.recipe.question_settings import QuestionSource
-from dasd.results.cards import Benchmark, CardOptions, dataset_card, model_card
+from dasd.results.cards import CardOptions, HubBenchmark, dataset_card, model_card
 from dasd.results.cards.contents import dataset_files, model_files, warnings_about
 from dasd.results.cards.dataset import size_category
 from dasd.results.cards.export_files import read_export
@@ -56,7 +56,7 @@ OPTIONS = CardOptions(
     base_model="someone/student",
     trained_on=("me/responses",),
     language=("en",),
-    benchmarks=(Benchmark.parse("miniature=someone/sums:default:percent"),),
+    benchmarks=(HubBenchmark.parse("miniature=someone/sums:default:percent"),),
 )
 
 
@@ -129,7 +129,7 @@ def test_the_hubs_evaluation_results(run: Run) -> None:
     assert entry.value == pytest.approx(100 * row["value"][0])
     assert "standard error" in str(entry.notes) and "6 questions" in str(entry.notes)
     assert model_card(run).eval_results is None
-    other = CardOptions(benchmarks=(Benchmark.parse("miniatrue=a/b:c"),))
+    other = CardOptions(benchmarks=(HubBenchmark.parse("miniatrue=a/b:c"),))
     with pytest.raises(InputError, match="did you mean 'miniature'"):
         model_card(run, options=other)
 
@@ -303,7 +303,7 @@ def test_hub_names() -> None:
 )
 def test_a_hub_benchmark_that_is_none(text: str) -> None:
     with pytest.raises(InputError, match="hub benchmark"):
-        Benchmark.parse(text)
+        HubBenchmark.parse(text)
 
 
 def test_paths_inside_files_are_told(tmp_path: Path) -> None:

@@ -67,9 +67,9 @@ def read_draft(source: str | Path, overrides: Sequence[str], plugins: Sequence[s
     ]
     if settings is None:
         return Draft(None, host.registry, tuple(findings))
-    for key, question in compatibility.questions(host.registry, settings):
+    for key, check in compatibility.recipe_checks(host.registry, settings):
         try:
-            question()
+            check()
         except DasdError as error:
             for line in _lines(error):
                 own, text = _keyed(line)

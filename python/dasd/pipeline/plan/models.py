@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-from dasd.base.model_files import CONTEXT, first_size, read_config, read_shapes
-from dasd.base.regular import read_small
+from dasd.base.model_config import CONTEXT, first_size, read_config, read_shapes
+from dasd.base.small_files import read_small
 from dasd.models.files import resolve_model
 from dasd.recipe.model_settings import ModelSettings
 

@@ -15,7 +15,7 @@ from dasd.base.progress import Console
 from dasd.base.records import Message
 from dasd.base.schemas import QUESTIONS
 from dasd.errors import DasdError, InputError, NotHereError
-from dasd.evaluation.benchmark import Benchmark, benchmark_of, default_benchmark
+from dasd.evaluation.terms import EvaluationTerms, default_terms, terms_of
 from dasd.models.files import declared_context
 from dasd.models.pool import ModelPool
 from dasd.models.tokens.chat import ChatTokenizer
@@ -23,7 +23,7 @@ from dasd.pipeline.plan.models import find_model
 from dasd.pipeline.plan.records import UNKNOWN, Amount, Finding
 from dasd.pipeline.plan.shares import Askable, check_shares
 from dasd.pipeline.stages.questions import QuestionsStage
-from dasd.pipeline.work.room import Prompts
+from dasd.pipeline.work.context_room import Prompts
 from dasd.pipeline.work.stage import StageContext
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
@@ -44,7 +44,7 @@ class BenchmarkFacts:
     labels: tuple[str, ...]
     """What QUESTIONS rows carry as ``source``: one, unless a plugin's source holds several benchmarks."""
     questions: Amount
-    how: Benchmark
+    how: EvaluationTerms
     max_tokens_key: str
     """Key of the recipe that changes its cap on tokens."""
 
@@ -195,9 +195,9 @@ def _benchmark(
 ) -> BenchmarkFacts:
     source = recipe.settings.questions.eval[number]
     evaluation = recipe.settings.evaluation
-    default = default_benchmark(evaluation)
+    default = default_terms(evaluation)
     try:
-        how = benchmark_of(source, evaluation, registry)
+        how = terms_of(source, evaluation, registry)
         own = source.max_tokens or registry.component("questions", source.source).max_tokens
     except DasdError:  # told with the recipe
         how, own = default, None

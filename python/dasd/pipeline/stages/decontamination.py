@@ -14,8 +14,8 @@ import polars as pl
 
 from dasd import kernels
 from dasd.base.records import SetAside
-from dasd.pipeline.work.set_aside import load_source
-from dasd.pipeline.work.words import TEMPLATED, asked_texts, own_ngrams, word_ids
+from dasd.pipeline.work.question_sources import load_source
+from dasd.pipeline.work.question_words import TEMPLATED, asked_texts, own_ngrams, word_ids
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
 from dasd.recipe.curation_settings import DedupSettings

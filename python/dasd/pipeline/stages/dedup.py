@@ -15,8 +15,8 @@ from pydantic import JsonValue
 
 from dasd import kernels
 from dasd.base.frames import count_rows, kept_ids, only
-from dasd.pipeline.work.groups import question_groups, resume_at
-from dasd.pipeline.work.responses import reasons
+from dasd.pipeline.work.judging import reasons
+from dasd.pipeline.work.question_groups import question_groups, resume_at
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.units import finish_rows, share, verdict_rows
 from dasd.plugins.recipe import Recipe

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from dasd.base.frames import messages_by_question, only
 from dasd.base.records import ScoringSpec
-from dasd.evaluation.benchmark import benchmarks
+from dasd.evaluation.terms import all_terms
 from dasd.models.tokens.reading import Reading
 from dasd.pipeline.stages.metrics import answer_metrics, kl_metrics, metrics_words, teacher_metrics
 from dasd.pipeline.work import fingerprints
@@ -63,7 +63,7 @@ class EvaluateStage:
             "sampling": {"temperature": settings.evaluation.temperature, "top_p": settings.evaluation.top_p},
             "benchmarks": [
                 {**asdict(how), "versions": self.registry.versions("evaluator", how.evaluator)}
-                for how in benchmarks(settings, self.registry)
+                for how in all_terms(settings, self.registry)
             ],
             "student": of_student(settings.student, self.registry),
             "chunk": settings.sampling.chunk,

@@ -10,8 +10,8 @@ from pydantic import JsonValue
 
 from dasd.base.frames import count_rows
 from dasd.pipeline.work import fingerprints
-from dasd.pipeline.work.groups import question_groups, resume_at
-from dasd.pipeline.work.responses import Judge, reasons
+from dasd.pipeline.work.judging import Judge, reasons
+from dasd.pipeline.work.question_groups import question_groups, resume_at
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.units import finish_rows, share
 from dasd.plugins.recipe import Recipe

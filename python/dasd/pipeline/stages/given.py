@@ -28,7 +28,7 @@ from dasd.pipeline.stages.given_rows import GivenReader
 from dasd.pipeline.stages.sample import samples_summary
 from dasd.pipeline.work import fingerprints
 from dasd.pipeline.work.opened_teacher import logprobs_reader
-from dasd.pipeline.work.set_aside import report_set_aside
+from dasd.pipeline.work.question_sources import report_set_aside
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.units import Asked, generate, units
 from dasd.plugins.recipe import Recipe

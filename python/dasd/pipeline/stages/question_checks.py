@@ -14,9 +14,9 @@ import polars as pl
 from dasd.base.schemas import SET_ASIDE
 from dasd.errors import DasdError, InputError, PluginError, RecipeError
 from dasd.pipeline.stages.decontamination import contamination
-from dasd.pipeline.work.places import with_place
+from dasd.pipeline.work.context_room import Prompts, unanswerable
+from dasd.pipeline.work.question_places import with_place
 from dasd.pipeline.work.repeats import near_repeats
-from dasd.pipeline.work.room import Prompts, unanswerable
 from dasd.plugins.checked import CheckedVerifier
 from dasd.plugins.registry import Registry
 from dasd.recipe.curation_settings import DedupSettings

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from dasd.base.records import SetAside
 from dasd.base.schemas import PLACES, QUESTIONS
 from dasd.errors import InputError
-from dasd.evaluation.benchmark import benchmark_of
+from dasd.evaluation.terms import terms_of
 from dasd.pipeline.stages import asking
 from dasd.pipeline.stages.decontamination import benchmark_questions
 from dasd.pipeline.stages.question_checks import (
@@ -25,9 +25,9 @@ from dasd.pipeline.stages.question_checks import (
 )
 from dasd.pipeline.stages.source_run import SourceRun
 from dasd.pipeline.work import fingerprints
-from dasd.pipeline.work.loaded import report_loaded
-from dasd.pipeline.work.room import LEAST_ROOM, PromptsOf, prompts_of
-from dasd.pipeline.work.set_aside import SourceRead, load_source, report_set_aside
+from dasd.pipeline.work.context_room import LEAST_ROOM, PromptsOf, prompts_of
+from dasd.pipeline.work.loaded_files import report_loaded
+from dasd.pipeline.work.question_sources import SourceRead, load_source, report_set_aside
 from dasd.pipeline.work.stage import StageContext
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
@@ -112,7 +112,7 @@ class QuestionsStage:
         graded = {
             label
             for label, number in labels.items()
-            if benchmark_of(section.eval[number], settings.evaluation, self.registry).evaluator == "verifier"
+            if terms_of(section.eval[number], settings.evaluation, self.registry).evaluator == "verifier"
         }
         pools = {
             name: distinct(usable(_rows(each), self.registry, (), sieve), "split", sieve)

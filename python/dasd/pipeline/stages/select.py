@@ -18,7 +18,12 @@ from dasd.pipeline.stages.candidates import candidates_frame, compared, sentence
 from dasd.pipeline.stages.selection import selection_summary, selection_warnings, selection_words
 from dasd.pipeline.work import fingerprints
 from dasd.pipeline.work.grading import Answers, Grader, answers_by_question
-from dasd.pipeline.work.groups import QUESTIONS_PER_WINDOW, RowStream, question_groups, question_windows
+from dasd.pipeline.work.question_groups import (
+    QUESTIONS_PER_WINDOW,
+    RowStream,
+    question_groups,
+    question_windows,
+)
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.units import Unit, finish_rows
 from dasd.plugins.recipe import Recipe

@@ -17,7 +17,7 @@ from dasd.base.frames import count_rows, messages_by_question, only
 from dasd.pipeline.stages.sample import samples_summary
 from dasd.pipeline.stages.source_run import HELDOUT, SourceRun
 from dasd.pipeline.work import fingerprints
-from dasd.pipeline.work.responses import reasons
+from dasd.pipeline.work.judging import reasons
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.units import Unit, finish_rows, units, verdict_rows
 from dasd.plugins.recipe import Recipe

@@ -12,12 +12,12 @@ import polars as pl
 from pydantic import JsonValue
 
 from dasd.base.records import EvalSpec
-from dasd.base.regular import read_json
 from dasd.base.schemas import EVAL
 from dasd.base.seeds import digest
+from dasd.base.small_files import read_json
 from dasd.errors import PluginError
-from dasd.evaluation.benchmark import Benchmark, benchmarks_by_label, default_benchmark
-from dasd.pipeline.work.places import located
+from dasd.evaluation.terms import EvaluationTerms, default_terms, terms_by_label
+from dasd.pipeline.work.question_places import located
 from dasd.pipeline.work.refused import Refusals
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.under_way import UnderWay
@@ -35,7 +35,7 @@ class _Work:
     """One unit: some questions of one benchmark."""
 
     label: str
-    how: Benchmark
+    how: EvaluationTerms
     questions: pl.DataFrame
     unit: Unit
 
@@ -134,10 +134,10 @@ def ungraded(context: StageContext) -> dict[str, JsonValue]:
 def _units(context: StageContext, questions: pl.DataFrame) -> list[_Work]:
     settings = context.recipe.settings
     labels = context.inputs.summary("questions").get("benchmarks")
-    known = benchmarks_by_label(
+    known = terms_by_label(
         settings, context.registry, labels if isinstance(labels, Mapping) else {}
     )  # a run of an earlier version tells of none
-    default = default_benchmark(settings.evaluation)
+    default = default_terms(settings.evaluation)
     work = []
     for part in questions.partition_by("source", maintain_order=True):
         label: str = part["source"][0]

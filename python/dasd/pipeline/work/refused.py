@@ -10,7 +10,7 @@ import polars as pl
 
 from dasd.base.schemas import REFUSED
 from dasd.errors import BackendError
-from dasd.pipeline.work.places import named
+from dasd.pipeline.work.question_places import named
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.under_way import UnderWay
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from dasd import kernels
-from dasd.pipeline.work.words import asked_texts, own_ngrams
+from dasd.pipeline.work.question_words import asked_texts, own_ngrams
 
 __all__ = ["Repeat", "near_repeats"]
 

@@ -19,9 +19,9 @@ from polars.exceptions import PolarsError
 
 from dasd.base.checksums import checksum
 from dasd.base.files import watch_disk, write_whole
-from dasd.base.regular import regular
 from dasd.base.schemas import Schema
 from dasd.base.seeds import digest
+from dasd.base.small_files import regular
 from dasd.pipeline.work.stage import StageContext
 
 __all__ = ["UnderWay"]

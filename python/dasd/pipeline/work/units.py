@@ -15,7 +15,7 @@ import polars as pl
 
 from dasd.base.records import OnRefused
 from dasd.base.schemas import ALL
-from dasd.pipeline.work.places import located
+from dasd.pipeline.work.question_places import located
 from dasd.pipeline.work.refused import Refusals
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.under_way import UnderWay

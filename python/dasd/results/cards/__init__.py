@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dasd.results.cards.dataset import dataset_card
 from dasd.results.cards.model import ModelCardText, model_card
-from dasd.results.cards.options import Benchmark, CardOptions
+from dasd.results.cards.options import CardOptions, HubBenchmark
 from dasd.results.cards.push import Push, Target, dataset_push, model_push
 from dasd.results.cards.upload import Pushed, send
 
 __all__ = [
-    "Benchmark",
     "CardOptions",
+    "HubBenchmark",
     "ModelCardText",
     "Push",
     "Pushed",

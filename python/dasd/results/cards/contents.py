@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from dasd.base.records import ADAPTER
-from dasd.base.regular import read_json
+from dasd.base.small_files import read_json
 from dasd.errors import InputError
 from dasd.results.cards.export_files import DATA
 from dasd.results.cards.model import CARD

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from dasd.base.regular import read_small
+from dasd.base.small_files import read_small
 from dasd.errors import InputError
 from dasd.results.cards.licences import front_matter
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from dasd.base.regular import read_json, read_small
+from dasd.base.small_files import read_json, read_small
 from dasd.errors import InputError
 from dasd.models.files import resolve_model
 from dasd.recipe.settings import RecipeSettings

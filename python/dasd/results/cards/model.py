@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from dasd.base.printable import printable
 from dasd.base.records import ADAPTER
+from dasd.results.cards.eval_results import eval_results, eval_results_file, score_tables
 from dasd.results.cards.facts import Facts, find_checkpoint, gather_facts, shown_model
 from dasd.results.cards.licences import Licences, find_licences
 from dasd.results.cards.markdown import bullets, fenced
 from dasd.results.cards.names import hub_name
 from dasd.results.cards.options import CardOptions
 from dasd.results.cards.require import require_hub
-from dasd.results.cards.scores import eval_results, eval_results_file, score_tables
 from dasd.results.cards.text import (
     data_section,
     licence_lines,

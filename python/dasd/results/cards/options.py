@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from dasd.errors import InputError
 
-__all__ = ["Benchmark", "CardOptions"]
+__all__ = ["CardOptions", "HubBenchmark"]
 
 
 @dataclass(frozen=True, slots=True)
-class Benchmark:
+class HubBenchmark:
     """Which registered benchmark of the hub a benchmark of the run is."""
 
     name: str
@@ -23,7 +23,7 @@ class Benchmark:
     """The leaderboard wants 0 to 100 instead of 0 to 1."""
 
     @classmethod
-    def parse(cls, text: str) -> Benchmark:
+    def parse(cls, text: str) -> HubBenchmark:
         """``NAME=OWNER/DATASET:TASK`` or ``NAME=OWNER/DATASET:TASK:percent``. Raises InputError."""
         name, _, rest = text.rpartition("=")
         parts = rest.split(":")
@@ -55,4 +55,4 @@ class CardOptions:
     trained_on: tuple[str, ...] = ()
     """Names of the training data on the hub."""
     language: tuple[str, ...] = ()
-    benchmarks: tuple[Benchmark, ...] = ()
+    benchmarks: tuple[HubBenchmark, ...] = ()

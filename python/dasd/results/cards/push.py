@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from dasd.base.checksums import file_checksum
 from dasd.base.progress import Console
-from dasd.base.regular import read_small
+from dasd.base.small_files import read_small
 from dasd.errors import InputError, StoreError
 from dasd.results.cards.contents import LeftOut, Piece, dataset_files, model_files, warnings_about
 from dasd.results.cards.dataset import dataset_card

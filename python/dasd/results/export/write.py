@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from dasd.base.checksums import file_checksum
 from dasd.base.files import disk_full, means_full, remove_tree, watch_disk
 from dasd.base.progress import Console
-from dasd.base.regular import read_small
 from dasd.base.rows_file import FileFormat
+from dasd.base.small_files import read_small
 from dasd.errors import InputError, LockError
 from dasd.plugins.exports import Exported, ExportRun
 from dasd.plugins.registry import Registry

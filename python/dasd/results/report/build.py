@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from dasd.base.regular import read_small
 from dasd.base.schemas import SENTENCES
+from dasd.base.small_files import read_small
 from dasd.recipe.stage_settings import OffPolicyStage
 from dasd.results.report import cutoffs, gather, series, steps
 from dasd.results.report.answers import MOST, PARTS, OwnAnswers, along_answers, own_answers_figures

@@ -1,4 +1,4 @@
-"""Files that may be read to their end: a pipe waits for a writer, a device may never end, a huge file fills the memory."""
+"""Small files, read whole with a bound; a pipe (it waits for a writer) and a device (it may never end) are refused."""
 
 from __future__ import annotations
 

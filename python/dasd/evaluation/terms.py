@@ -1,4 +1,4 @@
-"""How the questions of each evaluation source are evaluated: by whom, how often, with which cap on tokens.
+"""On which terms the questions of each evaluation source are evaluated: by whom, how often, with which cap on tokens.
 
 The one place where a source's own keys, what its plugin registered and section ``evaluation`` meet. A benchmark is
 known by its label: ``source`` in QUESTIONS, ``benchmark`` in EVAL and METRICS.
@@ -19,11 +19,11 @@ from dasd.recipe.settings import RecipeSettings
 if TYPE_CHECKING:
     from dasd.plugins.registry import Registry
 
-__all__ = ["Benchmark", "benchmark_of", "benchmarks", "benchmarks_by_label", "default_benchmark"]
+__all__ = ["EvaluationTerms", "all_terms", "default_terms", "terms_by_label", "terms_of"]
 
 
 @dataclass(frozen=True, slots=True)
-class Benchmark:
+class EvaluationTerms:
     """How the questions of one source are evaluated."""
 
     evaluator: str
@@ -36,14 +36,14 @@ class Benchmark:
     """The evaluator's own, as the recipe gives them."""
 
 
-def benchmark_of(source: QuestionSource, evaluation: EvaluationSettings, registry: Registry) -> Benchmark:
+def terms_of(source: QuestionSource, evaluation: EvaluationSettings, registry: Registry) -> EvaluationTerms:
     """The source's own keys first, then what it was registered with, then section ``evaluation``.
 
     Raises PluginError for a source that nobody registered.
     """
     registered = registry.component("questions", source.source)
     evaluator = registered.evaluator or evaluation.evaluator
-    return Benchmark(
+    return EvaluationTerms(
         evaluator,
         source.attempts or registered.attempts or evaluation.attempts,
         source.max_tokens or registered.max_tokens or evaluation.max_tokens,
@@ -51,19 +51,21 @@ def benchmark_of(source: QuestionSource, evaluation: EvaluationSettings, registr
     )
 
 
-def default_benchmark(evaluation: EvaluationSettings) -> Benchmark:
+def default_terms(evaluation: EvaluationSettings) -> EvaluationTerms:
     """How questions of no known source are evaluated: as section ``evaluation`` says."""
-    return Benchmark(evaluation.evaluator, evaluation.attempts, evaluation.max_tokens, evaluation.options)
+    return EvaluationTerms(
+        evaluation.evaluator, evaluation.attempts, evaluation.max_tokens, evaluation.options
+    )
 
 
-def benchmarks(settings: RecipeSettings, registry: Registry) -> tuple[Benchmark, ...]:
+def all_terms(settings: RecipeSettings, registry: Registry) -> tuple[EvaluationTerms, ...]:
     """One for each of ``questions.eval``, in its order. Raises PluginError."""
-    return tuple(benchmark_of(source, settings.evaluation, registry) for source in settings.questions.eval)
+    return tuple(terms_of(source, settings.evaluation, registry) for source in settings.questions.eval)
 
 
-def benchmarks_by_label(
+def terms_by_label(
     settings: RecipeSettings, registry: Registry, labels: Mapping[str, JsonValue]
-) -> dict[str, Benchmark]:
+) -> dict[str, EvaluationTerms]:
     """``labels``: label -> number of its source in ``questions.eval``, as stage ``questions`` sums it up."""
-    found = benchmarks(settings, registry)
+    found = all_terms(settings, registry)
     return {label: found[number] for label, number in labels.items() if isinstance(number, int)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dasd.base.regular import read_json
+from dasd.base.small_files import read_json
 from dasd.errors import InputError
 
 __all__ = [

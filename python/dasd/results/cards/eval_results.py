@@ -12,7 +12,7 @@ from dasd.errors import InputError
 from dasd.results import Evaluation
 from dasd.results.cards.facts import Facts
 from dasd.results.cards.markdown import table
-from dasd.results.cards.options import Benchmark, CardOptions
+from dasd.results.cards.options import CardOptions, HubBenchmark
 from dasd.results.report.numbers import MISSING, plus_minus
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def eval_results(facts: Facts, checkpoint: str, options: CardOptions) -> list[Ev
     return found
 
 
-def eval_results_file(facts: Facts, checkpoint: str, benchmarks: tuple[Benchmark, ...]) -> str | None:
+def eval_results_file(facts: Facts, checkpoint: str, benchmarks: tuple[HubBenchmark, ...]) -> str | None:
     """`.eval_results/*.yaml` of the hub: avg@k on those benchmarks that are registered there; None for none.
 
     Raises InputError for a benchmark on which the checkpoint wasn't evaluated.
