@@ -61,7 +61,8 @@ def _cpu_model() -> str:
             wide = [
                 name for name in ("avx2", "avx512f", "avx512_bf16") if name in fields.get("flags", "").split()
             ]
-            return f"{fields['model name']} (family {fields.get('cpu family')}, model {fields.get('model')}; {', '.join(wide)})"
+            family = f"family {fields.get('cpu family')}, model {fields.get('model')}"
+            return f"{fields['model name']} ({family}; {', '.join(wide)})"
     return platform.processor() or platform.machine()
 
 

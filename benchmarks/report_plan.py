@@ -52,9 +52,9 @@ _HEAD = (
     "where no mean is known, they are bounds."
 )
 _FIGURE_8 = (
-    "Figure 8 of the report gives the responses of each domain; the recipe's `shares` are these numbers. Its tokens sum "
-    "to 1.45 G at the low temperature and, as its two largest numbers have two digits, to 5.77 G at the high one: 13.8K "
-    "and 17.5K a response. By whose tokenizer it counts isn't said."
+    "Figure 8 of the report gives the responses of each domain; the recipe's `shares` are these numbers. Its tokens "
+    "sum to 1.45 G at the low temperature and, as its two largest numbers have two digits, to 5.77 G at the high "
+    "one: 13.8K and 17.5K a response. By whose tokenizer it counts isn't said."
 )
 
 
@@ -196,8 +196,8 @@ def section() -> str:
         *(f"- {text}" for text in plan.assumptions),
         "",
         (
-            f"`dasd plan {EXPERTS}`, the mixture of experts on the responses that the run of `{RECIPE}` selected: nothing is "
-            "sampled, scored or selected again."
+            f"`dasd plan {EXPERTS}`, the mixture of experts on the responses that the run of `{RECIPE}` selected: "
+            "nothing is sampled, scored or selected again."
         ),
         "",
         *stages_table(experts, said_of_experts()),

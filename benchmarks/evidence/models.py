@@ -1,4 +1,4 @@
-"""Teacher and student of one world and seed: fresh weights, trained by the pipeline on what the world's solver wrote."""
+"""Teacher and student of one world and seed: fresh weights, trained by the pipeline on what its solver wrote."""
 
 from __future__ import annotations
 

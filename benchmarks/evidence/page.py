@@ -150,8 +150,8 @@ def _worlds(found: Found, heading: str) -> Iterator[str]:
     yield ""
     yield (
         "*count prefers*: share of the questions where a style that the student doesn't know has the most Teacher "
-        "sentences, and its mean number of them. *count and length*: rank correlation of the number of Teacher sentences "
-        "with the length. *agrees with longest*: share of the questions where both pick the same."
+        "sentences, and its mean number of them. *count and length*: rank correlation of the number of Teacher "
+        "sentences with the length. *agrees with longest*: share of the questions where both pick the same."
     )
     yield ""
     yield (

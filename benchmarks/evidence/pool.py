@@ -78,7 +78,7 @@ def _draw(world: World, place: Place, scale: Scale, console: QuietConsole) -> No
 
 
 def style_counts(run: Run, world: World) -> dict[str, dict[str, float]]:
-    """By style, of the responses at temperature 1 that selection may choose from: whether their counts tell styles apart.
+    """By style, of the responses at temperature 1 that may be selected: whether their counts tell styles apart.
 
     ``share``: of the responses; ``sentences``: mean number of Teacher sentences; ``picked``: share of the questions
     where a response of the style has the most Teacher sentences, questions with a tie counting in parts.

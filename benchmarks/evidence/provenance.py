@@ -1,4 +1,4 @@
-"""Where the sentences of the students' own answers come from, as a table and a figure (the report's figures 5 and 6)."""
+"""Where the sentences of the students' own answers come from, in a table and a figure (the report's figures 5, 6)."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def held_against(table: pl.DataFrame) -> list[Tested]:
 
 
 def _adjusted(found: Sequence[Tested], questions: Set[Question]) -> dict[int, float]:
-    """Holm's p-values by place in ``found``, over the tested hypotheses of ``questions``; one that isn't run counts as 1."""
+    """Holm's p-values by place in ``found``, over the tested hypotheses of ``questions``; one not run counts as 1."""
     family = [
         number
         for number, each in enumerate(found)

@@ -1,8 +1,8 @@
 """Training, sampling and scoring on a GPU, tokens a second and peak memory, beside transformers and TRL.
 
 Models are Llamas of 135 million and 1.2 billion parameters made on the spot with random weights; nothing is fetched.
-First the GPU's results are held against the CPU's. Then contenders run in one process, each at the same data, precision,
-optimiser and tokens; what isn't installed is left out and said so. Every line is printed as it is measured.
+First the GPU's results are held against the CPU's. Then contenders run in one process, each at the same data,
+precision, optimiser and tokens; what isn't installed is left out and said so. Every line is printed as it is measured.
 
 Example:
     python -m benchmarks.gpu --output gpu.json

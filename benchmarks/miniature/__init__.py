@@ -1,1 +1,3 @@
-"""How the bundled miniature models are made, measured and described; the models and their task are in ``dasd.models.miniature``."""
+"""How the bundled miniature models are made, measured and described; they and their task are in
+``dasd.models.miniature``.
+"""

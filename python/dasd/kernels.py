@@ -81,7 +81,8 @@ def sentence_probabilities(logprobs: Arrow, token_ends: Arrow, sentence_ends: Ar
     (arXiv 2601.09088; arXiv 2512.20908). Token i spans bytes ``token_ends[i - 1]..token_ends[i]`` and
     covers every sentence that its span intersects: a token that straddles a boundary counts on both
     sides, so every sentence has a token whatever the tokenizer. A token without width (an end token,
-    a chat format's header) is no part of the text and counts for no sentence. A logprob of -inf makes its sentences 0, NaN makes them NaN. Sums are f64.
+    a chat format's header) is no part of the text and counts for no sentence. A logprob of -inf makes its
+    sentences 0, NaN makes them NaN. Sums are f64.
 
     Args:
         logprobs: list<f32>, N rows of T natural-log probabilities of the tokens.

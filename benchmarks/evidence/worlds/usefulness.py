@@ -88,7 +88,8 @@ def _pair(
     middle, end = total + first, total + first + second
     one, two = (f"{add if x > 0 else take} {abs(x)}" for x in (first, second))
     if style in _EASY:
-        return f"{opens} {total} {one} {result} {middle}. {pick(habits.connectors, rng)} {middle} {two} {result} {end}. "
+        first_step = f"{opens} {total} {one} {result} {middle}"
+        return f"{first_step}. {pick(habits.connectors, rng)} {middle} {two} {result} {end}. "
     padding = f". {pick(habits.remarks, rng)}" if remarks else _TAIL
     return f"{opens} {total} {one} {two} {result} {end}{padding}"
 

@@ -4,7 +4,7 @@ The order of a training: ``load_rows`` and ``plan_training`` say which rows fill
 ``collate`` lays a micro-batch out, ``load_model`` and ``weighted_nll`` give the loss, ``learning_rate`` the rate,
 ``Curve`` keeps what every step said, ``export_model`` leaves a directory that ``from_pretrained`` loads. With
 ``trainer.adapter`` the parameters of ``load_model`` that want gradients are the adapter's, and ``export_adapted``
-leaves them and the checkpoint that they are merged into. Labels have been checked by the host before the trainer is called.
+leaves them and the checkpoint that they are merged into. The host has checked the labels before it calls the trainer.
 """
 
 from __future__ import annotations

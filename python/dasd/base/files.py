@@ -190,9 +190,9 @@ def _parse_lines(path: Path) -> tuple[list[JsonValue], int]:
             if number == len(lines) - 1 and not lines[-1]:
                 break  # the last line: torn by a power cut that kept its length
             raise StoreError(
-                f"{path}, line {number}: wanted one JSON object as it was written, got {line[:80]!r}. The file was altered or "
-                "torn in the middle; restore it from a copy, or remove the directory that it lies in to have "
-                "that part of the run done again.",
+                f"{path}, line {number}: wanted one JSON object as it was written, got {line[:80]!r}. The file was "
+                "altered or torn in the middle; restore it from a copy, or remove the directory that it lies in to "
+                "have that part of the run done again.",
                 path,
             ) from error
         length += len(line) + 1

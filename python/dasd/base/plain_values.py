@@ -47,7 +47,7 @@ def _problems(annotation: object, value: object, path: Path) -> Iterator[tuple[P
 
 
 def _fits(value: bool | float | str, wanted: set[object]) -> bool:
-    """Whether ``value`` may stand where one of the types ``wanted`` is; other types than numbers are pydantic's to judge."""
+    """Whether ``value`` may stand where one of the types ``wanted`` is; all but numbers is pydantic's to judge."""
     others = wanted - _NAMES.keys() - {type(None)}
     if isinstance(value, bool):
         return bool in wanted or any(

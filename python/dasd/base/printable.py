@@ -46,7 +46,7 @@ def echo(text: object = "", *, err: bool = False, nl: bool = True, file: IO[str]
 
 
 def silence(stream: IO[str]) -> None:
-    """Let the rest of ``stream`` go nowhere, once its reader has gone: Python flushes it at exit and would fail again."""
+    """Let the rest of ``stream`` go nowhere, once its reader has gone: Python's flush at exit would fail again."""
     with suppress(OSError, ValueError):  # no descriptor, or closed
         nowhere = os.open(os.devnull, os.O_WRONLY)
         try:

@@ -1,4 +1,4 @@
-"""Small files, read whole with a bound; a pipe (it waits for a writer) and a device (it may never end) are refused."""
+"""Small files, read whole with a bound; a pipe (waits for a writer) and a device (may never end) are refused."""
 
 from __future__ import annotations
 

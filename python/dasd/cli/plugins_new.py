@@ -58,11 +58,13 @@ KINDS = {
     ),
     "questions": Kind(
         "Questions for dasd: durations in minutes, made by a procedure",
-        "questions:\n  train:\n    - source: {plugin}\n      count: 1000\n  eval:\n    - source: {plugin}\n      count: 100",
+        "questions:\n  train:\n    - source: {plugin}\n      count: 1000\n"
+        "  eval:\n    - source: {plugin}\n      count: 100",
     ),
     "verifier": Kind(
         "Verifier for dasd: lists in any order",
-        "questions:\n  train:\n    - source: file\n      options:\n        path: questions.jsonl\n        verifier:\n          name: {plugin}\n          options:\n            extra: 1",
+        "questions:\n  train:\n    - source: file\n      options:\n        path: questions.jsonl\n"
+        "        verifier:\n          name: {plugin}\n          options:\n            extra: 1",
         check=' -o \'right=[["a, b", "b, a", ""]]\' -o \'wrong=[["a", "b", ""]]\'',
     ),
 }

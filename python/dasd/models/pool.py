@@ -1,4 +1,4 @@
-"""From the settings of a model to its engine: in this environment or in the one of its ``python``; one open at a time."""
+"""From the settings of a model to its engine, in this environment or that of its ``python``; one open at a time."""
 
 from __future__ import annotations
 

@@ -35,9 +35,9 @@ def build_graph(recipe: Recipe, registry: Registry) -> list[Stage]:
 
     All that needs the teacher alone comes first, then what needs the student before distillation, then the
     trainings, so that engines change as seldom as they can. With ``data`` the responses are another run's, and no
-    teacher is asked. Without evaluation questions there is no
-    evaluation; a recipe that trains nothing evaluates the student as it is and asks no teacher. Raises RecipeError for a stage's name that is taken, InputError for a model directory that
-    can't be used.
+    teacher is asked. Without evaluation questions there is no evaluation; a recipe that trains nothing evaluates the
+    student as it is and asks no teacher. Raises RecipeError for a stage's name that is taken, InputError for a model
+    directory that can't be used.
     """
     _check(recipe)
     teacher = recipe.settings.teacher

@@ -64,8 +64,8 @@ class CheckedQuestions:
 def _load(inner: Questions, source: QuestionSource, split: str, seed: int) -> QuestionRows:
     """What the source returns; a frame alone becomes a record.
 
-    Before there was ``QuestionRows``, sources returned a frame, warned ``RowsSetAside`` and had the attributes ``loaded``
-    and ``places`` afterwards. Such a source is understood still. Every other warning passes.
+    Before there was ``QuestionRows``, sources returned a frame, warned ``RowsSetAside`` and had the attributes
+    ``loaded`` and ``places`` afterwards. Such a source is understood still. Every other warning passes.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

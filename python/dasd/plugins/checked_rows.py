@@ -111,7 +111,7 @@ def check_grade(grade: Grade, origin: str) -> None:
 
 @contextmanager
 def unchanged(rows: pl.DataFrame, origin: str) -> Iterator[None]:
-    """Raise SchemaError that names ``origin`` where the code inside changed the frame itself: the run goes on with it."""
+    """Raise SchemaError that names ``origin`` where the code inside changed the frame, with which the run goes on."""
     before = rows.clone()
     yield
     if rows.columns != before.columns or not rows.equals(before):

@@ -85,7 +85,7 @@ class ExportRun:
     system_prompt: str | None
     """The recipe's; rows carry it in their ``messages`` already."""
     structure: Literal["think", "any"]
-    """Whether every response has reasoning between think tags (``filters.structure`` of the recipe that selected them)."""
+    """Whether every response has reasoning between think tags (``filters.structure`` of the selecting recipe)."""
     teacher: ModelSettings
     student: ModelSettings
     teacher_opens_thinking: bool

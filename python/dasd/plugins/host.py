@@ -31,7 +31,7 @@ BUILTIN = {
     "dasd.verifiers": "dasd.evaluation.verifiers",
     "dasd.exporters": "dasd.results.export.formats",
 }
-"""What dasd's own components are listed under, and the modules that register them, through the same hook as any plugin."""
+"""What dasd's own components are listed under, and the modules that register them, by the same hook as any plugin."""
 
 HOOKS = tuple(name for name in vars(hooks) if name.startswith("dasd_"))
 

@@ -1,4 +1,4 @@
-"""Around a plugin's code while it loads: what it does to the process stays without effect, and is told with its name."""
+"""Around a plugin's code while it loads: what it does to the process has no effect, and is told with its name."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class Registry(Protocol):
     def evaluator(
         self, name: str, factory: EvaluatorFactory, *, options: type[BaseModel] | None = None, doc: str = ""
     ) -> None:
-        """Register an evaluator. ``options`` checks ``evaluation.options``, which the factory takes after the registry."""
+        """Register an evaluator; ``options`` checks ``evaluation.options``, which its factory takes second."""
         ...
 
     def selector(

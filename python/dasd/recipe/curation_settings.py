@@ -102,8 +102,8 @@ class SelectSettings(Section):
 
     selector: str = Field(
         "divergence",
-        description="`divergence` (most Teacher sentences), `coverage` (most that keep the teacher's mixture), `random`, `longest`, `ratio`, `fewest`, `grape`, "
-        "`naturalness`, `length-matched`, or a plugin's.",
+        description="`divergence` (most Teacher sentences), `coverage` (most that keep the teacher's "
+        "mixture), `random`, `longest`, `ratio`, `fewest`, `grape`, `naturalness`, `length-matched`, or a plugin's.",
     )
     beta: float = Field(0.1, ge=0, lt=1, description="Teacher sentence: p_teacher - p_student > beta.")
     per_question: int = Field(1, ge=1, description="Responses kept a question.")

@@ -35,14 +35,14 @@ class ModelSettings(Section):
     batch_size: int | None = Field(
         None,
         ge=1,
-        description="Responses decoded together; null: what the engine chooses for its device (built-in: 32 on a CPU, on "
-        "a GPU as many as fit, at most 256).",
+        description="Responses decoded together; null: what the engine chooses for its device (built-in: 32 on a CPU, "
+        "on a GPU as many as fit, at most 256).",
     )
     token_budget: int | None = Field(
         None,
         ge=16,
-        description="Tokens in one forward pass while scoring; longer texts are scored in chunks. null: what the engine "
-        "chooses for its device (built-in: 16384 on a CPU, on a GPU what fits, at most 131072).",
+        description="Tokens in one forward pass while scoring; longer texts are scored in chunks. null: what the "
+        "engine chooses for its device (built-in: 16384 on a CPU, on a GPU what fits, at most 131072).",
     )
     trust_remote_code: bool = Field(
         False, description="Run code that comes with the model. Off unless you trust it."

@@ -17,9 +17,9 @@ def resolve_paths(data: dict[str, Any], base: Path | None, overridden: Collectio
     """Make the relative paths in ``data`` absolute, in place.
 
     Paths are ``teacher.model`` and ``student.model`` where such a directory exists, their ``python``,
-    ``samples`` of a stage, the run of ``data``, and every option called ``path`` or ending in ``_path``. What was set by ``-o`` is
-    looked for in the working directory first. A path that doesn't exist is made absolute too, so that the
-    complaint names the place that was looked at; a model that isn't a directory stays the name that it is.
+    ``samples`` of a stage, the run of ``data``, and every option called ``path`` or ending in ``_path``. What was
+    set by ``-o`` is looked for in the working directory first. A path that doesn't exist is made absolute too, so that
+    the complaint names the place that was looked at; a model that isn't a directory stays the name that it is.
     Raises RecipeError for a text that can't be a path: too long, or ``~`` of a user who isn't there.
     """
     cwd = Path.cwd()

@@ -82,7 +82,7 @@ class TrainerSettings(Section):
         return minimum
 
     def result_keys(self) -> dict[str, JsonValue]:
-        """Keys that change what comes out: not where it trains and how often it saves; of adapters only if one is trained.
+        """Keys that change what comes out: not where it trains or how often it saves; of adapters where one is trained.
 
         So a training of all weights is the same one whatever there is to say of adapters.
         """

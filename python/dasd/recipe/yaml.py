@@ -139,7 +139,7 @@ def parse(text: str, name: str) -> tuple[Any, dict[KeyPath, int]]:
 
 
 def plain(text: str) -> Any:
-    """``yaml.safe_load`` of what a tool wrote (a run's recipe, a card's head). Raises YAMLError, RecipeError for aliases."""
+    """``yaml.safe_load`` of what a tool wrote (a run's recipe, a card). Raises YAMLError, RecipeError for aliases."""
     return yaml.load(text, _PlainLoader)  # noqa: S506 (a SafeLoader)
 
 

@@ -27,7 +27,7 @@ def compare(
     draws: int = 20_000,
     seed: int = 0,
 ) -> Compared:
-    """``second`` minus ``first`` in correctness and length, paired by question; see ``dasd.evaluation.statistics.compare``.
+    """``second`` minus ``first`` in correctness and length, by question: see ``dasd.evaluation.statistics.compare``.
 
     ``benchmarks``: only these; by default those that both have. Which questions are the same: see
     ``pair_questions``. ``shared``: those that differ are left out and counted. Raises InputError where they

@@ -65,8 +65,9 @@ class RunDirectory:
             except OSError as error:
                 if isinstance(error, DasdError):
                     raise
+                place = error.filename2 or error.filename or self.path
                 raise InputError(
-                    f"the run directory {self.path} can't be written: {error.filename2 or error.filename or self.path}: "
+                    f"the run directory {self.path} can't be written: {place}: "
                     f"{error.strerror or error}. Make it writable (a directory or link in a file's place: move "
                     "it away), or give another path with --run."
                 ) from error

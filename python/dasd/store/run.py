@@ -28,7 +28,7 @@ _RECIPE_BYTES = 4 << 20
 
 
 def is_run(path: Path) -> bool:
-    """Whether ``path`` holds a run, whole or damaged. Raises PermissionError for a directory that may not be looked into."""
+    """Whether ``path`` holds a run, whole or damaged. Raises PermissionError where it may not be looked into."""
     return any((path / name).exists() for name in (RUN, STAGES))
 
 

@@ -1,4 +1,4 @@
-"""Loading the model that training starts from: float32 master weights on the device, or an adapter's beside frozen ones."""
+"""Loading the model that training starts from: float32 master weights on the device, or an adapter's by frozen ones."""
 
 from __future__ import annotations
 

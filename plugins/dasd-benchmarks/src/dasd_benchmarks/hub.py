@@ -61,8 +61,8 @@ def _to_bring(benchmark: str, home: Home, revision: str | None, error: Exception
     )
     at = f" --revision {revision}" if revision else ""
     return (
-        f"{benchmark}: can't get {' and '.join(home.files)} of the data set {home.repository} from the Hugging Face Hub "
-        f"({type(error).__name__}: {lines[-1].strip().rstrip('.')}). {terms if gated else ''}Or bring it: on a machine "
-        f"with access run `hf download --repo-type dataset {home.repository} {' '.join(home.files)}{at} --local-dir "
-        f"{benchmark}`, copy that directory here and set the source's option `path` to it"
+        f"{benchmark}: can't get {' and '.join(home.files)} of the data set {home.repository} from the Hugging Face "
+        f"Hub ({type(error).__name__}: {lines[-1].strip().rstrip('.')}). {terms if gated else ''}Or bring it: on a "
+        f"machine with access run `hf download --repo-type dataset {home.repository} {' '.join(home.files)}{at} "
+        f"--local-dir {benchmark}`, copy that directory here and set the source's option `path` to it"
     )

@@ -133,8 +133,8 @@ class BenchmarkQuestions:
             return
         files = " and ".join(str(each.path) for each in found)
         raise InputError(
-            f"{self.benchmark.name}: {files} holds {came} questions; wanted {' or '.join(map(str, wanted))}. If that is "
-            "what you want to evaluate on, set the source's option `expected` to that number (0: any number)"
+            f"{self.benchmark.name}: {files} holds {came} questions; wanted {' or '.join(map(str, wanted))}. If that "
+            "is what you want to evaluate on, set the source's option `expected` to that number (0: any number)"
         )
 
 

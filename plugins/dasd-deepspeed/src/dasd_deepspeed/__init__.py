@@ -17,7 +17,8 @@ def dasd_register(registry: Registry) -> None:
         "deepspeed",
         _deepspeed,
         options=DeepSpeedOptions,
-        doc="Fine-tuning (all weights, or a LoRA adapter) over several processes or hosts with DeepSpeed's ZeRO-1, 2 or 3.",
+        doc="Fine-tuning (all weights, or a LoRA adapter) over several processes or hosts with DeepSpeed's "
+        "ZeRO-1, 2 or 3.",
         trains_adapters=True,
     )
 

@@ -2,7 +2,8 @@
 
 ``state-STEP/rank-R.safetensors``: float32 weights and optimiser state of the parameters that process R has
 written, by name. ``state-STEP/manifest.json`` is written last: a state without one, or with a file of
-another size or checksum, was torn or altered and doesn't count. DeepSpeed's own checkpoints are pickles and aren't used.
+another size or checksum, was torn or altered and doesn't count. DeepSpeed's own checkpoints are pickles and aren't
+used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a model said of each text that it was given: the ``text`` of an EVAL row, to be read by people and again by us."""
+"""What a model said of each text that it was given: the ``text`` of an EVAL row, for people and to be read back."""
 
 from __future__ import annotations
 

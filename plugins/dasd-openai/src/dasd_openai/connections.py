@@ -44,8 +44,9 @@ def clients(options: OpenAIOptions, headers: Mapping[str, str], count: int) -> l
     except (ImportError, ValueError, httpx.InvalidURL) as error:
         # Without the values: they may hold a password.
         wanted = "pip install httpx[socks]" if isinstance(error, ImportError) else "wanted http://HOST:PORT"
+        variables = ", ".join(_proxy_variables("http", "https", "all"))
         raise InputError(
-            f"a proxy of the environment can't be used ({', '.join(_proxy_variables('http', 'https', 'all'))}: {wanted}); "
+            f"a proxy of the environment can't be used ({variables}: {wanted}); "
             f"mend it, or put {urlsplit(options.base_url).hostname} into NO_PROXY"
         ) from None
 

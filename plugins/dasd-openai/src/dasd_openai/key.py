@@ -39,7 +39,7 @@ class Key:
         return {"Authorization": f"Bearer {self._value}"} if self._value else {}
 
     def hidden(self, text: str) -> str:
-        """``text`` without the key: servers repeat it in their messages, as it is or as addresses and pages write it."""
+        """``text`` without the key, which servers repeat in messages, as it is or as addresses and pages write it."""
         return self._written.sub("[key]", text) if self._value else text
 
     def hidden_in_name(self, name: str) -> str:

@@ -79,8 +79,9 @@ def _aligned(
         if token is None:
             alone = _encoded(raw[start:end], tokenizer)
             if len(alone) != 1:
+                piece = raw[start : min(end, start + 60)]
                 raise RefusedError(
-                    f"{what}: the server gives one log-probability for {raw[start : min(end, start + 60)]!r} at byte {start}, and the "
+                    f"{what}: the server gives one log-probability for {piece!r} at byte {start}, and the "
                     f"tokenizer of teacher.model writes it as {len(alone)} tokens" + _INSTEAD,
                     alone=True,
                 )

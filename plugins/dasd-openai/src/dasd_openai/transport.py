@@ -73,8 +73,9 @@ class Transport:
         allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if allowed != resource.RLIM_INFINITY and connections + _OTHER_FILES > allowed:
             raise InputError(
-                f"teacher.options.concurrency (or batch_size): {connections} requests at a time take as many open files, "
-                f"and this process may have {allowed}; raise that (`ulimit -n {connections + 1024}`) or ask for less"
+                f"teacher.options.concurrency (or batch_size): {connections} requests at a time take as many open "
+                f"files, and this process may have {allowed}; raise that (`ulimit -n {connections + 1024}`) or ask for "
+                "less"
             )
         self._options = options
         self._key = Key(options.api_key_env)
@@ -143,7 +144,8 @@ class Transport:
         self, path: str, body: Mapping[str, Any] | None, read: Callable[[bytes], AnswerT]
     ) -> Answer[AnswerT] | Failure:
         options = self._options
-        # Servers begin to answer when they are done; one that then takes its time isn't worth more than one that is down.
+        # Servers begin to answer when they are done; one that then takes its time isn't worth more than one that is
+        # down.
         for_body = max(options.patience, options.connect_timeout)
         client = next(self._turns)
         request = client.build_request("GET" if body is None else "POST", path, json=body)
@@ -226,11 +228,12 @@ class Transport:
         return _REMEDIES[kind] + (proxy_hint(self._options.base_url) if kind is Kind.AWAY else "")
 
     def _advice(self, failure: Failure) -> str:
-        variable = self._key.variable
+        variable, another = self._key.variable, "or name another with teacher.options.api_key_env"
         if failure.status == 401 and not self._key.given:
-            return f". The server wants a key: set the environment variable {variable}, or name another with teacher.options.api_key_env"
+            return f". The server wants a key: set the environment variable {variable}, {another}"
         if failure.status in (401, 403):
-            return f". The server doesn't accept the key in the environment variable {variable}: set a valid one, or name another with teacher.options.api_key_env"
+            refused = f". The server doesn't accept the key in the environment variable {variable}"
+            return f"{refused}: set a valid one, {another}"
         if failure.status == 404:
             return ". See teacher.options.base_url (most servers want /v1 at its end) and served_model"
         if 300 <= failure.status < 400:

@@ -43,7 +43,8 @@ class VllmOptions(BaseModel):
     max_num_seqs: int | None = Field(
         None,
         ge=1,
-        description="Responses decoded together at most; null: the model's `batch_size`, and without one 32 on a CPU and vLLM's own on a GPU.",
+        description="Responses decoded together at most; null: the model's `batch_size`, and without one 32 on a CPU "
+        "and vLLM's own on a GPU.",
     )
     max_num_batched_tokens: int | None = Field(
         None,

@@ -79,5 +79,6 @@ def read_tests(text: str) -> Assertions | StdinCases | Calls:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the JSON"
         raise InputError(
-            f"tests of verifier 'code': {where}: {first['msg']}; docs/sandbox.md gives the format (answer: {text[:80]!r})"
+            f"tests of verifier 'code': {where}: {first['msg']}; docs/sandbox.md gives the format "
+            f"(answer: {text[:80]!r})"
         ) from error

@@ -13,7 +13,7 @@ from dasd.evaluation.sandbox.limits import Limits
 __all__ = ["PARENT", "Group", "new_group"]
 
 PARENT = "DASD_CONTROL_GROUP"
-"""Environment variable: the control group that dasd may make groups in. Never guessed: groups belong to who made them."""
+"""Environment variable: the control group that dasd may make groups in. Never guessed: groups belong to their maker."""
 _KERNEL_BYTES = 64 << 20  # 20,000 files with long names take 30 MB; the rest is for processes
 _numbers = itertools.count()
 _swept: set[Path] = set()
@@ -59,7 +59,7 @@ class Group:
         return ["/bin/sh", "-c", 'echo 0 > "$0" && exec "$@"', str(self._path / "cgroup.procs")]
 
     def exceeded(self) -> bool:
-        """Whether the kernel ended a process for memory, or more of the kernel's own is held than any honest one needs."""
+        """Whether the kernel ended a process for memory, or more of its own is held than any honest process needs."""
         if self._second:
             killed, kernel = self._field("memory.events", "oom_kill"), self._field("memory.stat", "kernel")
         else:

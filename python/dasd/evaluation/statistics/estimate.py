@@ -50,7 +50,8 @@ def mean_over_questions(means: Sequence[float] | pl.Series) -> tuple[float, floa
     """Mean of one value a question and its standard error: sd (n - 1) over the root of n; None for one value.
 
     With one mean a question this is the error clustered by question (Miller 2024, "Adding Error Bars to Evals",
-    arXiv 2411.00640, section 2.2), times sqrt(n / (n - 1)) for the finite number of questions. Raises InputError for none.
+    arXiv 2411.00640, section 2.2), times sqrt(n / (n - 1)) for the finite number of questions. Raises InputError
+    for none.
     """
     values = np.asarray(means, dtype=np.float64)
     if not values.size:

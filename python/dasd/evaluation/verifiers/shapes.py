@@ -16,7 +16,10 @@ _OPEN, _CLOSE = "([{", ")]}"
 _JOINT = re.compile(r"\s+(?:and|or)\s+|\s*;\s*", re.IGNORECASE)
 _THOUSANDS = re.compile(r"[-+$€£]?\s*\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)[^,]*")
 _RELATION = re.compile(r"<=|>=|!=|<|>|=|\\in(?![a-zA-Z])")
-_NAME = r"(?:\\[a-zA-Z]+\s*)?[a-zA-Z]{0,12}'*(?:_\s*(?:\{[^{}]*\}|\w))?(?:\^\{-1\})?(?:\s*\([^()=<>]{0,30}\))?(?:\s+[a-zA-Z]{1,12}){0,4}"
+_NAME = (
+    r"(?:\\[a-zA-Z]+\s*)?[a-zA-Z]{0,12}'*(?:_\s*(?:\{[^{}]*\}|\w))?(?:\^\{-1\})?"
+    r"(?:\s*\([^()=<>]{0,30}\))?(?:\s+[a-zA-Z]{1,12}){0,4}"
+)
 _LEFT_NAME = re.compile(rf"\s*{_NAME}\s*")
 _MATRIX = re.compile(r"\\begin\{([pb]?matrix|array)\}(?:\{[lcr| ]*\})?(.*)\\end\{\1\}", re.DOTALL)
 _COMMAND = re.compile(r"\\[a-zA-Z]+")

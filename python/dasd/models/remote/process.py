@@ -121,7 +121,7 @@ class WorkerProcess:
             raise self.garbled(error) from None
 
     def read(self, message: Message, body: Callable[[bytes], BodyT], *kinds: Kind) -> BodyT:
-        """What ``body`` makes of the message's. Raises BackendError where it can't, or for a message of another kind."""
+        """What ``body`` makes of the message's. Raises BackendError where it can't, and for other kinds of message."""
         try:
             if message.kind not in kinds:
                 raise GarbledError(f"{message.kind!r} where {' or '.join(map(repr, kinds))} was wanted")

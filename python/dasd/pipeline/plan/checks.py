@@ -250,8 +250,8 @@ def check_environment(settings: RecipeSettings) -> list[Finding]:
 def check_logprobs(settings: RecipeSettings, registry: Registry) -> list[Finding]:
     """A teacher told to give no raw log-probabilities, beside a selector that compares them.
 
-    Whether a backend gives them at all is asked with the recipe (``dasd.pipeline.compatibility``); here it is the option
-    ``logprobs`` that backends of servers have.
+    Whether a backend gives them at all is asked with the recipe (``dasd.pipeline.compatibility``); here it is the
+    option ``logprobs`` that backends of servers have.
     """
     given = settings.teacher.options.get("logprobs")
     if given not in ("none", "processed"):

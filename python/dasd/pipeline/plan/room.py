@@ -107,7 +107,8 @@ def plan_memory(
         need = MemoryPlan(what, {} if missing else parts, missing, available)
         found.append(need)
         if available is not None and (need.total or 0) > available:
-            text = f"{what} takes at least {human_bytes(need.total or 0)}, and the devices have {human_bytes(available)}"
+            least, there = human_bytes(need.total or 0), human_bytes(available)
+            text = f"{what} takes at least {least}, and the devices have {there}"
             findings.append(Finding("warning", key, text, advice))
 
     roles: tuple[ModelRole, ...] = ("teacher", "student") if settings.asks_teacher else ("student",)

@@ -36,8 +36,9 @@ def expected_training(
 ) -> Training:
     """Work on rows of which only counts, mean and longest length (tokens, prompt included) are known.
 
-    Without a mean (None) there are bounds alone. Expected: packs are full where two rows of the mean length fit (best fit of windows of 32 packs leaves a few
-    percent, as lengths spread), else hold one. Bound: the longest rows, one a pack where two don't fit.
+    Without a mean (None) there are bounds alone. Expected: packs are full where two rows of the mean length fit (best
+    fit of windows of 32 packs leaves a few percent, as lengths spread), else hold one. Bound: the longest rows, one a
+    pack where two don't fit.
     """
     longest = min(longest_row, settings.max_length)
     expected = min(row_tokens or 0.0, float(longest))

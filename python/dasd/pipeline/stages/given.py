@@ -191,9 +191,10 @@ class GivenSamplesStage:
         bare = [place for place in places if not place.has_logprobs]
         if not bare or self._scores or reader is None:
             return
+        label = backend_of(self.registry, settings.teacher).label
         raise InputError(
             f"{files[bare[0].file].path}, row {bare[0].row}: no log-probabilities ({len(bare)} of {len(places)} "
-            f"responses). {reader[0]}, and {backend_of(self.registry, settings.teacher).label} can't score them; wanted "
+            f"responses). {reader[0]}, and {label} can't score them; wanted "
             f"columns token_ids and logprobs, or a teacher.backend that scores; or {reader[1]}"
         )
 

@@ -79,8 +79,9 @@ def kl_metrics(heldout: pl.DataFrame, scores: pl.DataFrame, checkpoint: str) -> 
 
     The mean over responses y ~ p_T of log p_T(y|x) - log p_S(y|x); its error is over responses. Models
     of one tokenizer score the same tokens; otherwise each scores its own tokenisation, and the true probability
-    of a text sums over all of them, a bias that both sides carry. Truncated responses count with the part that was written. ``heldout``: SAMPLES rows and domain,
-    with raw log-probabilities at temperature 1; ``scores``: SCORES rows of the same samples.
+    of a text sums over all of them, a bias that both sides carry. Truncated responses count with the part that was
+    written. ``heldout``: SAMPLES rows and domain, with raw log-probabilities at temperature 1; ``scores``: SCORES rows
+    of the same samples.
     """
     rows = heldout.select(
         "sample_id", "domain", teacher=pl.col("logprobs").list.eval(pl.element().cast(pl.Float64)).list.sum()

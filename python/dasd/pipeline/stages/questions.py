@@ -214,8 +214,8 @@ def _tell(context: StageContext, sieve: Sieve) -> None:
     for (source,), rows in bad.group_by("source", maintain_order=True):
         context.console.warn(
             f"benchmark {source} is NOT WHOLE: {rows.height} of its questions are set aside, the first is "
-            f"{rows['place'][0] or 'question ' + rows['question_id'][0]} ({rows['detail'][0]}); its figures compare with no one else's; all of them: "
-            f"{SET_ASIDE_FILE} in the run directory"
+            f"{rows['place'][0] or 'question ' + rows['question_id'][0]} ({rows['detail'][0]}); "
+            f"its figures compare with no one else's; all of them: {SET_ASIDE_FILE} in the run directory"
         )
 
 

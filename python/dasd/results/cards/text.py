@@ -119,8 +119,8 @@ def _contamination(facts: Facts) -> str:
     settings = facts.settings
     if facts.origin is not None:
         return (
-            f"Run `{facts.origin.selected_in}` decontaminated its questions by its own recipe; of these, questions that "
-            "are evaluation questions here word for word were left out."
+            f"Run `{facts.origin.selected_in}` decontaminated its questions by its own recipe; of these, questions "
+            "that are evaluation questions here word for word were left out."
         )
     share = settings.dedup.contamination
     if share is None:

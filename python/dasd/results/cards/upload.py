@@ -182,7 +182,7 @@ def _message(push: Push, status: int | None, said: str) -> str:
     if status == 403:
         return f"the hub refuses to let this token write to {name}{words}; wanted one with write access. {_AGAIN}"
     if status == 404:
-        return f"the hub finds no {push.kind} {name}{words}; look at the name, and whether the token may see it. {_AGAIN}"
+        return f"the hub finds no {push.kind} {name}{words}; look at the name, and if the token may see it. {_AGAIN}"
     if status is not None:
         return f"the hub answered {status}{words}. {_AGAIN}"
     return f"the push to {push.endpoint} was cut off{words}. {_AGAIN}"

@@ -1,4 +1,4 @@
-"""``export_run``: a directory with data files, the receiving tool's configuration and a manifest, whole or not at all."""
+"""``export_run``: a directory of data files, the receiving tool's configuration and a manifest, whole or not at all."""
 
 from __future__ import annotations
 

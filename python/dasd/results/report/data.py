@@ -124,7 +124,8 @@ class SelectionFigures(Part):
     selected: int
     sentences: int
     teacher_share: float | None = Field(
-        description="Teacher sentences over the candidates' sentences; null where the teacher has no raw log-probabilities."
+        description="Teacher sentences over the candidates' sentences; null where the teacher has no raw "
+        "log-probabilities."
     )
     student_share: float | None
     common_share: float | None

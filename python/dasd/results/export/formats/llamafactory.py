@@ -51,7 +51,7 @@ class LlamaFactoryExporter:
         """Write rows, their description and configurations."""
         lost = Lost()
         dropped = 0
-        # The template that is taken from the tokenizer ends the prompt with the tag, so the answer mustn't begin with it.
+        # The template that is taken from the tokenizer ends the prompt with the tag: the answer mustn't begin with it.
         reading = Reading("", run.student_opening() if self._template is None else "")
 
         def shape(frame: pl.DataFrame) -> pl.DataFrame:
@@ -172,8 +172,8 @@ def _use(run: ExportRun) -> tuple[str, ...]:
     return (
         *commands(run, "llamafactory-cli train"),
         (
-            "hold the example that LLaMA-Factory prints before training against the one in the run's report: dasd doesn't "
-            "know what it makes of a chat template; `-o template=NAME` names one of its own"
+            "hold the example that LLaMA-Factory prints before training against the one in the run's report: dasd "
+            "doesn't know what it makes of a chat template; `-o template=NAME` names one of its own"
         ),
         "on N devices divide gradient_accumulation_steps by N",
     )

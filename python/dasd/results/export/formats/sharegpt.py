@@ -33,5 +33,8 @@ class ShareGptExporter:
             write_stage(run, stage, directory, stage.name, run.files or "jsonl", stage.frames(), shape)
             for stage in run.stages
         )
-        advice = "loss on the answer alone and packing are the receiving tool's to set: the format has no place for them"
+        advice = (
+            "loss on the answer alone and packing are the receiving tool's to set: the format has no place for "
+            "them"
+        )
         return Exported(files, tuple(lost.sentences()), (advice,))
