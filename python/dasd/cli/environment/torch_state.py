@@ -25,7 +25,7 @@ def look_at_torch() -> tuple[Torch | None, list[Problem]]:
         return broken, [
             Problem(f"torch {version} doesn't import: {cause}", "pip install --force-reinstall torch")
         ]
-    problems = _torchvision()
+    problems = []
     built_for = torch.version.cuda or getattr(torch.version, "hip", None)
     gpus: list[Gpu] = []
     if torch.cuda.is_available():
@@ -43,21 +43,3 @@ def look_at_torch() -> tuple[Torch | None, list[Problem]]:
             fix = f"update the driver (now {first.driver}), or install a torch that is built for it"
         problems.append(Problem(what, fix))
     return Torch(version, built_for, int(torch.get_num_threads()), tuple(gpus), None), problems
-
-
-def _torchvision() -> list[Problem]:
-    """A torchvision of another torch breaks whatever imports it, vLLM and transformers among them."""
-    version = installed("torchvision")
-    if version is None:
-        return []
-    try:
-        import torchvision  # type: ignore[import-not-found, unused-ignore]  # noqa: F401
-    except Exception as error:  # noqa: BLE001
-        cause = str(error).split("\n", 1)[0]
-        return [
-            Problem(
-                f"torchvision {version} doesn't import beside torch {installed('torch')}: {cause}",
-                "pip uninstall torchvision, or install the one that belongs to this torch",
-            )
-        ]
-    return []
