@@ -121,7 +121,8 @@ def run(job: Mapping[str, Any], name: str) -> dict[str, Any]:
     sys.modules[name] = module
     # Each compiled by itself: a program may begin with an import that has to come first of all.
     for part in ("preamble", "program"):
-        exec(compile(job.get(part, ""), f"{part}.py", "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - the purpose
+        code = compile(job.get(part, ""), f"{part}.py", "exec", dont_inherit=True)
+        exec(code, module.__dict__)  # noqa: S102 - the purpose
     return module.__dict__
 
 

@@ -17,7 +17,9 @@ _MARKED = re.compile(
 _DRESSING = "*_`$ \t"
 _JOIN = re.compile(r"[\s$,;.*]*(?:\\text\{\s*)?(?:and|or|,|;)?[\s$,;*]*\}?[\s$]*")
 _SENTENCE_END = re.compile(
-    r"(?:(?<=[^.\d])|(?<=\d))[.?](?=\s+|\*|$)|,?\s+(?:because|since|which|as\s+we|as\s+required|(?:and\s+)?not|instead\s+of|rather\s+than)\b|;\s+(?=[a-z]{3})"
+    r"(?:(?<=[^.\d])|(?<=\d))[.?](?=\s+|\*|$)"
+    r"|,?\s+(?:because|since|which|as\s+we|as\s+required|(?:and\s+)?not|instead\s+of|rather\s+than)\b"
+    r"|;\s+(?=[a-z]{3})"
 )
 _REFUSED = re.compile(
     r"^(?:not\b|n't\b|isn't\b|unknown\b|unclear\b|undecided\b|neither\b|either\b|probably\s+not\b)",

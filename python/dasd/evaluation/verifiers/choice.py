@@ -19,20 +19,24 @@ _ALONE = re.compile(
     re.IGNORECASE,
 )
 _LED = re.compile(
-    r"^\W*(?:(?:the\s+)?(?:correct\s+|final\s+)?(?:option|choice|answer|letter)\s*(?:is)?\s*:?\s*)?[(\[*{\s]*(?P<letter>[A-Za-z])(?P<close>[)\].:*}]|\s*[-\u2013\u2014,(]|\s*$|\s)\s*(?P<rest>.*)$",
+    r"^\W*(?:(?:the\s+)?(?:correct\s+|final\s+)?(?:option|choice|answer|letter)\s*(?:is)?\s*:?\s*)?"
+    r"[(\[*{\s]*(?P<letter>[A-Za-z])(?P<close>[)\].:*}]|\s*[-\u2013\u2014,(]|\s*$|\s)\s*(?P<rest>.*)$",
     re.IGNORECASE | re.DOTALL,
 )
 _LETTER = re.compile(r"(?<![\w'])(?P<open>[(\[*]*)(?P<letter>[A-Z])(?P<close>[)\]*]*)(?![\w'])")
 _CHOSEN = re.compile(
     r"(?i:\b(?:answer|choice|option|choose|chose|select|pick|correct|so|therefore|thus|hence|go\s+with|going\s+with)\b)"
-    r"(?i:\s+(?:is|must\s+be|should\s+be|the|option|answer|choice|correct|it|it's|one))*\s*[:,]?\s*[(\[*]*(?P<letter>[A-Z])[)\]*]*(?![\w'])"
+    r"(?i:\s+(?:is|must\s+be|should\s+be|the|option|answer|choice|correct|it|it's|one))*"
+    r"\s*[:,]?\s*[(\[*]*(?P<letter>[A-Z])[)\]*]*(?![\w'])"
 )
 _DENIED = re.compile(
-    r"\s*(?:is|are|was|can't|cannot|isn't|looks?|seems?|would\s+be)?\s*(?:not\b|n't|wrong|incorrect|false|ruled\s+out|eliminated|impossible|excluded|can't|cannot|isn't)",
+    r"\s*(?:is|are|was|can't|cannot|isn't|looks?|seems?|would\s+be)?\s*"
+    r"(?:not\b|n't|wrong|incorrect|false|ruled\s+out|eliminated|impossible|excluded|can't|cannot|isn't)",
     re.IGNORECASE,
 )
 _DENYING = re.compile(
-    r"(?:\bnot|n't|\bnor|\bneither|\bexcept|\beliminate|\brules?\s+out|\bexcludes?|\bunlike)(?:\s+(?:option|choice|answer|be|is|the|it))*\s*[:,]?\s*[(\[*]*$",
+    r"(?:\bnot|n't|\bnor|\bneither|\bexcept|\beliminate|\brules?\s+out|\bexcludes?|\bunlike)"
+    r"(?:\s+(?:option|choice|answer|be|is|the|it))*\s*[:,]?\s*[(\[*]*$",
     re.IGNORECASE,
 )
 _TEXT = re.compile(r"\\(?:text(?:bf|it|rm)?|mathrm|mathbf)\s*\{([^{}]*)\}")

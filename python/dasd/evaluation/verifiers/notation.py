@@ -51,11 +51,13 @@ _INDICES = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True)
 _INDEX_RUN = re.compile("[" + "".join(_INDICES) + "]+")
 _ROOT = re.compile(r"√\s*(?:\(([^()]*)\)|\{([^{}]*)\}|(\d+(?:\.\d+)?|[a-zA-Z]))")
 _TEXT = re.compile(
-    r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|mathrm|mathbf|mathit|mathsf|mbox|hbox|operatorname\*?|boldsymbol|bm)\s*\{([^{}]*)\}"
+    r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|mathrm|mathbf|mathit|mathsf"
+    r"|mbox|hbox|operatorname\*?|boldsymbol|bm)\s*\{([^{}]*)\}"
 )
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{([^{}]*)\}")
 _SIZES = re.compile(
-    r"\\(?:left|right|bigl?|bigr|Bigl?|Bigr|biggl?|biggr|Biggl?|Biggr|displaystyle|textstyle|limits)(?![a-zA-Z])\s*(?:\.(?=\s|\\|$))?"
+    r"\\(?:left|right|bigl?|bigr|Bigl?|Bigr|biggl?|biggr|Biggl?|Biggr"
+    r"|displaystyle|textstyle|limits)(?![a-zA-Z])\s*(?:\.(?=\s|\\|$))?"
 )
 _GROUPED = re.compile(r"(?<=\d)(?:,\\!|\\[,!:; ]|\{,\}|~|\u202f|\u2009|\u00a0)(?=\d{3}(?!\d))")
 _ROWS = re.compile(r"\\\\(?:\s*\[-?[\d.]+[a-z]+\])?")

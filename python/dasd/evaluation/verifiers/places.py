@@ -14,7 +14,8 @@ _SPAN = re.compile(
 )
 _BETWEEN = re.compile(r"\s*(?:,?\s*(?:and|or)\b|,|;)\s*", re.IGNORECASE)
 _LEAD = re.compile(
-    r"^(?:(?:so|thus|hence|therefore|then|finally|and|we|i|get|have|obtain|find|is|equals|that|it|which|gives|the|total|value|solution|solutions|are|be|must|simply)\b[\s,:]*)+",
+    r"^(?:(?:so|thus|hence|therefore|then|finally|and|we|i|get|have|obtain|find|is"
+    r"|equals|that|it|which|gives|the|total|value|solution|solutions|are|be|must|simply)\b[\s,:]*)+",
     re.IGNORECASE,
 )
 _IS = re.compile(

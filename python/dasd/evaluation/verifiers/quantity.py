@@ -28,12 +28,14 @@ _MONEY = {"$": "dollar", "€": "euro", "£": "pound", "¥": "yen", "₹": "rupe
 _MONEY_LEAD = re.compile(r"(?P<sign>[-+]?)\s*(?P<money>[$€£¥₹])\s*(?P<rest>.*)", re.DOTALL)
 _GERMAN = re.compile(r"[-+]?\d{1,3}(?:\.\d{3})+,\d+")
 _UNIT = re.compile(
-    r"(?:[a-zA-Z\u00b5\u03bc]+\.?|[$€£¥₹])(?:[\s\-/]*(?:\\cdot\s*)?(?:per\s+)?[a-zA-Z\u00b5\u03bc]+(?:\s*\^\s*\{?-?\d\}?)?|\s*\^\s*\{?-?\d\}?){0,4}"
+    r"(?:[a-zA-Z\u00b5\u03bc]+\.?|[$€£¥₹])"
+    r"(?:[\s\-/]*(?:\\cdot\s*)?(?:per\s+)?[a-zA-Z\u00b5\u03bc]+(?:\s*\^\s*\{?-?\d\}?)?|\s*\^\s*\{?-?\d\}?){0,4}"
 )
 # Words after a number that change its value, or make it something other than a quantity.
 _NO_UNIT = re.compile(
-    r"\b(?:or|and|not|to|than|thousands?|millions?|billions?|trillions?|hundreds?|dozens?|k|mod|modulo|if|when|e|i|x|y|z|n|pi"
-    r"|plus|minus|times|over|squared|cubed|remainder|with|where|but|is|isn|wrong|false|incorrect|correct|maybe|about|factorial)\b",
+    r"\b(?:or|and|not|to|than|thousands?|millions?|billions?|trillions?|hundreds?|dozens?|k|mod|modulo"
+    r"|if|when|e|i|x|y|z|n|pi|plus|minus|times|over|squared|cubed|remainder|with|where|but|is|isn"
+    r"|wrong|false|incorrect|correct|maybe|about|factorial)\b",
     re.IGNORECASE,
 )
 _SHORT_UNITS = frozenset(
@@ -113,7 +115,8 @@ _LONG = sorted(
 )
 _KNOWN = "|".join(name for name in _LONG if len(name) > 1)
 _TRAILING = re.compile(
-    rf"(?<=[\s}}\d])(?:(?:square|cubic|sq)\s+)?\b(?:{_KNOWN})\b(?:\s*(?:/|per)\s*(?:{_KNOWN}|s|h))?(?:\s*\^\s*\{{?\d\}}?)?$"
+    rf"(?<=[\s}}\d])(?:(?:square|cubic|sq)\s+)?\b(?:{_KNOWN})\b"
+    rf"(?:\s*(?:/|per)\s*(?:{_KNOWN}|s|h))?(?:\s*\^\s*\{{?\d\}}?)?$"
 )
 _UNIT_RATIO = re.compile(r"\\frac\{\s*([a-zA-Z]+)\s*\}\{\s*([a-zA-Z]+)\s*(\^\s*\{?\d\}?)?\s*\}")
 _OF_THE = re.compile(r"\s+of\s+(?:the|a|an|his|her)\s+[a-z]+(?:\s[a-z]+)?$")
