@@ -1,4 +1,4 @@
-"""The plans of the technical report's two runs beside what the report says of them: a section of docs/plan.md.
+"""The plan of the technical report's run beside what the report says of it: a section of docs/plan.md.
 
     python -m benchmarks.report_plan            # writes the section
     python -m benchmarks.report_plan --print    # prints it
@@ -13,14 +13,11 @@ import argparse
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 
-from dasd.pipeline.plan import Amount, RunPlan, plan_recipe
-from dasd.pipeline.plan.amounts import total
-from dasd.pipeline.plan.records import NONE
+from dasd.pipeline.plan import RunPlan, plan_recipe
 from dasd.pipeline.stages.quotas import limits, question_limits
 from dasd.plugins.recipe import Recipe
 from dasd.recipe.stage_settings import OffPolicyStage
@@ -29,7 +26,6 @@ PAGE = Path(__file__).parents[1] / "docs" / "plan.md"
 BEGIN = "<!-- the report's run: written by `python -m benchmarks.report_plan` -->\n"
 END = "<!-- end of the report's run -->\n"
 RECIPE = "dasd-4b"
-EXPERTS = "dasd-30b-a3b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,81 +44,16 @@ FIGURE_8 = {
 }
 TRAININGS = ("low", "high")
 _HEAD = (
-    "Beside it what the technical report (arXiv 2601.09088) says. What the counts rest on stands below the tables; "
-    "where no mean is known, they are bounds."
+    "The report (arXiv 2601.09088) counts the responses of two trainings; their mean lengths are rounded to hundreds "
+    "in the recipe, and prompts aren't counted. How many responses it sampled it doesn't say: 4 candidates a question, "
+    "and a quarter more questions than responses, are open. Of the mixed-policy stage it says that of 50K answers 15K "
+    "drifted and 12.7K were trained on: only a run tells that of yours, so the plan gives bounds."
 )
 _FIGURE_8 = (
     "Figure 8 of the report gives the responses of each domain; the recipe's `shares` are these numbers. Its tokens "
     "sum to 1.45 G at the low temperature and, as its two largest numbers have two digits, to 5.77 G at the high "
     "one: 13.8K and 17.5K a response. By whose tokenizer it counts isn't said."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What the report says of a stage, where it gives a number (tokens over all epochs), and why the plan differs."""
-
-    text: str
-    why: str
-    rows: int | None = None
-    tokens: float | None = None
-
-
-def said() -> dict[str, Said]:
-    """By the stages' names; sections and figures are the report's."""
-    kept = "lengths are those of the responses that the report kept, which selection makes longer than the sampled"
-    sampled = f"open: 4 candidates a question, and a quarter more questions than responses; {kept}"
-    evaluated = Said(
-        "64 answers a question (7.3)",
-        "the report's answers aren't told of; LiveCodeBench's rows are those of the whole files, of which the "
-        "windows of dates leave fewer",
-    )
-    found = {
-        "sample-low": Said("how many are sampled isn't said (6.2)", sampled),
-        "sample-high": Said("how many are sampled isn't said (6.2)", sampled),
-        "sample-heldout": Said("none", "ours, for the distance to the teacher"),
-        "score-low": Said("isn't said", "every sampled response, as the filters' losses aren't known"),
-        "score-high": Said("isn't said", "every sampled response, as the filters' losses aren't known"),
-        "mix-mixed": Said(
-            "50K answers, of which 15K drift and are continued (6.4.2)",
-            "how many drift and how long answers are isn't known before a run: bounds",
-        ),
-        "train-mixed": Said(
-            "12.7K mixed-policy responses (6.4.2) and off-policy ones, whose number isn't said; one epoch (5)",
-            "2.6 off-policy responses for each mixed one, as 20K and 7.7K in the ablation (5)",
-        ),
-        "report": Said("none", "ours"),
-    }
-    for number, name in enumerate(TRAININGS):
-        responses = sum(domain.responses[number] for domain in FIGURE_8.values()) * 1e3
-        tokens = sum(domain.tokens[number] for domain in FIGURE_8.values()) * 1e6
-        found[f"train-{name}"] = Said(
-            f"{responses / 1e3:,.1f}K responses, {short(tokens)} tokens (figure 8), 6 epochs (6.4.1)",
-            "the mean length of a response is rounded to hundreds; prompts aren't counted",
-            rows=round(responses),
-            tokens=6 * tokens,
-        )
-    return found | {f"evaluate-{name}": evaluated for name in ("before", "low", "high", "mixed")}
-
-
-def said_of_experts() -> dict[str, Said]:
-    """The same of the mixture of experts, which the report trains on the small student's first data (7.7)."""
-    low = said()["train-low"]
-    evaluated = Said(
-        "AIME25, LiveCodeBench v6 and GPQA-Diamond alone (table 8)",
-        "ours are the small student's five benchmarks; before training it tells of none",
-    )
-    trained = Said(
-        "the small student's 105K responses, once more (7.7); epochs aren't said",
-        f"{low.why}; as many epochs as for the small student",
-        low.rows,
-        low.tokens,
-    )
-    return {
-        "train-low": trained,
-        "evaluate-before": evaluated,
-        "evaluate-low": evaluated,
-    }
 
 
 def short(count: float) -> str:
@@ -134,30 +65,18 @@ def short(count: float) -> str:
     raise AssertionError
 
 
-def shown(amount: Amount) -> str:
-    """What is expected, else the bound."""
-    return f"at most {short(amount.most or 0)}" if amount.expected is None else short(amount.expected)
-
-
-def beside(ours: Amount, theirs: float | None) -> str:
-    """The difference in per cent, where there is something to compare with."""
-    return "" if theirs is None or ours.expected is None else f"{ours.expected / theirs - 1:+.1%}"
-
-
-def stages_table(plan: RunPlan, theirs: Mapping[str, Said]) -> Iterator[str]:
-    """A line for each stage that writes, scores or trains on tokens."""
-    yield "| stage | plan: rows | tokens | the report says | rows, difference | tokens, difference | why they differ |"
-    yield "|---|---:|---:|---|---:|---:|---|"
-    for stage in plan.stages:
-        work = stage.work
-        parts = [part.tokens for part in work.generates or work.scores]
-        parts += [work.trains.tokens] if work.trains is not None else []
-        tokens = reduce(total, parts, NONE)
-        if tokens.most == 0:
-            continue
-        of, rows = theirs[stage.name], work.rows
-        compared = f"{beside(rows, of.rows)} | {beside(tokens, of.tokens)}"
-        yield f"| {stage.name} | {shown(rows)} | {shown(tokens)} | {of.text} | {compared} | {of.why} |"
+def trainings_table(plan: RunPlan) -> Iterator[str]:
+    """The trainings of which the report gives responses and tokens."""
+    yield "| training | plan: responses | tokens, 6 epochs | the report: responses | tokens, 6 epochs | difference |"
+    yield "|---|---:|---:|---:|---:|---:|"
+    stages = {stage.name: stage.work.trains for stage in plan.stages}
+    for number, name in enumerate(TRAININGS):
+        trains = stages[f"train-{name}"]
+        assert trains is not None and trains.rows.expected is not None and trains.tokens.expected is not None
+        rows = sum(domain.responses[number] for domain in FIGURE_8.values()) * 1e3
+        tokens = sum(domain.tokens[number] for domain in FIGURE_8.values()) * 6e6
+        ours = f"{trains.rows.expected:,} | {short(trains.tokens.expected)}"
+        yield f"| {name} | {ours} | {rows:,.0f} | {short(tokens)} | {trains.tokens.expected / tokens - 1:+.1%} |"
 
 
 def domains_table(recipe: Recipe) -> Iterator[str]:
@@ -181,11 +100,11 @@ def domains_table(recipe: Recipe) -> Iterator[str]:
 def section() -> str:
     """The whole section, markers included."""
     with _bare_machine():
-        plan, experts = plan_recipe(RECIPE), plan_recipe(EXPERTS)
+        plan = plan_recipe(RECIPE)
     lines = [
         f"`dasd plan {RECIPE}` on a machine without its models, questions and benchmarks. {_HEAD}",
         "",
-        *stages_table(plan, said()),
+        *trainings_table(plan),
         "",
         _FIGURE_8,
         "",
@@ -194,13 +113,6 @@ def section() -> str:
         "Taken for granted:",
         "",
         *(f"- {text}" for text in plan.assumptions),
-        "",
-        (
-            f"`dasd plan {EXPERTS}`, the mixture of experts on the responses that the run of `{RECIPE}` selected: "
-            "nothing is sampled, scored or selected again."
-        ),
-        "",
-        *stages_table(experts, said_of_experts()),
     ]
     return BEGIN + "\n" + "\n".join(lines) + "\n\n" + END
 

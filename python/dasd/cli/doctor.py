@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from dasd.base.printable import echo
-from dasd.cli.options import json_option, print_json, print_table
+from dasd.cli.options import json_option, print_json, print_list, print_table
 
 
 @click.command()
@@ -95,9 +95,9 @@ def _show(report: Mapping[str, Any]) -> None:
     print_table(("program", "where"), [(name, where or "-") for name, where in report["tools"].items()])
     echo()
     print_table(("variable", "value"), list(report["environment"].items()))
-    _list("notes", report["notes"])
+    print_list("notes", report["notes"])
     problems = report["problems"]
-    _list("problems", [f"{problem['what']}\n    to mend: {problem['fix']}" for problem in problems])
+    print_list("problems", [f"{problem['what']}\n    to mend: {problem['fix']}" for problem in problems])
     echo("\n" + ("all is well" if not problems else f"{len(problems)} to mend"))
 
 
@@ -119,10 +119,3 @@ def _gpu(gpu: Mapping[str, Any]) -> str:
 
     driver = f", driver {gpu['driver']}" if gpu["driver"] else ""
     return f"{gpu['name']}, {human_bytes(gpu['memory_bytes'])}{driver} (by {gpu['source']})"
-
-
-def _list(title: str, lines: Sequence[str]) -> None:
-    if lines:
-        echo(f"\n{title}:")
-        for line in lines:
-            echo(f"  - {line}")

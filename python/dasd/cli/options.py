@@ -100,3 +100,11 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Se
             for index, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         echo("  ".join(cells).rstrip())
+
+
+def print_list(title: str, lines: Sequence[str]) -> None:
+    """Lines under a title; nothing where there are none."""
+    if lines:
+        echo(f"\n{title}:")
+        for line in lines:
+            echo(f"  - {line}")

@@ -17,6 +17,7 @@ from dasd.cli.options import (
     override_option,
     plugins_option,
     print_json,
+    print_list,
     print_table,
     run_option,
 )
@@ -173,11 +174,11 @@ def _show(made: RunPlan) -> None:
             ],
             (1,),
         )
-    _list("taken for granted", made.assumptions)
+    print_list("taken for granted", made.assumptions)
     missing = dict.fromkeys(text for stage in made.stages for text in stage.cost.missing)
-    _list("without a time", tuple(missing))
+    print_list("without a time", tuple(missing))
     for level, title in (("note", "notes"), ("warning", "warnings"), ("problem", "problems")):
-        _list(title, tuple(_line(finding) for finding in made.findings if finding.level == level))
+        print_list(title, tuple(_line(finding) for finding in made.findings if finding.level == level))
     if made.stages:
         echo(f"\nrun: {made.directory}")
 
@@ -290,10 +291,3 @@ def _totals(made: RunPlan) -> str:
 def _line(finding: Finding) -> str:
     advice = f". To do: {finding.advice}" if finding.advice else ""
     return (f"{finding.key}: " if finding.key else "") + finding.text.rstrip(".") + advice
-
-
-def _list(title: str, lines: tuple[str, ...]) -> None:
-    if lines:
-        echo(f"\n{title}:")
-        for line in lines:
-            echo(f"  - {line}")

@@ -6,7 +6,6 @@ trained, and the layer computes W x + alpha / rank B A x. B begins at zero, so t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
@@ -23,16 +22,6 @@ from dasd.recipe.training_settings import LoraSettings
 TARGETS = "trainer.lora.targets"
 _NAMED = 24
 """Names of layers that an error lists."""
-
-
-@dataclass(frozen=True, slots=True)
-class AdapterSize:
-    """Parameters of a model with an adapter."""
-
-    trained: int
-    """Of the adapter."""
-    narrow: int
-    """Frozen ones that training in bf16 holds in 2 bytes: those of linear layers that are stored so."""
 
 
 def require_peft() -> None:
@@ -134,8 +123,8 @@ def narrow_frozen(model: Any) -> None:
                     parameter.data = parameter.data.to(torch.bfloat16)
 
 
-def adapter_size(settings: ModelSettings, lora: LoraSettings, key: str = TARGETS) -> AdapterSize | None:
-    """Size of an adapter of this model, by its config alone; None where that isn't on this machine.
+def adapter_size(settings: ModelSettings, lora: LoraSettings, key: str = TARGETS) -> int | None:
+    """Parameters of an adapter of this model, by its config alone; None where that isn't on this machine.
 
     Raises RecipeError as ``adapted_layers`` does: so wrong targets are found before anything is spent.
     """
@@ -143,13 +132,7 @@ def adapter_size(settings: ModelSettings, lora: LoraSettings, key: str = TARGETS
     if model is None:
         return None
     chosen = adapted_layers(model, lora, key)
-    embeddings = model.get_input_embeddings()
-    kept = None if embeddings is None else embeddings.weight
-    linear = [m.weight for m in model.modules() if isinstance(m, nn.Linear) and m.weight is not kept]
-    return AdapterSize(
-        trained=sum(lora.rank * (m.in_features + m.out_features) for m in chosen.values()),
-        narrow=sum(w.numel() for w in linear) if model.config.dtype == torch.bfloat16 else 0,
-    )
+    return sum(lora.rank * (m.in_features + m.out_features) for m in chosen.values())
 
 
 @lru_cache(maxsize=4)

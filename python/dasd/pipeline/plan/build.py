@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,11 +44,9 @@ from dasd.pipeline.plan.room import check_disk, plan_memory
 from dasd.pipeline.plan.work import WorkPlanner
 from dasd.pipeline.runner import RUNS, Pipeline
 from dasd.pipeline.stages.train import TrainStage
-from dasd.pipeline.work.stage import Stage
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
 from dasd.recipe.settings import RecipeSettings
-from dasd.recipe.training_settings import TrainerSettings
 
 __all__ = ["plan_recipe"]
 
@@ -122,7 +120,8 @@ def _plan(draft: Draft, recipe: Recipe, directory: Path | None, given: Given, co
         models["student"].parameters,
         student.facts.stored_bytes if student.facts is not None else None,
     )
-    stages, found = _stages(draft, recipe, place, questions, taken, lengths, costs, student, console)
+    told = {finding.text for finding in findings}
+    stages, found = _stages(recipe, registry, place, questions, taken, lengths, costs, student, told, console)
     findings += found
     here = questions.all_here and all(model.here for model in models.values())
     here = here and not (settings.data is not None and is_elsewhere(settings.data))
@@ -146,23 +145,22 @@ def _plan(draft: Draft, recipe: Recipe, directory: Path | None, given: Given, co
 
 
 def _stages(
-    draft: Draft,
     recipe: Recipe,
+    registry: Registry,
     place: Path,
     questions: QuestionFacts,
     taken: TakenFacts,
     lengths: Lengths,
     costs: Costs,
     student: RoleFacts,
+    told: Set[str],
     console: Console,
 ) -> tuple[list[StagePlan], list[Finding]]:
     """Every stage with its state, work and cost; none where the graph can't be built, which is told elsewhere."""
     try:
-        pipeline = Pipeline(recipe, draft.registry, console=console)
+        pipeline = Pipeline(recipe, registry, console=console)
     except DasdError as error:
-        known = {finding.text for finding in draft.findings}
-        told = str(error) in known or not _new(error, recipe, draft.registry)
-        return [], [] if told else [Finding("problem", "stages", str(error))]
+        return [], [] if str(error) in told else [Finding("problem", "stages", str(error))]
     with _slow(console, "comparing the recipe with the run, which reads the models once"):
         states, findings = stage_states(pipeline, place)
     done = {
@@ -175,16 +173,7 @@ def _stages(
     except DasdError as error:
         selected = {}
         findings = [*findings, Finding("warning", "--run", str(error))]
-    planner = WorkPlanner(
-        recipe,
-        questions.train,
-        questions.evaluation,
-        questions.benchmarks,
-        questions.askable,
-        lengths,
-        selected,
-        taken,
-    )
+    planner = WorkPlanner(recipe.settings, questions, lengths, selected, taken)
     planned = []
     for number, stage in enumerate(pipeline.stages, start=1):
         finished = done.get(stage.name)
@@ -192,7 +181,8 @@ def _stages(
         if finished is not None:
             cost = StageCost(0.0, 0.0, finished.disk_bytes, finished.disk_bytes)
         else:
-            cost = costs.of(stage.kind, work, _trainer(recipe.settings, stage))
+            trainer = recipe.settings.trainer_for(stage.stage) if isinstance(stage, TrainStage) else None
+            cost = costs.of(stage.kind, work, trainer)
         planned.append(StagePlan(number, stage.name, stage.kind, states.get(stage.name), work, cost))
     return planned, findings
 
@@ -205,27 +195,6 @@ def _teacher_weights(registry: Registry, settings: RecipeSettings) -> bool:
         return backend_of(registry, settings.teacher).runs_student
     except DasdError:
         return True
-
-
-def _new(error: DasdError, recipe: Recipe, registry: Registry) -> bool:
-    """Whether building the graph met something that looking at the models has not."""
-    from dasd.models.files import check_model
-
-    settings = recipe.settings
-    for of, weights in (
-        (settings.teacher, _teacher_weights(registry, settings)),
-        (settings.student, True),
-    ):
-        try:
-            check_model(of, weights=weights)
-        except DasdError as known:
-            if str(known) == str(error):
-                return False
-    return True
-
-
-def _trainer(settings: RecipeSettings, stage: Stage) -> TrainerSettings | None:
-    return settings.trainer_for(stage.stage) if isinstance(stage, TrainStage) else None
 
 
 def _measured(place: Path) -> tuple[Measured, list[Finding]]:

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from dasd.base.frames import kept_ids, messages_by_question
 from dasd.errors import DasdError
 from dasd.models.tokens.chat import ChatTokenizer
 from dasd.pipeline.plan.records import Finding
-from dasd.pipeline.plan.work import Selected
 from dasd.pipeline.runner import Pipeline
 from dasd.store import Run
 from dasd.store.directory import RUN
@@ -36,7 +36,7 @@ def stage_states(pipeline: Pipeline, directory: Path) -> tuple[Mapping[str, str]
 
 def selected_lengths(
     directory: Path, states: Mapping[str, str], student: ChatTokenizer | None
-) -> dict[str, Selected]:
+) -> dict[str, npt.NDArray[np.int64]]:
     """Lengths of the training rows of each finished selection, in the order of its samples.
 
     A row is the prompt by the student's template and the response in the student's tokens, as it was scored.
@@ -69,5 +69,5 @@ def selected_lengths(
         lengths = [len(ids) for ids in student.prompts_ids([messages[question] for question in asked])]
         prompts = dict(zip(asked, lengths, strict=True))
         tokens = rows.select("question_id", "tokens").iter_rows()
-        found[name] = Selected(np.array([prompts[q] + n for q, n in tokens], dtype=np.int64))
+        found[name] = np.array([prompts[q] + n for q, n in tokens], dtype=np.int64)
     return found

@@ -82,10 +82,9 @@ def trained_parameters(
     from dasd.training.lora import adapter_size
 
     try:
-        size = adapter_size(student, trainer.lora)
+        return adapter_size(student, trainer.lora)
     except DasdError:
         return None
-    return None if size is None else size.trained
 
 
 def plan_memory(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import reduce
 from math import ceil
 from pathlib import Path
@@ -16,9 +15,8 @@ from dasd.pipeline.plan.amounts import at_most, least, rounded, scaled, times, t
 from dasd.pipeline.plan.data import TakenFacts
 from dasd.pipeline.plan.lengths import Lengths
 from dasd.pipeline.plan.measured import Done
-from dasd.pipeline.plan.questions import BenchmarkFacts
+from dasd.pipeline.plan.questions import QuestionFacts
 from dasd.pipeline.plan.records import NONE, UNKNOWN, Amount, Generation, Scoring, StageWork, Training
-from dasd.pipeline.plan.shares import Askable
 from dasd.pipeline.plan.steps import exact_training, expected_training
 from dasd.pipeline.stages.dedup import DedupStage
 from dasd.pipeline.stages.evaluate import EvaluateStage
@@ -33,11 +31,11 @@ from dasd.pipeline.stages.select import SelectStage
 from dasd.pipeline.stages.taken import TakenHeldoutStage, TakenMixStage, TakenSamplesStage, TakenSelectStage
 from dasd.pipeline.stages.train import TrainStage
 from dasd.pipeline.work.stage import Stage
-from dasd.plugins.recipe import Recipe
+from dasd.recipe.settings import RecipeSettings
 from dasd.recipe.training_settings import TrainerSettings
 from dasd.results.report.distilled import RESPONSES
 
-__all__ = ["Selected", "WorkPlanner"]
+__all__ = ["WorkPlanner"]
 
 MAIN_FRAME = {
     "questions": "questions",
@@ -54,38 +52,26 @@ MAIN_FRAME = {
 """Frame whose rows stand for a stage of each kind."""
 
 
-@dataclass(frozen=True, slots=True)
-class Selected:
-    """Responses that a finished select stage chose: tokens of their training rows, in order."""
-
-    lengths: npt.NDArray[np.int64]
-
-
 class WorkPlanner:
     """Goes through the stages in their order; a stage's estimate rests on those before it."""
 
     def __init__(
         self,
-        recipe: Recipe,
-        train: Amount,
-        evaluation: Amount,
-        benchmarks: Sequence[BenchmarkFacts],
-        askable: Mapping[str, Askable],
+        settings: RecipeSettings,
+        questions: QuestionFacts,
         lengths: Lengths,
-        selected: Mapping[str, Selected],
+        selected: Mapping[str, npt.NDArray[np.int64]],
         taken: TakenFacts,
     ) -> None:
-        """``train``, ``evaluation``: questions of each split, of which ``benchmarks`` are the parts.
+        """``selected``: tokens of the training rows that a finished select stage chose, by its name.
 
-        ``askable``: training questions by the off-policy stage's name. ``selected``: by the select stage's name.
         ``taken``: responses of another run.
         """
-        self._recipe = recipe
-        self._settings = recipe.settings
-        self._train = train
-        self._evaluation = evaluation
-        self._benchmarks = benchmarks
-        self._askable = askable
+        self._settings = settings
+        self._train = questions.train
+        self._evaluation = questions.evaluation
+        self._benchmarks = questions.benchmarks
+        self._askable = questions.askable
         self._asked: dict[str, dict[str, int]] = {}
         self._lengths = lengths
         self._known = selected
@@ -247,8 +233,8 @@ class WorkPlanner:
         settings = self._settings.trainer_for(stage.stage)
         selected = self._selected[stage.select]
         known = self._known.get(stage.select)
-        if stage.mix is None and known is not None and len(known.lengths):
-            trains = exact_training(known.lengths, settings, self._settings.seed, stage.name)
+        if stage.mix is None and known is not None and len(known):
+            trains = exact_training(known, settings, self._settings.seed, stage.name)
             return StageWork(rows=trains.rows, trains=trains)
         rows = selected
         longest = settings.max_length
@@ -319,33 +305,26 @@ class WorkPlanner:
 
 def _did(stage: Stage, done: Done) -> StageWork:
     """What a finished stage did."""
-    tokens = done.tokens
+    tokens, number = done.tokens, Amount.exactly
     generates = []
     if tokens.student_requests:
         generates.append(
-            Generation(
-                "student", Amount.exactly(tokens.student_requests), Amount.exactly(tokens.student_tokens)
-            )
+            Generation("student", number(tokens.student_requests), number(tokens.student_tokens))
         )
     if tokens.teacher_requests and not isinstance(
         stage, (GivenSamplesStage, TakenSamplesStage, TakenHeldoutStage)
     ):
         generates.append(
-            Generation(
-                "teacher", Amount.exactly(tokens.teacher_requests), Amount.exactly(tokens.teacher_tokens)
-            )
+            Generation("teacher", number(tokens.teacher_requests), number(tokens.teacher_tokens))
         )
     scores: tuple[Scoring, ...] = ()
     if tokens.scored_responses:
-        scored = Amount.exactly(tokens.scored_responses), Amount.exactly(tokens.scored_tokens)
-        scores = (Scoring("student", *scored),)
+        scores = (Scoring("student", number(tokens.scored_responses), number(tokens.scored_tokens)),)
     trains = None
     if isinstance(stage, TrainStage):
-        trains = Training(
-            *(Amount.exactly(done.number(key)) for key in ("rows", "row_tokens", "tokens", "steps"))
-        )
-    rows = done.rows.get(MAIN_FRAME[stage.kind], 0) if stage.kind in MAIN_FRAME else 0
-    return StageWork(Amount.exactly(rows), tuple(generates), scores, trains)
+        trains = Training(*(number(done.number(key)) for key in ("rows", "row_tokens", "tokens", "steps")))
+    rows = done.rows.get(MAIN_FRAME.get(stage.kind, ""), 0)
+    return StageWork(number(rows), tuple(generates), scores, trains)
 
 
 def _rows_of_files(stage: GivenSamplesStage) -> Amount:
