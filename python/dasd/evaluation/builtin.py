@@ -13,5 +13,8 @@ __all__ = ["dasd_register"]
 def dasd_register(registry: Registry) -> None:
     """Register ``verifier``."""
     registry.evaluator(
-        "verifier", VerifierEvaluator, doc="Samples answers and grades each by its question's verifier."
+        "verifier",
+        VerifierEvaluator,
+        doc="Samples answers and grades each by its question's verifier.",
+        grades_by_verifier=True,
     )

@@ -19,7 +19,14 @@ from dasd.recipe.settings import RecipeSettings
 if TYPE_CHECKING:
     from dasd.plugins.registry import Registry
 
-__all__ = ["EvaluationTerms", "all_terms", "default_terms", "terms_by_label", "terms_of"]
+__all__ = [
+    "EvaluationTerms",
+    "all_terms",
+    "default_terms",
+    "grades_by_verifier",
+    "terms_by_label",
+    "terms_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,12 @@ def terms_of(source: QuestionSource, evaluation: EvaluationSettings, registry: R
         source.max_tokens or registered.max_tokens or evaluation.max_tokens,
         evaluation.options if evaluator == evaluation.evaluator else {},
     )
+
+
+def grades_by_verifier(evaluator: str, registry: Registry) -> bool:
+    """Whether an evaluator needs an answer and a verifier of every question; False for one that isn't there."""
+    known = evaluator in registry.names("evaluator")
+    return known and registry.component("evaluator", evaluator).grades_by_verifier
 
 
 def default_terms(evaluation: EvaluationSettings) -> EvaluationTerms:

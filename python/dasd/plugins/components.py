@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -63,8 +63,18 @@ class Component:
     """Teachers only: whether it can go on from a prefix, which mixed-policy stages need."""
     gives_logprobs: bool = True
     """Teachers only: whether samples carry log-probabilities."""
+    loads_model: bool = False
+    """Teachers only: whether the model's weights are loaded onto this run's own devices."""
+    packages: Sequence[str] = ()
+    """Teachers and trainers only: top-level packages without which it can't start."""
+    extra: str = ""
+    """Teachers and trainers only: extra of its distribution that installs ``packages``; "": none needed."""
     needs_logprobs: bool = False
     """Selectors only: whether the rank compares the teacher's log-probabilities with the student's."""
+    by_length: bool = False
+    """Selectors only: whether it is meant to prefer the longest, so that this is nothing to warn of."""
+    grades_by_verifier: bool = False
+    """Evaluators only: whether it needs an answer and a verifier of every question."""
     trains_adapters: bool = False
     """Trainers only: whether it does what ``trainer.adapter`` asks for."""
     argument: str | None = None
@@ -94,11 +104,21 @@ class Component:
         ):
             if value is not None and value < 1:
                 raise PluginError(f"{registers} {key}={value}; wanted at least 1")
+        if isinstance(self.packages, str) or not all(name.isidentifier() for name in self.packages):
+            raise PluginError(
+                f"{registers} packages={self.packages!r}; wanted names of top-level packages, in a list"
+            )
 
     @property
     def label(self) -> str:
         """How messages call it, e.g. ``teacher 'echo' (plugin dasd-echo)``."""
         return f"{self.role} {self.name!r} (plugin {self.owner.distribution})"
+
+    @property
+    def install(self) -> str:
+        """The command that installs ``packages``."""
+        extra = f"[{self.extra}]" if self.extra else ""
+        return f"pip install --upgrade '{self.owner.distribution}{extra}'"
 
     @property
     def origin(self) -> Origin:

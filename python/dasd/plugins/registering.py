@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from pydantic import BaseModel, JsonValue
@@ -43,12 +43,17 @@ class Registry(Protocol):
         runs_student: bool = True,
         continues: bool = True,
         gives_logprobs: bool = True,
+        loads_model: bool = False,
+        packages: Sequence[str] = (),
+        extra: str = "",
     ) -> None:
         """Register an inference backend. ``options`` checks ``teacher.options`` / ``student.options``.
 
         ``runs_student``: it can answer and score as the student too; ``continues``: it can go on from a
         prefix; ``gives_logprobs``: its samples carry log-probabilities. A recipe that needs one of these and
-        doesn't get it is refused before anything runs.
+        doesn't get it is refused before anything runs. For plans: ``loads_model``: the model's weights are loaded
+        onto this run's own devices; ``packages``: the top-level packages without which it can't start, and
+        ``extra``, the extra of its distribution that installs them.
         """
         ...
 
@@ -60,18 +65,30 @@ class Registry(Protocol):
         options: type[BaseModel] | None = None,
         doc: str = "",
         trains_adapters: bool = False,
+        packages: Sequence[str] = (),
+        extra: str = "",
     ) -> None:
         """Register a trainer. ``options`` checks ``trainer.options``.
 
         ``trains_adapters``: it does what ``trainer.adapter`` asks for; with another trainer a recipe that sets
-        this key is refused before anything runs.
+        this key is refused before anything runs. ``packages`` and ``extra`` as with a teacher.
         """
         ...
 
     def evaluator(
-        self, name: str, factory: EvaluatorFactory, *, options: type[BaseModel] | None = None, doc: str = ""
+        self,
+        name: str,
+        factory: EvaluatorFactory,
+        *,
+        options: type[BaseModel] | None = None,
+        doc: str = "",
+        grades_by_verifier: bool = False,
     ) -> None:
-        """Register an evaluator; ``options`` checks ``evaluation.options``, which its factory takes second."""
+        """Register an evaluator. ``options`` checks ``evaluation.options``, which the factory takes after the registry.
+
+        ``grades_by_verifier``: it grades by each question's verifier, so that a question without one, or without an
+        answer that this can read, is told of before the run.
+        """
         ...
 
     def selector(
@@ -82,11 +99,13 @@ class Registry(Protocol):
         options: type[BaseModel] | None = None,
         doc: str = "",
         needs_logprobs: bool = False,
+        by_length: bool = False,
     ) -> None:
         """Register a selector; the factory takes section ``select`` and a seed.
 
         ``needs_logprobs``: its rank uses what is computed from the teacher's log-probabilities (``teacher``,
-        ``mean_delta`` ...), so a teacher without them is refused.
+        ``mean_delta`` ...), so a teacher without them is refused. ``by_length``: it is meant to prefer the longest
+        response; of any other that does so in nearly every question the user is warned.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, JsonValue, ValidationError
@@ -73,6 +73,9 @@ class Registry(Catalogue):
         runs_student: bool = True,
         continues: bool = True,
         gives_logprobs: bool = True,
+        loads_model: bool = False,
+        packages: Sequence[str] = (),
+        extra: str = "",
     ) -> None:
         """As ``registering.Registry.teacher``."""
         self._add(
@@ -84,6 +87,9 @@ class Registry(Catalogue):
             runs_student=runs_student,
             continues=continues,
             gives_logprobs=gives_logprobs,
+            loads_model=loads_model,
+            packages=packages,
+            extra=extra,
         )
 
     def trainer(
@@ -94,15 +100,32 @@ class Registry(Catalogue):
         options: type[BaseModel] | None = None,
         doc: str = "",
         trains_adapters: bool = False,
+        packages: Sequence[str] = (),
+        extra: str = "",
     ) -> None:
         """As ``registering.Registry.trainer``."""
-        self._add("trainer", name, factory, options, doc, trains_adapters=trains_adapters)
+        self._add(
+            "trainer",
+            name,
+            factory,
+            options,
+            doc,
+            trains_adapters=trains_adapters,
+            packages=packages,
+            extra=extra,
+        )
 
     def evaluator(
-        self, name: str, factory: EvaluatorFactory, *, options: type[BaseModel] | None = None, doc: str = ""
+        self,
+        name: str,
+        factory: EvaluatorFactory,
+        *,
+        options: type[BaseModel] | None = None,
+        doc: str = "",
+        grades_by_verifier: bool = False,
     ) -> None:
         """As ``registering.Registry.evaluator``."""
-        self._add("evaluator", name, factory, options, doc)
+        self._add("evaluator", name, factory, options, doc, grades_by_verifier=grades_by_verifier)
 
     def selector(
         self,
@@ -112,9 +135,10 @@ class Registry(Catalogue):
         options: type[BaseModel] | None = None,
         doc: str = "",
         needs_logprobs: bool = False,
+        by_length: bool = False,
     ) -> None:
         """As ``registering.Registry.selector``."""
-        self._add("selector", name, factory, options, doc, needs_logprobs=needs_logprobs)
+        self._add("selector", name, factory, options, doc, needs_logprobs=needs_logprobs, by_length=by_length)
 
     def filter(
         self, name: str, factory: FilterFactory, *, options: type[BaseModel] | None = None, doc: str = ""

@@ -102,8 +102,7 @@ class SelectSettings(Section):
 
     selector: str = Field(
         "divergence",
-        description="`divergence` (most Teacher sentences), `coverage` (most that keep the teacher's "
-        "mixture), `random`, `longest`, `ratio`, `fewest`, `grape`, `naturalness`, `length-matched`, or a plugin's.",
+        description="Selector, by its registered name; `dasd plugins info dasd.selectors` says what dasd's own do.",
     )
     beta: float = Field(0.1, ge=0, lt=1, description="Teacher sentence: p_teacher - p_student > beta.")
     per_question: int = Field(1, ge=1, description="Responses kept a question.")

@@ -154,9 +154,9 @@ def test_bad_rows_of_any_kind_are_set_aside(tmp_path: Path) -> None:
     held = write(tmp_path / "held.jsonl", [{"question": "d?", "answer": "4"}, {"question": "e?"}])
     registry = make_registry()
     registry.verifier("number", NumberVerifier)
-    registry.evaluator("verifier", lambda _: None)  # type: ignore[arg-type,return-value]
+    registry.evaluator("grader", lambda _: None, grades_by_verifier=True)  # type: ignore[arg-type,return-value]
     console = ListConsole()
-    changes = {"questions": {"train": [source], "eval": [held]}, "evaluation": {"evaluator": "verifier"}}
+    changes = {"questions": {"train": [source], "eval": [held]}, "evaluation": {"evaluator": "grader"}}
     run = Pipeline(make_recipe(**changes), registry, console=console).run(tmp_path / "run", until="questions")
     assert run.frame("questions").collect()["split"].to_list() == ["train"] * 6 + ["eval"]
     dropped = {"unknown_verifier": 1, "unreadable_answer": 2}

@@ -120,7 +120,7 @@ def test_figures() -> None:
     assert (found["wrong_before"], found["wrong_after"]) == (pytest.approx(2 / 3), 0.5)
     assert (found["tokens_mean_before"], found["tokens_mean_after"]) == (28.75, 35)
     assert found["score_length_correlation"] == pytest.approx(0.9486832980505138)
-    assert selection_warnings(found, "divergence", compares=True) == []
+    assert selection_warnings(found, compares=True, by_length=False) == []
 
 
 def test_words_are_few_and_leave_out_what_nobody_knows() -> None:
@@ -140,7 +140,9 @@ def test_words_are_few_and_leave_out_what_nobody_knows() -> None:
 
 def test_each_warning_has_its_cause() -> None:
     def warned(frame: pl.DataFrame, selector: str = "divergence") -> str:
-        return " ".join(selection_warnings(selection_summary(frame), selector, selector == "divergence"))
+        return " ".join(
+            selection_warnings(selection_summary(frame), selector == "divergence", selector == "longest")
+        )
 
     length = table([4, 1, 3, 1], [40, 10, 50, 35], [4, 1, 3, 1], [None] * 4)
     assert "selects by length" in warned(length)

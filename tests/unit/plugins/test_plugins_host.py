@@ -15,6 +15,7 @@ from tests.plugin_factory import install as install_plugin
 from dasd.cli import cli
 from dasd.errors import PluginError, RecipeError
 from dasd.pipeline.compatibility import check_recipe
+from dasd.pipeline.plan import plan_recipe
 from dasd.pipeline.plan.drafts import read_draft
 from dasd.plugins import hooks
 from dasd.plugins.code import code_digest
@@ -362,3 +363,44 @@ def test_where_no_requested_plugin_loads_the_installed_ones_are_there(install: I
     host, problems = PluginHost.load_working(["bad"], warn=pytest.fail)
     assert [str(problem) for problem in problems] and "torn" in str(problems[0])
     assert exporters(host) == exporters(PluginHost.load(["good"])) and not host.defaults()
+
+
+DECLARING = """
+from dasd.api import hookimpl
+
+@hookimpl
+def dasd_register(registry):
+    registry.teacher("mine", lambda settings: None, **{teacher!r})
+    registry.trainer("mine", lambda settings: None, **{trainer!r})
+    registry.evaluator("mine", lambda registry: type("E", (), {{"evaluate": None}})(), **{evaluator!r})
+"""
+
+
+@pytest.mark.parametrize("declares", [True, False])
+def test_a_plan_goes_by_what_components_say_of_themselves(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, declares: bool
+) -> None:
+    needs = {"packages": ("not_installed_here",), "extra": "gpu"}
+    declared = {
+        "teacher": {"loads_model": True, **needs},
+        "trainer": needs,
+        "evaluator": {"grades_by_verifier": True},
+    }
+    install("mine", DECLARING.format(**(declared if declares else {key: {} for key in declared})))
+    (tmp_path / "q.jsonl").write_text('{"question": "Why?"}\n')
+    monkeypatch.chdir(tmp_path)
+    bare = "questions.eval=[{source: file, options: {path: q.jsonl}}]"
+    made = plan_recipe("demo", [bare], ["mine"], tmp_path / "run")
+    assert ("teacher, sampling" in {each.what for each in made.memory}) is declares
+    told = {(finding.key, finding.advice): finding.text for finding in made.findings}
+    install_it = "pip install --upgrade 'dasd-mine[gpu]'"
+    lacking = told.get(("teacher.backend", install_it), "")
+    assert ("teacher 'mine'" in lacking and "trainer 'mine'" in lacking) is declares
+    assert any("no answer or no verifier" in text for text in told.values()) is declares
+
+
+def test_what_dasds_own_components_say_of_themselves() -> None:
+    registry = PluginHost.load(["echo"]).registry
+    assert [c.name for c in registry.components("selector") if c.by_length] == ["longest"]
+    assert [c.name for c in registry.components("teacher") if c.loads_model] == ["transformers"]
+    assert registry.component("trainer", "torch").install == "pip install --upgrade 'dasd[torch]'"

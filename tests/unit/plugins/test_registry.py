@@ -166,6 +166,12 @@ def test_options_must_be_a_model(options: Any) -> None:
         registry().trainer("x", lambda _: None, doc=5)  # type: ignore[arg-type, return-value]
 
 
+@pytest.mark.parametrize("packages", ["torch", ["torch>=2"], ["torch.nn"]])
+def test_packages_are_names_in_a_list(packages: Any) -> None:
+    with pytest.raises(PluginError, match="wanted names of top-level packages, in a list"):
+        registry().trainer("mine", lambda _: None, packages=packages)  # type: ignore[arg-type, return-value]
+
+
 def test_a_factory_must_be_callable() -> None:
     with pytest.raises(PluginError, match="wanted a factory"):
         registry().trainer("x", "not callable")  # type: ignore[arg-type]

@@ -196,7 +196,7 @@ def test_the_plan_counts_the_adapter() -> None:
     assert trained is not None and trained < 20_000
     settings = Recipe.load("demo").settings.model_copy(update={"trainer": trainer})
     model = ModelPlan("student", "dasd:mini-student", True, 200_000, 256, "here")
-    needs, _ = plan_memory(settings, {"teacher": model, "student": model})
+    needs, _ = plan_memory(settings, {"teacher": model, "student": model}, ("teacher", "student"))
     parts = next(need.parts for need in needs if "training" in need.what)
     assert parts == {
         "weights": 4 * 200_000,

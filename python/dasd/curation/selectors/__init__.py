@@ -36,6 +36,7 @@ class _BuiltIn(NamedTuple):
     doc: str
     needs_logprobs: bool = False
     options: type[BaseModel] = NoOptions
+    by_length: bool = False
 
 
 def _divergence(settings: SelectSettings, _: int) -> Selector:
@@ -69,7 +70,7 @@ _BUILT_IN = (
     _BuiltIn(
         "fewest", lambda *_: FewestSelector(), "Fewest Teacher sentences (a control).", needs_logprobs=True
     ),
-    _BuiltIn("longest", lambda *_: LongestSelector(), "Most tokens of the student."),
+    _BuiltIn("longest", lambda *_: LongestSelector(), "Most tokens of the student.", by_length=True),
     _BuiltIn("random", lambda _, seed: RandomSelector(seed), "A seeded draw (a control)."),
     _BuiltIn(
         "length-matched",
@@ -96,5 +97,10 @@ def dasd_register(registry: Registry) -> None:
     """Register the built-in selectors."""
     for one in _BUILT_IN:
         registry.selector(
-            one.name, one.make, options=one.options, doc=one.doc, needs_logprobs=one.needs_logprobs
+            one.name,
+            one.make,
+            options=one.options,
+            doc=one.doc,
+            needs_logprobs=one.needs_logprobs,
+            by_length=one.by_length,
         )

@@ -27,6 +27,8 @@ class Backend:
     gives_logprobs: bool
     speed_options: tuple[str, ...] = ()
     """Options that change how fast or how patiently it works and never what it gives."""
+    loads_model: bool = False
+    """Whether the model's weights are loaded onto this run's own devices."""
 
     @classmethod
     def of(cls, registry: Registry, name: str) -> Backend:
@@ -39,6 +41,7 @@ class Backend:
             component.continues,
             component.gives_logprobs,
             _speed_options(component),
+            component.loads_model,
         )
 
 

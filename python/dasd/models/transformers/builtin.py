@@ -19,6 +19,9 @@ def dasd_register(registry: Registry) -> None:
         _transformers,
         options=TransformersOptions,
         doc="Hugging Face transformers in this process: batched sampling, continuation, scoring in chunks.",
+        loads_model=True,
+        packages=("torch", "transformers"),
+        extra="torch",
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from dasd.errors import DasdError
+from dasd.evaluation.terms import grades_by_verifier
 from dasd.pipeline.plan.questions import BenchmarkFacts
 from dasd.pipeline.plan.records import Finding
 from dasd.plugins.recipe import Recipe
@@ -14,9 +15,6 @@ from dasd.plugins.registry import Registry
 from dasd.recipe.verifier_settings import VerifierSettings
 
 __all__ = ["check_answers"]
-
-BUILTIN_EVALUATOR = "verifier"
-"""It refuses a question without answer or verifier; other evaluators grade in their own way."""
 
 
 def check_answers(
@@ -37,7 +35,10 @@ def check_answers(
             text = f"checks nothing of {bare} of {train.height} training questions: no answer or no verifier"
             findings.append(Finding("warning", "filters.answer", text))
     graded = [
-        label for each in benchmarks if each.how.evaluator == BUILTIN_EVALUATOR for label in each.labels
+        label
+        for each in benchmarks
+        if grades_by_verifier(each.how.evaluator, registry)
+        for label in each.labels
     ]
     evaluated = rows.filter((pl.col("split") == "eval") & pl.col("source").is_in(graded))
     bare = evaluated.filter(~gradable).height

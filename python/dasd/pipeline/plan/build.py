@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import polars as pl
@@ -95,9 +95,10 @@ def _plan(draft: Draft, recipe: Recipe, directory: Path | None, given: Given, co
         findings += found
         student, found = look_at("student", settings, questions.rows, weights=True)
         findings += found
+    loaded = _loaded(registry, settings)
     shared, found = check_tokenizers(teacher, student)
     findings += [*found, *check_lengths(settings, teacher, student, questions.benchmarks)]
-    findings += [*check_logprobs(settings, registry), *check_environment(settings)]
+    findings += [*check_logprobs(settings, registry), *check_environment(settings, registry, loaded)]
     with _slow(console, f"reading the run in {place}"):
         measured, found = _measured(place)
         findings += found
@@ -125,7 +126,7 @@ def _plan(draft: Draft, recipe: Recipe, directory: Path | None, given: Given, co
     findings += found
     here = questions.all_here and all(model.here for model in models.values())
     here = here and not (settings.data is not None and is_elsewhere(settings.data))
-    memory, found = plan_memory(settings, models)
+    memory, found = plan_memory(settings, models, loaded)
     free = free_bytes(place)
     findings += [*found, *check_disk(stages, free, place, certain=here)]
     wrong = {finding.key for finding in draft.findings if finding.level == "problem"}
@@ -195,6 +196,17 @@ def _teacher_weights(registry: Registry, settings: RecipeSettings) -> bool:
         return backend_of(registry, settings.teacher).runs_student
     except DasdError:
         return True
+
+
+def _loaded(registry: Registry, settings: RecipeSettings) -> frozenset[ModelRole]:
+    """The models that are loaded onto this run's own devices, as their backends say."""
+    found: set[ModelRole] = set()
+    roles: tuple[ModelRole, ...] = ("student",) if settings.data is not None else ("teacher", "student")
+    for role in roles:
+        with suppress(DasdError):  # told with the recipe
+            if backend_of(registry, getattr(settings, role), role).loads_model:
+                found.add(role)
+    return frozenset(found)
 
 
 def _measured(place: Path) -> tuple[Measured, list[Finding]]:

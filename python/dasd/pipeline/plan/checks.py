@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,9 +19,8 @@ from dasd.pipeline.plan.lengths import PromptLengths
 from dasd.pipeline.plan.models import ModelFacts, find_model, read_facts
 from dasd.pipeline.plan.questions import BenchmarkFacts
 from dasd.pipeline.plan.records import Finding, ModelRole
-from dasd.pipeline.plan.room import LOCAL_BACKENDS
 from dasd.pipeline.work.opened_teacher import logprobs_reader
-from dasd.plugins.registry import Registry
+from dasd.plugins.registry import Registry, Role
 from dasd.recipe.model_settings import ModelSettings
 from dasd.recipe.settings import RecipeSettings
 from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage
@@ -213,25 +212,18 @@ def _room(role: ModelRole, key: str, wanted: int, of: RoleFacts) -> list[Finding
     return []
 
 
-def check_environment(settings: RecipeSettings) -> list[Finding]:
-    """Packages, devices and environment variables that the recipe's components rest on."""
-    findings: list[Finding] = []
-    models = {"teacher": settings.teacher, "student": settings.student}
-    if settings.data is not None:
-        del models["teacher"]  # only its tokenizer is read
-    local = {role for role, of in models.items() if of.backend == "transformers" and of.python is None}
-    torch_trainer = any(settings.trainer_for(stage).trainer == "torch" for stage in settings.stages)
-    if local or torch_trainer:
-        lacking = [name for name in ("torch", "transformers") if find_spec(name) is None]
-        if lacking:
-            what = " and ".join([*sorted(local), *(["trainer"] if torch_trainer else [])])
-            text = f"{what} need {' and '.join(lacking)}, which is not installed"
-            findings.append(Finding("problem", "teacher.backend", text, "pip install 'dasd[torch]'"))
-    devices = [(f"{role}.device", getattr(settings, role)) for role in models]
+def check_environment(
+    settings: RecipeSettings, registry: Registry, loaded: Collection[ModelRole]
+) -> list[Finding]:
+    """Packages, devices and environment variables that the recipe's components rest on.
+
+    ``loaded``: the models that are loaded onto this run's own devices.
+    """
+    findings = _packages(settings, registry)
+    devices = [(f"{role}.device", getattr(settings, role)) for role in sorted(loaded, reverse=True)]
     devices.append(("trainer.device", settings.trainer))
     for key, section in devices:
-        local_one = not isinstance(section, ModelSettings) or section.backend in LOCAL_BACKENDS
-        if local_one and section.device.startswith("cuda") and not _has_gpu():
+        if section.device.startswith("cuda") and not _has_gpu():
             text = f"is {section.device!r}, and there is no NVIDIA GPU on this machine"
             findings.append(Finding("warning", key, text, "run it where there is one, or set it to auto"))
     options = {
@@ -244,6 +236,31 @@ def check_environment(settings: RecipeSettings) -> list[Finding]:
             if option.endswith("_env") and isinstance(value, str) and value not in os.environ:
                 text = f"names the environment variable {value}, which is not set"
                 findings.append(Finding("warning", f"{name}.options.{option}", text, "set it before the run"))
+    return findings
+
+
+def _packages(settings: RecipeSettings, registry: Registry) -> list[Finding]:
+    """Packages that components say they need and that aren't installed, by the command that installs them."""
+    used: dict[tuple[Role, str], str] = {}
+    if settings.data is None and settings.teacher.python is None:  # with `data` only its tokenizer is read
+        used.setdefault(("teacher", settings.teacher.backend), "teacher.backend")
+    if settings.student.python is None:
+        used.setdefault(("teacher", settings.student.backend), "student.backend")
+    for stage in settings.stages:
+        used.setdefault(("trainer", settings.trainer_for(stage).trainer), "trainer.trainer")
+    lacks: dict[tuple[tuple[str, ...], str], list[tuple[str, str]]] = {}
+    for (role, name), key in used.items():
+        if name not in registry.names(role):
+            continue  # told with the recipe
+        component = registry.component(role, name)
+        lacking = tuple(package for package in component.packages if find_spec(package) is None)
+        if lacking:
+            lacks.setdefault((lacking, component.install), []).append((component.label, key))
+    findings = []
+    for (lacking, install), who in lacks.items():
+        labels = " and ".join(label for label, _ in who)
+        text = f"{' and '.join(lacking)} can't be imported here; needed by {labels}"
+        findings.append(Finding("problem", who[0][1], text, install))
     return findings
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,7 +16,6 @@ from dasd.recipe.settings import RecipeSettings
 from dasd.recipe.training_settings import TrainerSettings
 
 __all__ = [
-    "LOCAL_BACKENDS",
     "STATE_BYTES",
     "check_disk",
     "disk_need",
@@ -25,8 +24,6 @@ __all__ = [
     "trained_parameters",
 ]
 
-LOCAL_BACKENDS = ("transformers", "vllm")
-"""Backends that run the model on this run's own devices."""
 STATE_BYTES = {"adamw": 12, "muon": 8}
 """Of a trainer's state a parameter, in float32: master weights, and two moments (Muon: one)."""
 
@@ -88,10 +85,11 @@ def trained_parameters(
 
 
 def plan_memory(
-    settings: RecipeSettings, models: Mapping[ModelRole, ModelPlan]
+    settings: RecipeSettings, models: Mapping[ModelRole, ModelPlan], loaded: Collection[ModelRole]
 ) -> tuple[tuple[MemoryPlan, ...], list[Finding]]:
     """Memory that every use of a model takes at least, and warnings where all devices together have less.
 
+    ``loaded``: the models that are loaded onto this run's own devices to sample.
     Sampling: weights in the recipe's precision. Training in float32: weights, gradients (4 bytes each) and the
     optimiser's moments; with an adapter those of its own parameters, beside weights that are frozen (in bf16 of 2 bytes
     at least). Caches, activations and logits come on top, by what engine and data are.
@@ -113,7 +111,7 @@ def plan_memory(
     roles: tuple[ModelRole, ...] = ("teacher", "student") if settings.asks_teacher else ("student",)
     for role in roles:
         of: ModelSettings = getattr(settings, role)
-        if of.backend in LOCAL_BACKENDS:
+        if role in loaded:
             weights = (4 if of.precision == "fp32" else 2) * (models[role].parameters or 0)
             add(
                 role, f"{role}, sampling", {"weights": weights}, of.device, f"{role}.model", "a smaller model"

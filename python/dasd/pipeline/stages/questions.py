@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from dasd.base.records import SetAside
 from dasd.base.schemas import PLACES, QUESTIONS
 from dasd.errors import InputError
-from dasd.evaluation.terms import terms_of
+from dasd.evaluation.terms import grades_by_verifier, terms_of
 from dasd.pipeline.stages import asking
 from dasd.pipeline.stages.decontamination import benchmark_questions
 from dasd.pipeline.stages.question_checks import (
@@ -112,7 +112,10 @@ class QuestionsStage:
         graded = {
             label
             for label, number in labels.items()
-            if terms_of(section.eval[number], settings.evaluation, self.registry).evaluator == "verifier"
+            if grades_by_verifier(
+                terms_of(section.eval[number], settings.evaluation, self.registry).evaluator,
+                self.registry,
+            )
         }
         pools = {
             name: distinct(usable(_rows(each), self.registry, (), sieve), "split", sieve)

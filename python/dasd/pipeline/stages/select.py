@@ -78,6 +78,11 @@ class SelectStage:
         return self.registry.component("selector", self.recipe.settings.select.selector).needs_logprobs
 
     @property
+    def _by_length(self) -> bool:
+        """Whether the selector is meant to prefer the longest response."""
+        return self.registry.component("selector", self.recipe.settings.select.selector).by_length
+
+    @property
     def _select(self) -> SelectSettings:
         return self.recipe.settings.select_for(self.stage)
 
@@ -247,7 +252,7 @@ class SelectStage:
             )
             return
         summary = selection_summary(table)
-        warnings = selection_warnings(summary, self.recipe.settings.select.selector, self._compares)
+        warnings = selection_warnings(summary, self._compares, self._by_length)
         if limits is not None:
             warnings += quotas.shortages(table.filter("drawn").get_column("domain"), limits)
         context.writer.summarise({**summary, "warnings": list(warnings)})

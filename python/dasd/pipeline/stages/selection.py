@@ -64,8 +64,11 @@ def selection_summary(table: pl.DataFrame) -> dict[str, JsonValue]:
     }
 
 
-def selection_warnings(summary: dict[str, JsonValue], selector: str, compares: bool) -> list[str]:
-    """Sentences for people; empty when nothing is suspicious. ``compares``: the selector needs log-probabilities."""
+def selection_warnings(summary: dict[str, JsonValue], compares: bool, by_length: bool) -> list[str]:
+    """Sentences for people; empty when nothing is suspicious.
+
+    ``compares``: the selector needs log-probabilities; ``by_length``: it is meant to prefer the longest.
+    """
     found = []
     teacher, agreement = _figure(summary, "teacher_share"), _figure(summary, "agreement_longest")
     discriminated = _figure(summary, "discriminated")
@@ -75,7 +78,7 @@ def selection_warnings(summary: dict[str, JsonValue], selector: str, compares: b
             "sentences; the student is far from the teacher: raise select.beta, or train a first stage on "
             "random candidates"
         )
-    if selector != "longest" and agreement is not None and agreement > MOST_AGREEMENT:
+    if not by_length and agreement is not None and agreement > MOST_AGREEMENT:
         found.append(
             f"selection agrees with 'longest' in {agreement:.0%} of the questions: it selects by length; "
             "try select.options.length_control: true, and compare with select.selector: longest"

@@ -27,4 +27,11 @@ def _torch(settings: TrainerSettings) -> Trainer:
 @hookimpl
 def dasd_register(registry: Registry) -> None:
     """Register the trainers that ship with dasd."""
-    registry.trainer("torch", _torch, options=TorchOptions, trains_adapters=True)
+    registry.trainer(
+        "torch",
+        _torch,
+        options=TorchOptions,
+        trains_adapters=True,
+        packages=("torch", "transformers"),
+        extra="torch",
+    )
