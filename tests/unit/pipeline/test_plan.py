@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from benchmarks.report_plan import PAGE, with_section
 
-from dasd.base.progress import Console
 from dasd.models.miniature import model_path
 from dasd.pipeline.plan import Amount, Given, RunPlan, StagePlan, plan_recipe
 from dasd.pipeline.plan.checks import check_logprobs
@@ -314,7 +313,7 @@ def test_a_damaged_run_is_a_problem(tmp_path: Path) -> None:
 
 def test_what_takes_long_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("dasd.pipeline.plan.build.SLOW_SECONDS", 0.0)
-    plan_recipe("demo", SMALL, console=Console())
+    plan_recipe("demo", SMALL)
     assert "plan: reading the questions ..." in capsys.readouterr().err
 
 

@@ -59,20 +59,17 @@ def plan_recipe(
     plugins: Sequence[str] = (),
     directory: Path | None = None,
     given: Given | None = None,
-    console: Console | None = None,
 ) -> RunPlan:
     """Plan a recipe. Starts no engine, loads no weights, changes nothing, and asks no network but for questions.
 
     ``directory``: the run directory, by default the one that ``dasd pipeline`` would take. Everything that is
     wrong is in ``findings``; raises RecipeError only where there is no recipe to look into.
     """
-    given = given or Given()
-    console = console or Console()
     draft = read_draft(source, overrides, plugins)
     if draft.recipe is None:
         free, place = free_bytes(Path.cwd()), str(directory or "")
         return RunPlan(str(source), place, (), (), (), UNKNOWN, UNKNOWN, free, (), draft.findings)
-    return _plan(draft, draft.recipe, directory, given, console)
+    return _plan(draft, draft.recipe, directory, given or Given(), Console())
 
 
 def _plan(draft: Draft, recipe: Recipe, directory: Path | None, given: Given, console: Console) -> RunPlan:

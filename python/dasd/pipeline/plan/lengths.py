@@ -50,28 +50,38 @@ class Lengths:
 
     def response(self, stage: str) -> float | None:
         """Mean tokens of a teacher's response, in the teacher's tokens. ``stage``: the sample stage."""
-        cap = self.most(stage)
-        if self.given.response_tokens is not None:
-            self.assume(f"responses of {self.given.response_tokens:g} tokens on average (--response-tokens)")
-            return min(cap, self.given.response_tokens)
         measured = self.measured.response_tokens(stage)
-        if measured is not None:
-            self.assume(f"responses of {measured:.1f} tokens on average in {stage}: measured in this run")
-            return measured
-        key, said = self._said(stage)
-        if said is not None:
-            self.assume(f"responses of {said:g} tokens on average in {stage} ({key})")
-            return min(cap, said)
-        self.assume("how long responses are isn't known: their tokens are bounds (--response-tokens: a mean)")
-        return None
+        what, of = f"responses in {stage}", (self.given.response_tokens, "--response-tokens")
+        return self._mean(what, self.most(stage), of, measured, self._said(stage))
 
-    def _said(self, stage: str) -> tuple[str, float | None]:
+    def _mean(
+        self,
+        what: str,
+        cap: int,
+        given: tuple[float | None, str],
+        measured: float | None,
+        said: tuple[float | None, str],
+    ) -> float | None:
+        """What is given, else measured, else said in the recipe."""
+        if given[0] is None and measured is not None:
+            self.assume(f"{what} have {measured:.1f} tokens on average: measured in this run")
+            return measured
+        mean, key = given if given[0] is not None else said
+        if mean is None:
+            self.assume(
+                f"how long {what.partition(' in ')[0]} are isn't known: their tokens are bounds ({given[1]}: a mean)"
+            )
+            return None
+        self.assume(f"{what} have {mean:g} tokens on average ({key})")
+        return min(cap, mean)
+
+    def _said(self, stage: str) -> tuple[float | None, str]:
         """What the recipe says of the length of responses, and its key."""
         for each in self.settings.stages:
             own = each.response_tokens if isinstance(each, OffPolicyStage) else None
             if own is not None and stage == f"sample-{each.name}":
-                return f"stages.{each.name}.response_tokens", own
-        return "plan.response_tokens", self.settings.plan.response_tokens
+                return own, f"stages.{each.name}.response_tokens"
+        return self.settings.plan.response_tokens, "plan.response_tokens"
 
     def response_of_student(self, stage: str) -> float | None:
         """Mean tokens of a teacher's response as the student's tokenizer writes it."""
@@ -97,21 +107,11 @@ class Lengths:
     def answer(self, max_tokens: int | None = None) -> float | None:
         """Mean tokens of a student's answer in evaluation, of a benchmark with this cap (None: the recipe's)."""
         cap = self.cap("student", max_tokens or self.settings.evaluation.max_tokens)
-        if self.given.answer_tokens is not None:
-            self.assume(f"answers of {self.given.answer_tokens:g} tokens on average (--answer-tokens)")
-            return min(cap, self.given.answer_tokens)
+        given, said = self.given.answer_tokens, self.settings.plan.answer_tokens
         measured = self.measured.answer_tokens()
-        if measured is not None:
-            self.assume(f"answers of {measured:.1f} tokens on average: measured in this run")
-            return measured
-        said = self.settings.plan.answer_tokens
-        if said is not None:
-            self.assume(f"answers of {said:g} tokens on average (plan.answer_tokens)")
-            return min(cap, said)
-        self.assume(
-            "how long the student's answers are isn't known: their tokens are bounds (--answer-tokens: a mean)"
+        return self._mean(
+            "the student's answers", cap, (given, "--answer-tokens"), measured, (said, "plan.answer_tokens")
         )
-        return None
 
     def prompt(self) -> float:
         """Mean tokens of a prompt of the student's; 0 where its tokenizer can't be loaded here, and told."""
