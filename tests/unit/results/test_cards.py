@@ -24,13 +24,14 @@ from dasd.results.cards import CardOptions, HubBenchmark, dataset_card, model_ca
 from dasd.results.cards.contents import dataset_files, model_files, warnings_about
 from dasd.results.cards.dataset import size_category
 from dasd.results.cards.export_files import read_export
-from dasd.results.cards.facts import gather_facts
-from dasd.results.cards.licences import front_matter
+from dasd.results.cards.facts import Facts, gather_facts
+from dasd.results.cards.licences import find_licences, front_matter
 from dasd.results.cards.names import hub_name, leaks, public, public_text
-from dasd.results.cards.text import data_section
+from dasd.results.cards.text import card_text
 from dasd.results.export import export_run
 from dasd.results.report import steps
 from dasd.store import Run
+from dasd.store.origin import Origin
 
 
 @pytest.fixture(scope="module")
@@ -148,21 +149,41 @@ def test_counts_selection_recipe_and_versions_are_there(run: Run) -> None:
     assert "| teacher | dasd:mini-teacher | r1 | scripted 1 | apache-2.0 (from its model card) |" in text
 
 
+def questions_section(facts: Facts) -> list[str]:
+    """Lines of the card of a data set about its questions."""
+    row = ("low", "low", "0.6", "1", "`a`")
+    licences = find_licences(facts.settings, CardOptions())
+    text = card_text(facts, licences, "sums", stage=None, configs=[row])
+    return text.split("## Questions\n")[1].split("\n## Models")[0].split("\n")
+
+
 def test_a_stages_own_sources_are_among_the_questions(run: Run) -> None:
     facts = gather_facts(run)
     own = {"sources": (QuestionSource(source="file", count=7, options={"path": "/home/me/mine.jsonl"}),)}
     stages = (facts.settings.stages[0], facts.settings.stages[1].model_copy(update=own))
-    told = data_section(replace(facts, settings=facts.settings.model_copy(update={"stages": stages})))
+    told = questions_section(replace(facts, settings=facts.settings.model_copy(update={"stages": stages})))
     assert "- Training high: source `file` (path: mine.jsonl), at most 7 questions" in told
 
 
 def test_domains_of_data_are_words_and_no_markup(run: Run) -> None:
     facts = gather_facts(run)
     hostile = "a\\\\|b <script>x</script> [l](javascript:x) `c`\n| new | row |\n---"
-    lines = data_section(replace(facts, questions=[replace(facts.questions[0], domain=hostile)]))
+    lines = questions_section(replace(facts, questions=(replace(facts.questions[0], domain=hostile),)))
     table = [line for line in lines if line.startswith("|")]
     assert len(table) == 3 and {line.count("|") for line in table} == {4}
     assert not set("<[`\\\\") & set(table[2])
+
+
+def test_responses_that_another_run_chose_are_called_so(run: Run) -> None:
+    facts = gather_facts(run)
+    made = {"selected_in": "first", "student": "dasd:mini-student", "answers_filtered": False}
+    facts = replace(facts, origin=Origin.model_construct(**made))
+    licences = find_licences(facts.settings, CardOptions())
+    text = card_text(facts, licences, "sums", stage=None, configs=[("low", "low", "0.6", "1", "`a`")])
+    assert "chosen for `dasd:mini-student` by the dasd run `first`." in text
+    assert "run `first` chose them for `dasd:mini-student`, and this student was trained" in text
+    assert "Run `first` decontaminated its questions by its own recipe" in text
+    assert "no person has read them one by one. Wrong answers were not filtered out.\n" in text
 
 
 def test_what_nobody_states_is_called_unknown(run: Run) -> None:

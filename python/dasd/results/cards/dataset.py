@@ -7,18 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from dasd.base.printable import printable
 from dasd.results.cards.export_files import DataConfig, read_export
-from dasd.results.cards.facts import Facts, gather_facts, shown_model
-from dasd.results.cards.licences import Licences, find_licences
-from dasd.results.cards.markdown import bullets, fenced, table
+from dasd.results.cards.facts import Facts, gather_facts
+from dasd.results.cards.licences import find_licences
 from dasd.results.cards.options import CardOptions
 from dasd.results.cards.require import require_hub
-from dasd.results.cards.text import (
-    data_section,
-    licence_lines,
-    method_section,
-    models_section,
-    recipe_section,
-)
+from dasd.results.cards.text import card_text
 from dasd.results.report.numbers import MISSING, count
 
 if TYPE_CHECKING:
@@ -53,7 +46,7 @@ def dataset_card(
         tags=["dasd", "distillation", "synthetic", *dict.fromkeys(item.domain for item in facts.questions)],
         configs=[_front_matter(config) for config in configs],
     )
-    body = "\n".join(_body(facts, configs, licences, title))
+    body = card_text(facts, licences, title, stage=None, configs=_rows(facts, configs))
     return printable(str(DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{body}")))
 
 
@@ -73,10 +66,9 @@ def _front_matter(config: DataConfig) -> dict[str, Any]:
     return {"config_name": config.name, "data_files": [{"split": "train", "path": list(config.files)}]}
 
 
-def _body(facts: Facts, configs: tuple[DataConfig, ...], licences: Licences, title: str) -> list[str]:
-    settings = facts.settings
-    temperatures = {stage.name: f"{stage.temperature:g}" for stage in settings.stages}
-    rows = [
+def _rows(facts: Facts, configs: tuple[DataConfig, ...]) -> list[tuple[str, ...]]:
+    temperatures = {stage.name: f"{stage.temperature:g}" for stage in facts.settings.stages}
+    return [
         (
             config.name,
             config.stage or MISSING,
@@ -86,41 +78,3 @@ def _body(facts: Facts, configs: tuple[DataConfig, ...], licences: Licences, tit
         )
         for config in configs
     ]
-    return [
-        f"# {title}",
-        "",
-        (
-            f"Responses of `{shown_model(settings.teacher.model)}`, chosen for `{facts.chosen_for}` "
-            f"by the dasd run `{facts.name if facts.origin is None else facts.origin.selected_in}`."
-        ),
-        "",
-        "## Contents",
-        "",
-        *table(("configuration", "training", "temperature", "rows", "columns"), rows),
-        *fenced(
-            f'from datasets import load_dataset\n\nrows = load_dataset("{title}", "{configs[0].name}", split="train")',
-            "python",
-        ),
-        *method_section(facts),
-        *data_section(facts),
-        *models_section(facts, licences),
-        "## Known limits",
-        "",
-        *bullets(_limits(facts)),
-        *licence_lines(facts, licences, "this data set"),
-        *recipe_section(facts),
-    ]
-
-
-def _limits(facts: Facts) -> list[str]:
-    known = [
-        "The responses are a model's: they may be wrong, and no person has read them one by one."
-        + (
-            " Those that their question's verifier finds wrong were dropped."
-            if facts.answers_filtered
-            else " Wrong answers were not filtered out."
-        ),
-        "They were chosen for one student; for another model another choice may serve better.",
-        "Filters are rules: what they let through is not free of repetition, private or offensive text.",
-    ]
-    return [*known, *facts.data.warnings]

@@ -11,14 +11,15 @@ from dasd.base.suggest import did_you_mean
 from dasd.errors import InputError
 from dasd.results import Evaluation
 from dasd.results.cards.facts import Facts
-from dasd.results.cards.markdown import table
 from dasd.results.cards.options import CardOptions, HubBenchmark
+from dasd.results.report.data import Metric
 from dasd.results.report.numbers import MISSING, plus_minus
+from dasd.results.report.tables import TextTable
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
-__all__ = ["eval_results", "eval_results_file", "score_tables"]
+__all__ = ["eval_results", "eval_results_file", "score_tables", "teacher_accuracies"]
 
 _HEADS = {"length_tokens": "length, tokens", "truncation_rate": "truncated, %"}
 _TYPES = {"avg": "accuracy", "pass": "pass@k", "majority": "majority@k"}
@@ -36,22 +37,41 @@ def sampling_words(evaluation: Evaluation, benchmark: str) -> str:
     return ", ".join(f"{what} {value}" for what, value in parts if value is not None) or "settings unknown"
 
 
-def score_tables(facts: Facts, checkpoint: str) -> list[str]:
-    """One table a benchmark: checkpoints against scores, each with its standard error."""
-    lines: list[str] = []
+def score_tables(facts: Facts, checkpoint: str) -> list[TextTable]:
+    """One table a benchmark, checkpoints against scores with their errors, and one of the KL of each checkpoint."""
+    found = []
     for part in facts.scores.partition_by("benchmark", maintain_order=True):
         benchmark = part.item(0, "benchmark")
         metrics = list(dict.fromkeys(part["metric"]))
-        rows = [
-            [
-                _called(name, checkpoint),
-                *(_cell(own, metric) for metric in metrics),
-            ]
+        rows = tuple(
+            (_called(name, checkpoint), *(_cell(own, metric) for metric in metrics))
             for (name,), own in part.group_by("checkpoint", maintain_order=True)
-        ]
-        lines += [f"**{benchmark}**", "", *table(["model", *map(_head, metrics)], rows)]
-        lines += [_note(facts, part, benchmark), ""]
-    return [*lines, *_teacher_and_kl(facts, checkpoint)]
+        )
+        head = ("model", *map(_head, metrics))
+        found.append(TextTable(benchmark, head, rows, _note(facts, part, benchmark)))
+    measured = [(item.name, item.metric("kl_nats_per_response")) for item in facts.data.checkpoints]
+    known = [(name, kl) for name, kl in measured if kl is not None]
+    if known:
+        note = (
+            f"Mean over {known[-1][1].n} held-out teacher responses of log p_teacher − log p_student of the whole "
+            "response, at temperature 1; lower is better."
+        )
+        rows = tuple(
+            (_called(name, checkpoint), plus_minus(kl.value, kl.standard_error)) for name, kl in known
+        )
+        found.append(TextTable("Distance to the teacher", ("model", "KL, nats a response"), rows, note))
+    return found
+
+
+def teacher_accuracies(facts: Facts) -> list[Metric]:
+    """The teacher's own accuracy, by benchmark."""
+    teachers = (item for item in facts.data.checkpoints if item.role == "teacher")
+    return [
+        metric
+        for item in teachers
+        for metric in item.metrics
+        if (metric.metric, metric.group) == ("accuracy", "all")
+    ]
 
 
 def _head(metric: str) -> str:
@@ -80,40 +100,6 @@ def _note(facts: Facts, part: pl.DataFrame, benchmark: str) -> str:
         f"Mean ± one standard error over {questions} questions, {attempts} answers in all; "
         f"{sampling_words(own[-1], benchmark)}.{failed}"
     )
-
-
-def _teacher_and_kl(facts: Facts, checkpoint: str) -> list[str]:
-    """What METRICS have beyond the answers: the KL of each checkpoint, and the teacher's own accuracy."""
-    rows, responses = [], 0
-    for item in facts.data.checkpoints:
-        kl = item.metric("kl_nats_per_response")
-        if kl is not None:
-            responses = kl.n
-            rows.append([_called(item.name, checkpoint), plus_minus(kl.value, kl.standard_error)])
-    lines = []
-    if rows:
-        lines += ["**Distance to the teacher**", "", *table(["model", "KL, nats a response"], rows)]
-        lines += [
-            (
-                f"Mean over {responses} held-out teacher responses of log p_teacher − log p_student of the whole "
-                "response, at temperature 1; lower is better."
-            ),
-            "",
-        ]
-    for item in facts.data.checkpoints:
-        if item.role != "teacher":
-            continue
-        for metric in item.metrics:
-            if (metric.metric, metric.group) == ("accuracy", "all"):
-                accuracy = plus_minus(metric.value, metric.standard_error, as_percent=True)
-                lines += [
-                    (
-                        f"The teacher itself on {metric.benchmark}: {accuracy} % of {metric.n} responses right, "
-                        "one a question."
-                    ),
-                    "",
-                ]
-    return lines
 
 
 def eval_results(facts: Facts, checkpoint: str, options: CardOptions) -> list[EvalResult]:

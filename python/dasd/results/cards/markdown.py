@@ -1,4 +1,4 @@
-"""Pieces of Markdown that both cards are made of."""
+"""Pieces of Markdown that cards are made of; each ends with an empty line, or is nothing."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from dasd.results.report.tables import TextTable
 __all__ = ["bullets", "fenced", "plain_words", "table", "text_table"]
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a table; no rows: none."""
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table; no rows: nothing."""
     body = [_row(row) for row in rows]
-    return [_row(head), "|" + "---|" * len(head), *body, ""] if body else []
+    return "\n".join([_row(head), "|" + "---|" * len(head), *body, "\n"]) if body else ""
 
 
-def text_table(found: TextTable | None) -> list[str]:
-    """A table of the report with its caption and its note; none for None."""
-    if found is None or not found.rows:
-        return []
-    note = [found.note, ""] if found.note else []
-    return [f"**{found.caption}**", "", *table(found.head, found.rows), *note]
+def text_table(found: TextTable) -> str:
+    """A table of the report with its caption and its note."""
+    if not found.rows:
+        return ""
+    return (
+        f"**{found.caption}**\n\n"
+        + table(found.head, found.rows)
+        + (f"{found.note}\n\n" if found.note else "")
+    )
 
 
 def plain_words(text: str) -> str:
@@ -31,18 +34,17 @@ def plain_words(text: str) -> str:
 _MARKUP = frozenset("<&[`|\\")
 
 
-def fenced(text: str, language: str = "") -> list[str]:
+def fenced(text: str, language: str) -> str:
     """A block of code, whatever strokes the code has in it."""
     fence = "```"
     while fence in text:
         fence += "`"
-    return [f"{fence}{language}", *text.rstrip("\n").split("\n"), fence, ""]
+    return f"{fence}{language}\n" + text.rstrip("\n") + f"\n{fence}\n\n"
 
 
-def bullets(items: Iterable[str]) -> list[str]:
-    """Lines of a list; no items: none."""
-    found = [f"- {item}" for item in items]
-    return [*found, ""] if found else []
+def bullets(items: Sequence[str]) -> str:
+    """A list; no items: nothing."""
+    return "".join(f"- {item}\n" for item in items) + ("\n" if items else "")
 
 
 def _row(cells: Sequence[str]) -> str:
