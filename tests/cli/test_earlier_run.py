@@ -3,7 +3,8 @@
 ``tests/data/run-before-rooms.tar.xz`` was made by the last version before the package was laid out in rooms, whose
 run.json had no checksum: ``recipe.yaml``, ``runs/whole`` from end to end, and ``runs/stopped``, killed with SIGKILL in
 the middle of its second stage. Models are the bundled ones. Only what ``platform.platform()`` says was replaced, and
-the files of the lock were left out. Fingerprints hold dasd's own version and nothing of the machine or of torch.
+the files of the lock were left out. Its recipe.yaml has keys of section ``plan`` that are gone. Fingerprints hold
+dasd's own version and nothing of the machine or of torch.
 """
 
 from __future__ import annotations

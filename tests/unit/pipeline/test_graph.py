@@ -113,6 +113,10 @@ def test_a_changed_key_changes_what_depends_on_it(
     assert not found & untouched
 
 
+def test_what_only_the_plan_counts_with_changes_nothing(tmp_path: Path) -> None:
+    assert states(tmp_path, plan={"answer_tokens": 300.0, "student_params": 1e9}) == set()
+
+
 def test_balance_changes_the_training_alone(tmp_path: Path) -> None:
     stages = [*RECIPE["stages"][:2], {**RECIPE["stages"][2], "balance": 1.0}]
     assert states(tmp_path, stages=stages) - {"report"} == {"train-mixed", "evaluate-mixed"}

@@ -33,6 +33,17 @@ from dasd.version import __version__
 __all__ = ["ReportStage"]
 
 UNIT = "distilled"
+_PLAN: Mapping[str, JsonValue] = {
+    "response_tokens": None,
+    "answer_tokens": None,
+    "teacher_params": None,
+    "teacher_active": None,
+    "student_params": None,
+    "student_active": None,
+    "devices": 1,
+}
+"""Section ``plan`` as it stands in the fingerprint, whatever the recipe's: the run looks at none of it. These are the
+keys and defaults that it had when it counted, so that the reports of earlier runs stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +61,10 @@ class ReportStage:
     kind: str = field(default="report", init=False)
 
     def settings(self) -> Mapping[str, JsonValue]:
-        """The whole recipe, which the page shows, and what scores."""
+        """The recipe, which the page shows, and what scores."""
         settings = self.recipe.settings
         return {
-            "recipe": settings.model_dump(mode="json"),
+            "recipe": {**settings.model_dump(mode="json", exclude={"plan"}), "plan": dict(_PLAN)},
             "format": FORMAT,
             "dasd": __version__,
             "alpha": ALPHA,
