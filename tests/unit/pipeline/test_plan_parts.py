@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
+from tests.stage_run import make_recipe, make_registry
 
 from dasd.base.seeds import seed_of
 from dasd.pipeline.plan.amounts import at_most, scaled, times, total, with_balance
@@ -18,6 +19,7 @@ from dasd.pipeline.plan.measured import Measured
 from dasd.pipeline.plan.models import read_facts
 from dasd.pipeline.plan.records import NONE, UNKNOWN, Amount, Given
 from dasd.pipeline.plan.steps import exact_training, expected_training
+from dasd.pipeline.runner import Pipeline
 from dasd.plugins.recipe import Recipe
 from dasd.recipe.training_settings import TrainerSettings
 from dasd.training.plan import plan_training
@@ -98,3 +100,19 @@ def test_lengths_say_what_they_rest_on() -> None:
     assert told.response("sample-low") == told.response_of_student("sample-low") == 30
     assert told.longest_of_student(settings.trainer) == 160
     assert told.prompt() == 0.0 and any("prompts aren't counted" in text for text in told.assumptions)
+
+
+def test_stages_say_which_frame_and_figure_stand_for_them(tmp_path: Path) -> None:
+    made = Pipeline(make_recipe(), make_registry())
+    run = made.run(tmp_path / "run", until="train")
+    done = {manifest.name: manifest for manifest in run.stages()}
+    looked_at = [stage for stage in made.stages if stage.name in done]
+    assert {"questions", "sample", "filter", "dedup", "score", "select", "train"} <= {
+        s.kind for s in looked_at
+    }
+    for stage in looked_at:
+        assert done[stage.name].rows.get(stage.frame), stage.name
+        assert stage.passes_on is None or isinstance(done[stage.name].summary[stage.passes_on], int), (
+            stage.name
+        )
+    assert {stage.kind for stage in looked_at if stage.passes_on} >= {"sample", "select"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import reduce
+from functools import reduce, singledispatchmethod
 from math import ceil
 from pathlib import Path
 
@@ -36,20 +36,6 @@ from dasd.recipe.training_settings import TrainerSettings
 from dasd.results.report.distilled import RESPONSES
 
 __all__ = ["WorkPlanner"]
-
-MAIN_FRAME = {
-    "questions": "questions",
-    "sample": "samples",
-    "filter": "verdicts",
-    "dedup": "verdicts",
-    "score": "scores",
-    "select": "verdicts",
-    "mix": "samples",
-    "train": "train",
-    "evaluate": "eval",
-    "report": "sentences",
-}
-"""Frame whose rows stand for a stage of each kind."""
 
 
 class WorkPlanner:
@@ -84,37 +70,22 @@ class WorkPlanner:
         """Work of ``stage``; of one that is done what it did."""
         if done is None:
             return self._work(stage)
-        if isinstance(stage, (SampleStage, GivenSamplesStage, TakenSamplesStage, TakenHeldoutStage)):
-            self._responses[stage.name] = Amount.exactly(done.number("responses"))
-        elif isinstance(stage, (SelectStage, TakenSelectStage)):
-            self._selected[stage.name] = Amount.exactly(done.number("selected"))
-        elif isinstance(stage, (MixStage, TakenMixStage)):
-            self._mixed[stage.name] = Amount.exactly(done.number("kept"))
+        if stage.passes_on is not None:
+            passed = {"responses": self._responses, "selected": self._selected, "kept": self._mixed}
+            passed[stage.passes_on][stage.name] = Amount.exactly(done.number(stage.passes_on))
         return _did(stage, done)
 
+    @singledispatchmethod
     def _work(self, stage: Stage) -> StageWork:
-        if isinstance(stage, SampleStage):
-            return self._sample(stage)
-        if isinstance(stage, GivenSamplesStage):
-            return self._given(stage)
-        if isinstance(stage, (TakenSamplesStage, TakenHeldoutStage, TakenSelectStage, TakenMixStage)):
-            return self._take(stage)
-        if isinstance(stage, (FilterStage, DedupStage)):
-            return StageWork(rows=self._responses[stage.samples])
-        if isinstance(stage, ScoreStage):
-            return self._score(stage)
-        if isinstance(stage, SelectStage):
-            return self._select(stage)
-        if isinstance(stage, MixStage):
-            return self._mix(stage)
-        if isinstance(stage, TrainStage):
-            return self._training(stage)
-        if isinstance(stage, EvaluateStage):
-            return self._evaluate(stage)
-        if isinstance(stage, ReportStage):
-            return self._report()
+        """Work of a stage of this class; of one that nothing is registered for here: it looks at every question."""
+        del stage
         return StageWork(rows=total(self._train, self._evaluation))
 
+    @_work.register
+    def _judge(self, stage: FilterStage | DedupStage) -> StageWork:
+        return StageWork(rows=self._responses[stage.samples])
+
+    @_work.register
     def _sample(self, stage: SampleStage) -> StageWork:
         questions = self._evaluation if stage.split == "eval" else self._asked_by(stage)
         if stage.bounds is not None and stage.split == "eval":
@@ -135,11 +106,13 @@ class WorkPlanner:
         count = sum(asked.values())
         return Amount(count, count, exact=there.exact)
 
+    @_work.register
     def _given(self, stage: GivenSamplesStage) -> StageWork:
         rows = _rows_of_files(stage)
         self._responses[stage.name] = rows
         return StageWork(rows=rows)
 
+    @_work.register
     def _take(
         self, stage: TakenSamplesStage | TakenHeldoutStage | TakenSelectStage | TakenMixStage
     ) -> StageWork:
@@ -175,6 +148,7 @@ class WorkPlanner:
         )
         return known
 
+    @_work.register
     def _score(self, stage: ScoreStage) -> StageWork:
         of = self._stage_of(stage.samples)
         responses = self._responses[stage.samples]
@@ -184,6 +158,7 @@ class WorkPlanner:
         tokens = scaled(kept, self._lengths.response_of_student(stage.samples), longest)
         return StageWork(rows=kept, scores=(Scoring("student", kept, tokens),))
 
+    @_work.register
     def _select(self, stage: SelectStage) -> StageWork:
         responses = self._responses[stage.samples]
         per_question = self._settings.select_for(stage.stage).per_question
@@ -204,6 +179,7 @@ class WorkPlanner:
         self._selected[stage.name] = at_most(selected, stage.stage.total)
         return StageWork(rows=responses)
 
+    @_work.register
     def _mix(self, stage: MixStage) -> StageWork:
         questions = at_most(self._train, stage.stage.questions)
         selected = self._selected[stage.select]
@@ -229,6 +205,7 @@ class WorkPlanner:
             ),
         )
 
+    @_work.register
     def _training(self, stage: TrainStage) -> StageWork:
         settings = self._settings.trainer_for(stage.stage)
         selected = self._selected[stage.select]
@@ -259,6 +236,7 @@ class WorkPlanner:
         trains = expected_training(rows, row, longest, settings)
         return StageWork(rows=rows, trains=trains)
 
+    @_work.register
     def _evaluate(self, stage: EvaluateStage) -> StageWork:
         generates = []
         for benchmark in self._benchmarks:
@@ -281,7 +259,9 @@ class WorkPlanner:
             return self._lengths.most("sample-heldout")
         return self._lengths.contexts["student"]
 
-    def _report(self) -> StageWork:
+    @_work.register
+    def _report(self, stage: ReportStage) -> StageWork:
+        del stage
         if (
             not self._selected or self._settings.data is not None
         ):  # without sentences there is nothing to score
@@ -323,7 +303,7 @@ def _did(stage: Stage, done: Done) -> StageWork:
     trains = None
     if isinstance(stage, TrainStage):
         trains = Training(*(number(done.number(key)) for key in ("rows", "row_tokens", "tokens", "steps")))
-    rows = done.rows.get(MAIN_FRAME.get(stage.kind, ""), 0)
+    rows = done.rows.get(stage.frame, 0)
     return StageWork(number(rows), tuple(generates), scores, trains)
 
 

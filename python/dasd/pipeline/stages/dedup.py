@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import polars as pl
 from pydantic import JsonValue
@@ -37,6 +38,8 @@ class DedupStage:
     filter: str
     """Stage whose verdicts say what the filters kept."""
     kind: str = field(default="dedup", init=False)
+    frame: ClassVar[str] = "verdicts"
+    passes_on: ClassVar[str | None] = None
 
     @property
     def needs(self) -> tuple[str, ...]:

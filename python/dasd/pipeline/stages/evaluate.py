@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from typing import ClassVar
 
 import polars as pl
 from pydantic import JsonValue
@@ -43,6 +44,8 @@ class EvaluateStage:
     heldout: str | None
     """Stage of the teacher's held-out responses; None: no KL."""
     kind: str = field(default="evaluate", init=False)
+    frame: ClassVar[str] = "eval"
+    passes_on: ClassVar[str | None] = None
 
     @property
     def name(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import polars as pl
 from pydantic import JsonValue
@@ -33,6 +34,8 @@ class FilterStage:
     max_length: int
     """Training context in the student's tokens."""
     kind: str = field(default="filter", init=False)
+    frame: ClassVar[str] = "verdicts"
+    passes_on: ClassVar[str | None] = None
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import polars as pl
 from pydantic import JsonValue
@@ -62,6 +63,8 @@ class GivenSamplesStage:
     name: str
     stage: OffPolicyStage
     kind: str = field(default="sample", init=False)
+    frame: ClassVar[str] = "samples"
+    passes_on: ClassVar[str | None] = "responses"
     needs: tuple[str, ...] = field(default=("questions",), init=False)
 
     @property

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 from operator import add
+from typing import ClassVar
 
 import polars as pl
 from pydantic import JsonValue
@@ -61,6 +62,8 @@ class MixStage:
     previous: str | None
     """The training before, whose checkpoint answers; None: the recipe's student does."""
     kind: str = field(default="mix", init=False)
+    frame: ClassVar[str] = "samples"
+    passes_on: ClassVar[str | None] = "kept"
 
     @property
     def name(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import ClassVar
 
 import polars as pl
 from pydantic import JsonValue
@@ -61,6 +62,8 @@ class QuestionsStage:
     prompts: PromptsOf = prompts_of
     """How prompts are counted; planning reads the models' files alone."""
     kind: str = field(default="questions", init=False)
+    frame: ClassVar[str] = "questions"
+    passes_on: ClassVar[str | None] = None
     needs: tuple[str, ...] = field(default=(), init=False)
 
     def settings(self) -> Mapping[str, JsonValue]:

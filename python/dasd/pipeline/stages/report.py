@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import polars as pl
 from pydantic import JsonValue
@@ -59,6 +60,8 @@ class ReportStage:
     """Every other stage of the run."""
     name: str = field(default="report", init=False)
     kind: str = field(default="report", init=False)
+    frame: ClassVar[str] = "sentences"
+    passes_on: ClassVar[str | None] = None
 
     def settings(self) -> Mapping[str, JsonValue]:
         """The recipe, which the page shows, and what scores."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import polars as pl
 from pydantic import JsonValue
@@ -41,6 +42,8 @@ class SampleStage:
     asks: str | None = None
     """Name of the training whose questions they are, by frame ASKED; None: all of the split."""
     kind: str = field(default="sample", init=False)
+    frame: ClassVar[str] = "samples"
+    passes_on: ClassVar[str | None] = "responses"
     needs: tuple[str, ...] = field(default=("questions",), init=False)
 
     def settings(self) -> Mapping[str, JsonValue]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import polars as pl
 from pydantic import JsonValue
@@ -32,6 +33,8 @@ class ScoreStage:
     dedup: str
     """Stage whose verdicts say which samples are left."""
     kind: str = field(default="score", init=False)
+    frame: ClassVar[str] = "scores"
+    passes_on: ClassVar[str | None] = None
 
     @property
     def needs(self) -> tuple[str, ...]:

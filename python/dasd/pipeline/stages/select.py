@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import polars as pl
 from pydantic import JsonValue
@@ -66,6 +67,8 @@ class SelectStage:
     scores: str
     """Stage of the student's scores."""
     kind: str = field(default="select", init=False)
+    frame: ClassVar[str] = "verdicts"
+    passes_on: ClassVar[str | None] = "selected"
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import polars as pl
 from pydantic import JsonValue
@@ -34,6 +35,8 @@ class TakenSamplesStage:
     recipe: Recipe
     stage: OffPolicyStage
     kind: str = field(default="sample", init=False)
+    frame: ClassVar[str] = "samples"
+    passes_on: ClassVar[str | None] = "responses"
     needs: tuple[str, ...] = field(default=("questions",), init=False)
 
     @property
@@ -59,6 +62,8 @@ class TakenHeldoutStage:
     recipe: Recipe
     name: str = field(default=HELDOUT, init=False)
     kind: str = field(default="sample", init=False)
+    frame: ClassVar[str] = "samples"
+    passes_on: ClassVar[str | None] = "responses"
     needs: tuple[str, ...] = field(default=("questions",), init=False)
 
     def settings(self) -> Mapping[str, JsonValue]:
@@ -92,6 +97,8 @@ class TakenSelectStage:
     recipe: Recipe
     stage: OffPolicyStage
     kind: str = field(default="select", init=False)
+    frame: ClassVar[str] = "verdicts"
+    passes_on: ClassVar[str | None] = "selected"
 
     @property
     def name(self) -> str:
@@ -123,6 +130,8 @@ class TakenMixStage:
     recipe: Recipe
     stage: MixedPolicyStage
     kind: str = field(default="mix", init=False)
+    frame: ClassVar[str] = "samples"
+    passes_on: ClassVar[str | None] = "kept"
     needs: tuple[str, ...] = field(default=("questions",), init=False)
 
     @property

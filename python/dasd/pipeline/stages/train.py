@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from math import prod
 from pathlib import Path
+from typing import ClassVar
 
 import polars as pl
 from pydantic import JsonValue
@@ -50,6 +51,8 @@ class TrainStage:
     previous: str | None
     """The training before; None: start from the recipe's student."""
     kind: str = field(default="train", init=False)
+    frame: ClassVar[str] = "train"
+    passes_on: ClassVar[str | None] = None
 
     @property
     def name(self) -> str:

@@ -111,6 +111,16 @@ class Stage(Protocol):
         """Names of the stages that it reads; their fingerprints enter its own."""
         ...
 
+    @property
+    def frame(self) -> str:
+        """Frame whose rows stand for what it has done, e.g. ``samples``; plans count them."""
+        ...
+
+    @property
+    def passes_on(self) -> str | None:
+        """Figure of its summary: how many responses there are for the stages after it; None where it makes none."""
+        ...
+
     def settings(self) -> Mapping[str, JsonValue]:
         """All that changes its result besides its inputs: its part of the recipe, models' content
         fingerprints, versions of engines and plugins. Enters the fingerprint."""
