@@ -78,7 +78,7 @@ SAMPLES = Schema(
         "token_ids": _U32S,
         "token_ends": _U32S,
         "logprobs": _F32S,
-        "logprobs_mode": pl.String,  # "raw" (temperature 1, unprocessed) or "processed"
+        "logprobs_mode": pl.String,  # "raw" (temperature 1, unprocessed), "processed" or "none"
         "temperature": pl.Float32,
         "top_p": pl.Float32,
         "seed": pl.UInt64,

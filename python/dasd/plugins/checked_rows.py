@@ -16,7 +16,7 @@ __all__ = ["HIGHEST_LOGPROB", "as_rows", "check_grade", "check_identity", "check
 HIGHEST_LOGPROB = 1e-3
 """In nats: a probability is at most 1, and engines round."""
 
-_WORDS = {"finish_reason": ("stop", "length"), "logprobs_mode": ("raw", "processed")}
+_WORDS = {"finish_reason": ("stop", "length"), "logprobs_mode": ("raw", "processed", "none")}
 """Values that a column of SAMPLES may hold."""
 
 _GRADE: Mapping[str, tuple[type, ...]] = {

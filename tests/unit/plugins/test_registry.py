@@ -206,7 +206,10 @@ def test_good_frames_pass_in_the_schemas_order() -> None:
         ([frame(row("a", candidate=1))], r"row a with candidate 1; its request's is 0"),
         ([frame(row("a", stage="high"))], r"row a with stage 'high'; its request's is 'low'"),
         ([frame(row("a", finish_reason="eos"))], r"row a with finish_reason 'eos'; wanted stop or length"),
-        ([frame(row("a", logprobs_mode="x"))], r"row a with logprobs_mode 'x'; wanted raw or processed"),
+        (
+            [frame(row("a", logprobs_mode="x"))],
+            r"row a with logprobs_mode 'x'; wanted raw or processed or none",
+        ),
     ],
 )
 def test_wrong_frames_are_refused_by_the_teachers_name(frames: list[Any], words: str) -> None:
