@@ -23,7 +23,7 @@ from dasd.base.schemas import EVAL, SAMPLES, SCORES, Schema
 from dasd.errors import PluginError, SchemaError
 from dasd.plugins.blame import Origin
 from dasd.plugins.checked_files import check_checkpoint, check_exported
-from dasd.plugins.checked_rows import as_rows, check_grade, check_identity, check_tokens, unchanged
+from dasd.plugins.checked_rows import as_rows, check_answers, check_grade, check_identity, check_tokens, unchanged
 from dasd.plugins.exports import Exported, ExportRun
 from dasd.plugins.roles import (
     Checkpoint,
@@ -185,6 +185,7 @@ class CheckedEvaluator:
         own = replace(spec, on_refused=refused)
         for frame in self._origin.each(lambda: self._inner.evaluate(model, questions.clone(), own)):
             rows = as_rows(frame, EVAL, self._origin.label)
+            check_answers(rows, self._origin.label)
             for key in rows.select("question_id", "attempt").iter_rows():
                 close(key, "returned")
             other = rows.filter(pl.col("benchmark") != spec.benchmark)

@@ -7,17 +7,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import polars as pl
-from pydantic import JsonValue
+from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
 
-from dasd.base.records import BadRow, LoadedQuestions, QuestionRows, RowsSetAside, SetAside
+from dasd.base.records import LoadedQuestions, QuestionRows, RowsSetAside, SetAside
 from dasd.base.schemas import QUESTIONS
 from dasd.errors import SchemaError
 from dasd.plugins.blame import Origin
-from dasd.plugins.checked_rows import as_rows
+from dasd.plugins.checked_rows import as_rows, check_messages
 from dasd.plugins.roles import Questions
 from dasd.recipe.question_settings import QuestionSource
 
 __all__ = ["CheckedQuestions"]
+
+_SAID: TypeAdapter[object] = TypeAdapter(
+    tuple[tuple[SetAside, ...], Mapping[str, str], LoadedQuestions | None],
+    config=ConfigDict(strict=True, revalidate_instances="always"),
+)
+"""``set_aside``, ``places`` and ``loaded`` of a ``QuestionRows``; dataclasses themselves check nothing."""
 
 
 class CheckedQuestions:
@@ -43,22 +50,22 @@ class CheckedQuestions:
         if wrong.height:
             got = wrong["split"][0]
             raise SchemaError(f"{self._origin} returned a question of split {got!r}; wanted {split!r}")
-        if loaded.loaded is not None and not isinstance(loaded.loaded, LoadedQuestions):
-            raise self._wrong(loaded.loaded, "loaded", "a LoadedQuestions or None")
-        if not isinstance(loaded.places, Mapping):
-            raise self._wrong(loaded.places, "places", "a mapping")
-        if not isinstance(loaded.set_aside, tuple):
-            raise self._wrong(loaded.set_aside, "set_aside", "a tuple of SetAside")
-        for each in loaded.set_aside:
-            if not isinstance(each, SetAside):
-                raise self._wrong(each, "set_aside", "a tuple of SetAside")
-            for row in each.rows:
-                if not isinstance(row, BadRow):
-                    raise self._wrong(row, "set_aside", "BadRow as its rows")
+        check_messages(rows, self._origin.label)
+        try:
+            _SAID.validate_python((loaded.set_aside, loaded.places, loaded.loaded))
+            _SAID.dump_json((loaded.set_aside, {**loaded.places}, loaded.loaded))
+        except PydanticSerializationError as error:  # a lone surrogate, which no file of the run can hold
+            raise SchemaError(
+                f"{self._origin} says of its rows what can't be written ({error}); wanted text"
+            ) from error
+        except ValidationError as error:
+            wrong_one = error.errors(include_url=False)[0]
+            of, *inside = wrong_one["loc"]
+            steps = [str(step) for step in inside if "[" not in str(step)]  # others are pydantic's own
+            name = ".".join([("set_aside", "places", "loaded")[int(of)], *steps])
+            got = f"{wrong_one['input']!r:.80}"
+            raise SchemaError(f"{self._origin} has {got} as `{name}`: {wrong_one['msg']}") from error
         return replace(loaded, rows=rows, set_aside=tuple(each for each in loaded.set_aside if each.rows))
-
-    def _wrong(self, value: object, name: str, wanted: str) -> SchemaError:
-        return SchemaError(f"{self._origin} has a {type(value).__name__} as `{name}`; wanted {wanted}")
 
 
 def _load(inner: Questions, source: QuestionSource, split: str, seed: int) -> QuestionRows:

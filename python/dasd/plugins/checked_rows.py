@@ -11,7 +11,7 @@ from dasd.base.records import Grade
 from dasd.base.schemas import SAMPLES, Schema, check
 from dasd.errors import SchemaError
 
-__all__ = ["HIGHEST_LOGPROB", "as_rows", "check_grade", "check_identity", "check_tokens", "unchanged"]
+__all__ = ["HIGHEST_LOGPROB", "as_rows", "check_answers", "check_grade", "check_identity", "check_messages", "check_tokens", "unchanged"]
 
 HIGHEST_LOGPROB = 1e-3
 """In nats: a probability is at most 1, and engines round."""
@@ -32,6 +32,18 @@ def as_rows(value: object, schema: Schema, origin: str) -> pl.DataFrame:
         got = type(value).__name__
         raise SchemaError(f"{origin} returned a {got}; wanted a polars DataFrame of {schema.name}")
     return check(value, schema, origin)
+
+
+def check_messages(rows: pl.DataFrame, origin: str) -> None:
+    """Each of QUESTIONS has a message, and each message a role and a content. Raises SchemaError that names ``origin``."""
+    role, content = (pl.element().struct.field(name).is_null() for name in ("role", "content"))
+    said = pl.col("messages").list
+    wrong = rows.filter((said.len() == 0) | said.eval(pl.element().is_null() | role | content).list.any())
+    if wrong.height:
+        raise SchemaError(
+            f"{origin} returned question {wrong['question_id'][0]!r} with no messages, or with one that lacks role or "
+            "content; wanted at least one, each with both"
+        )
 
 
 def check_tokens(rows: pl.DataFrame, schema: Schema, origin: str) -> None:
@@ -96,6 +108,21 @@ def check_identity(
             sample_id, got = other.select("sample_id", column).row(0)
             raise SchemaError(
                 f"{origin} returned samples row {sample_id} with {column} {got!r}; wanted {' or '.join(words)}"
+            )
+
+
+def check_answers(rows: pl.DataFrame, origin: str) -> None:
+    """EVAL rows end for a known reason, after a finite time. Raises SchemaError that names ``origin`` and the row."""
+    reasons, seconds = _WORDS["finish_reason"], pl.col("seconds")
+    for column, wrong, wanted in (
+        ("finish_reason", ~pl.col("finish_reason").is_in(reasons), " or ".join(reasons)),
+        ("seconds", ~seconds.is_finite() | (seconds < 0), "a finite number of at least 0"),
+    ):
+        other = rows.filter(wrong)
+        if other.height:
+            question_id, attempt, got = other.select("question_id", "attempt", column).row(0)
+            raise SchemaError(
+                f"{origin} returned attempt {attempt} at question {question_id} with {column} {got!r}; wanted {wanted}"
             )
 
 

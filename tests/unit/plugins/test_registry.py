@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import os
 import shutil
 import warnings
@@ -360,6 +361,27 @@ def test_an_evaluators_rows_are_checked() -> None:
 
 
 @pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"finish_reason": "banana"}, "attempt 0 at question x with finish_reason 'banana'; wanted stop or length"),
+        ({"seconds": math.nan}, "with seconds nan; wanted a finite number of at least 0"),
+        ({"seconds": -5.0}, r"with seconds -5\.0; wanted a finite"),
+    ],
+)
+def test_an_evaluators_values_are_checked(values: dict[str, Any], words: str) -> None:
+    good = {"benchmark": "b", "question_id": "x", "attempt": 0, "text": "t", "correct": True}
+    rows = pl.DataFrame(
+        [{**good, "finish_reason": "stop", "tokens": 1, "seconds": 0.5, **values}], schema=dict(EVAL.columns)
+    )
+    made = registry()
+    made.evaluator("odd", lambda _: SimpleNamespace(evaluate=lambda *_: iter([rows])))
+    spec = EvalSpec("b", 1, 1.0, 1.0, 8, 0, 1, lambda _: None)
+    asked = question([{"role": "user", "content": "hi"}])
+    with pytest.raises(SchemaError, match=words):
+        list(made.make_evaluator("odd").evaluate(Canned(), asked, spec))
+
+
+@pytest.mark.parametrize(
     "ranks", [pl.Series([1.0]), pl.Series([1, 2]), [1.0, 2.0]], ids=["too few", "integers", "a list"]
 )
 def test_a_selectors_ranks_are_checked(ranks: Any) -> None:
@@ -412,14 +434,32 @@ def test_a_sources_options_and_split_are_checked() -> None:
 ROWS = QUESTIONS.empty()
 
 
+def question(messages: list[Any]) -> pl.DataFrame:
+    values = {name: "x" for name in QUESTIONS.columns}
+    return pl.DataFrame([{**values, "split": "eval", "messages": messages}], schema=dict(QUESTIONS.columns))
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (QuestionRows(ROWS, loaded="a file"), "has a str as `loaded`; wanted a LoadedQuestions or None"),  # type: ignore[arg-type]
-        (QuestionRows(ROWS, places=["a"]), "has a list as `places`; wanted a mapping"),  # type: ignore[arg-type]
-        (QuestionRows(ROWS, [BadRow(1, "x")]), "has a list as `set_aside`; wanted a tuple"),  # type: ignore[arg-type]
-        (QuestionRows(ROWS, (BadRow(1, "x"),)), "has a BadRow as `set_aside`; wanted a tuple"),  # type: ignore[arg-type]
-        (QuestionRows(ROWS, (SetAside("f", (7,)),)), "has a int as `set_aside`; wanted BadRow"),  # type: ignore[arg-type]
+        (QuestionRows(ROWS, loaded="a file"), "'a file' as `loaded`: Input should be"),  # type: ignore[arg-type]
+        (QuestionRows(ROWS, loaded=LoadedQuestions("s", None, "", ())), r"None as `loaded\.files`"),  # type: ignore[arg-type]
+        (QuestionRows(ROWS, loaded=LoadedQuestions("s", ("f",), "", ())), r"'f' as `loaded\.files\.0`"),  # type: ignore[arg-type]
+        (QuestionRows(ROWS, places=["a"]), r"\['a'\] as `places`: Input should be a valid dictionary"),  # type: ignore[arg-type]
+        (QuestionRows(ROWS, places={"q": 5}), r"5 as `places\.q`: Input should be a valid string"),  # type: ignore[dict-item]
+        (QuestionRows(ROWS, places={"q": "\ud800"}), "what can't be written .*wanted text"),
+        (QuestionRows(ROWS, [BadRow(1, "x")]), "as `set_aside`: Input should be a valid tuple"),  # type: ignore[arg-type]
+        (QuestionRows(ROWS, (BadRow(1, "x"),)), r"as `set_aside\.0`: Input should be .*SetAside"),  # type: ignore[arg-type]
+        (QuestionRows(ROWS, (SetAside("f", None),)), r"None as `set_aside\.0\.rows`"),  # type: ignore[arg-type]
+        (QuestionRows(ROWS, (SetAside("f", [BadRow(1, "x")]),)), r"as `set_aside\.0\.rows`: .*tuple"),  # type: ignore[arg-type]
+        (QuestionRows(ROWS, (SetAside("f", (7,)),)), r"7 as `set_aside\.0\.rows\.0`: .*BadRow"),  # type: ignore[arg-type]
+        (QuestionRows(ROWS, (SetAside("f", (BadRow("x", "x"),)),)), r"'x' as `set_aside\.0\.rows\.0\.row`"),  # type: ignore[arg-type]
+        (QuestionRows(ROWS, (SetAside(7, ()),)), r"7 as `set_aside\.0\.path`"),  # type: ignore[arg-type]
+        (QuestionRows(ROWS, (SetAside("f", (BadRow(1, "\ud800"),)),)), "what can't be written"),
+        (question([]), "question 'x' with no messages"),
+        (question([None]), "one that lacks role or content"),
+        (question([{"role": None, "content": "hi"}]), "one that lacks role or content"),
+        (question([{"role": "user", "content": None}]), "one that lacks role or content"),
         (QuestionRows([1]), "returned a list"),  # type: ignore[arg-type]
         (None, "returned a NoneType"),
     ],
