@@ -14,6 +14,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from dasd.base.files import write_whole
+from dasd.base.printable import printable
 from dasd.errors import InputError
 from dasd.results.records import EVERY_DOMAIN, Compared
 from dasd.results.report.drawing import COLOURS, INK, MUTED, PAPER, axes_row, page_colours, with_colours
@@ -24,6 +25,8 @@ FORMATS = (".svg", ".png")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _ROW = 0.26
 """Inches a row takes."""
+_LONGEST = 60
+"""Characters of a name in a figure."""
 _WORDS = ("avg", "pass", "majority")
 
 
@@ -50,7 +53,7 @@ def scores_figure(table: pl.DataFrame, path: Path) -> None:
                 found = panel.filter(pl.col("checkpoint") == checkpoint)
                 places = [benchmarks.index(name) * step + number for name in found["benchmark"]]
                 colour = colours[COLOURS[number % len(COLOURS)]]
-                _points(axes, found, "value", places, colour, _MARKERS[number % len(_MARKERS)], checkpoint)
+                _points(axes, found, "value", places, colour, _MARKERS[number % len(_MARKERS)], _shown(checkpoint))
             ks = panel.get_column("k").unique()
             axes.set_title(f"{word}@{ks[0]}" if len(ks) == 1 else f"{word}@k")
             axes.set_xlim(-0.02, 1.02)
@@ -86,9 +89,9 @@ def comparison_figure(compared: Compared, path: Path) -> None:
             _points(axes, found, "difference", places, colours[COLOURS[0]], "o", "")
             axes.set_title(words[value])
             axes.margins(x=0.12)
-        _name_rows(all_axes, benchmarks, [float(n) for n in range(len(benchmarks))])
+        _name_rows(all_axes, [_shown(name) for name in benchmarks], [float(n) for n in range(len(benchmarks))])
         all_axes[0].set_ylim(len(benchmarks) - 0.3, -0.7)
-        first, second = compared.names
+        first, second = map(_shown, compared.names)
         figure.supxlabel(f"{second} minus {first}", fontsize=9, color=colours[MUTED])
         return figure
 
@@ -114,11 +117,17 @@ def _with_ks(benchmarks: Sequence[str], panels: Mapping[str, pl.DataFrame]) -> l
     mixed = [panel.select("benchmark", "k") for panel in panels.values() if panel.n_unique("k") > 1]
     ks = pl.concat(mixed).unique().sort("k", descending=True) if mixed else None
     return [
-        name
+        _shown(name)
         if ks is None
-        else f"{name}\nk = {', '.join(map(str, ks.filter(pl.col('benchmark') == name)['k']))}"
+        else f"{_shown(name)}\nk = {', '.join(map(str, ks.filter(pl.col('benchmark') == name)['k']))}"
         for name in benchmarks
     ]
+
+
+def _shown(name: str) -> str:
+    """A name on one line, as XML can hold it."""
+    text = printable(" ".join(name.split()))
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
 def _points(

@@ -19,9 +19,12 @@ def text_table(found: TextTable) -> str:
     """A table of the report with its caption and its note."""
     if not found.rows:
         return ""
+    rows = [
+        [plain_words(cell) for cell in row] for row in found.rows
+    ]  # a filter's reasons are a plugin's words
     return (
-        f"**{found.caption}**\n\n"
-        + table(found.head, found.rows)
+        f"**{plain_words(found.caption)}**\n\n"
+        + table(found.head, rows)
         + (f"{found.note}\n\n" if found.note else "")
     )
 

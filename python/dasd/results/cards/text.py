@@ -130,6 +130,13 @@ def _models(facts: Facts, licences: Licences) -> list[tuple[str, ...]]:
         engine = " ".join(filter(None, (model.engine, model.engine_version)))
         revision = section.revision or model.revision
         rows.append(
-            (role, shown_model(section.model), revision or MISSING, engine or model.backend, str(licence))
+            (
+                role,
+                *map(
+                    markdown.plain_words,
+                    (shown_model(section.model), revision or MISSING, engine or model.backend),
+                ),
+                str(licence),
+            )
         )
     return rows

@@ -64,6 +64,7 @@ _SETTINGS: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9.0,
     "text.color": INK,
+    "text.parse_math": False,  # names may hold dollar signs
     "axes.labelcolor": INK,
     "axes.edgecolor": MUTED,
     "axes.titlesize": 9.5,
