@@ -23,7 +23,14 @@ from dasd.base.schemas import EVAL, SAMPLES, SCORES, Schema
 from dasd.errors import PluginError, SchemaError
 from dasd.plugins.blame import Origin
 from dasd.plugins.checked_files import check_checkpoint, check_exported
-from dasd.plugins.checked_rows import as_rows, check_answers, check_grade, check_identity, check_tokens, unchanged
+from dasd.plugins.checked_rows import (
+    as_rows,
+    check_answers,
+    check_grade,
+    check_identity,
+    check_tokens,
+    unchanged,
+)
 from dasd.plugins.exports import Exported, ExportRun
 from dasd.plugins.roles import (
     Checkpoint,

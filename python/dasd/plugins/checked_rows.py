@@ -11,7 +11,16 @@ from dasd.base.records import Grade
 from dasd.base.schemas import SAMPLES, Schema, check
 from dasd.errors import SchemaError
 
-__all__ = ["HIGHEST_LOGPROB", "as_rows", "check_answers", "check_grade", "check_identity", "check_messages", "check_tokens", "unchanged"]
+__all__ = [
+    "HIGHEST_LOGPROB",
+    "as_rows",
+    "check_answers",
+    "check_grade",
+    "check_identity",
+    "check_messages",
+    "check_tokens",
+    "unchanged",
+]
 
 HIGHEST_LOGPROB = 1e-3
 """In nats: a probability is at most 1, and engines round."""

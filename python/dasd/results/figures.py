@@ -53,7 +53,9 @@ def scores_figure(table: pl.DataFrame, path: Path) -> None:
                 found = panel.filter(pl.col("checkpoint") == checkpoint)
                 places = [benchmarks.index(name) * step + number for name in found["benchmark"]]
                 colour = colours[COLOURS[number % len(COLOURS)]]
-                _points(axes, found, "value", places, colour, _MARKERS[number % len(_MARKERS)], _shown(checkpoint))
+                _points(
+                    axes, found, "value", places, colour, _MARKERS[number % len(_MARKERS)], _shown(checkpoint)
+                )
             ks = panel.get_column("k").unique()
             axes.set_title(f"{word}@{ks[0]}" if len(ks) == 1 else f"{word}@k")
             axes.set_xlim(-0.02, 1.02)
@@ -89,7 +91,9 @@ def comparison_figure(compared: Compared, path: Path) -> None:
             _points(axes, found, "difference", places, colours[COLOURS[0]], "o", "")
             axes.set_title(words[value])
             axes.margins(x=0.12)
-        _name_rows(all_axes, [_shown(name) for name in benchmarks], [float(n) for n in range(len(benchmarks))])
+        _name_rows(
+            all_axes, [_shown(name) for name in benchmarks], [float(n) for n in range(len(benchmarks))]
+        )
         all_axes[0].set_ylim(len(benchmarks) - 0.3, -0.7)
         first, second = map(_shown, compared.names)
         figure.supxlabel(f"{second} minus {first}", fontsize=9, color=colours[MUTED])

@@ -363,7 +363,10 @@ def test_an_evaluators_rows_are_checked() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"finish_reason": "banana"}, "attempt 0 at question x with finish_reason 'banana'; wanted stop or length"),
+        (
+            {"finish_reason": "banana"},
+            "attempt 0 at question x with finish_reason 'banana'; wanted stop or length",
+        ),
         ({"seconds": math.nan}, "with seconds nan; wanted a finite number of at least 0"),
         ({"seconds": -5.0}, r"with seconds -5\.0; wanted a finite"),
     ],
@@ -435,7 +438,7 @@ ROWS = QUESTIONS.empty()
 
 
 def question(messages: list[Any]) -> pl.DataFrame:
-    values = {name: "x" for name in QUESTIONS.columns}
+    values = dict.fromkeys(QUESTIONS.columns, "x")
     return pl.DataFrame([{**values, "split": "eval", "messages": messages}], schema=dict(QUESTIONS.columns))
 
 
