@@ -44,7 +44,7 @@ def as_rows(value: object, schema: Schema, origin: str) -> pl.DataFrame:
 
 
 def check_messages(rows: pl.DataFrame, origin: str) -> None:
-    """Each of QUESTIONS has a message, and each message a role and a content. Raises SchemaError that names ``origin``."""
+    """Each question has messages, each of a role and a content. Raises SchemaError that names ``origin``."""
     role, content = (pl.element().struct.field(name).is_null() for name in ("role", "content"))
     said = pl.col("messages").list
     wrong = rows.filter((said.len() == 0) | said.eval(pl.element().is_null() | role | content).list.any())
