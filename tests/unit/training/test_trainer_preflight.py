@@ -111,7 +111,7 @@ def test_no_rows_no_shards_and_foreign_shards(root: Path) -> None:
 
 def test_a_model_without_config_is_refused(root: Path, tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
-    with pytest.raises(InputError, match="config and tokenizer"):
+    with pytest.raises(InputError, match="its config can't be loaded"):
         preflight(write_shards(root / "some", make_rows(2)), spec(tmp_path))
 
 
