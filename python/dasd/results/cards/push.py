@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dasd.base.checksums import file_checksum
+from dasd.base.files import human_bytes
 from dasd.base.progress import Console
 from dasd.base.small_files import read_small
 from dasd.errors import InputError, StoreError
@@ -23,9 +24,7 @@ from dasd.results.cards.require import require_hub
 if TYPE_CHECKING:
     from dasd.store import Run
 
-__all__ = ["Push", "Target", "dataset_push", "model_push", "shown_bytes"]
-
-_UNITS = ("B", "kB", "MB", "GB", "TB")
+__all__ = ["Push", "Target", "dataset_push", "model_push"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +82,11 @@ class Push:
         branch = "" if self.target.revision is None else f", branch {self.target.revision}"
         who = "private" if self.target.private else "PUBLIC"
         yield f"{self.kind} {self.target.name} at {self.endpoint}{branch}, {who}"
-        yield f"{len(self.files)} files, {shown_bytes(self.bytes)}, from {self.source}:"
+        yield f"{len(self.files)} files, {human_bytes(self.bytes)}, from {self.source}:"
         width = max(len(piece.path) for piece in self.files)
         for piece in self.files:
             made = " (made by dasd)" if isinstance(piece.content, bytes) else ""
-            yield f"  {piece.path.ljust(width)}  {shown_bytes(piece.bytes).rjust(9)}{made}"
+            yield f"  {piece.path.ljust(width)}  {human_bytes(piece.bytes).rjust(11)}{made}"
         if self.left_out:
             yield "left out:"
             yield from (f"  {item.path}: {item.why}" for item in self.left_out)
@@ -209,13 +208,3 @@ def _verify(run: Run, stage: str, pieces: list[Piece], console: Console) -> None
                     piece.content,
                 )
             task.advance(piece.bytes)
-
-
-def shown_bytes(size: int) -> str:
-    """``4.98 GB``."""
-    value = float(size)
-    for unit in _UNITS:
-        if value < 1000 or unit == _UNITS[-1]:
-            break
-        value /= 1000
-    return f"{size} B" if unit == "B" else f"{value:.3g} {unit}"

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from dasd.base.files import human_bytes
 from dasd.base.progress import Console
 from dasd.errors import DasdError, HubError, InputError
-from dasd.results.cards.push import Push, Target, shown_bytes
+from dasd.results.cards.push import Push, Target
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -71,7 +72,7 @@ def send(push: Push, console: Console) -> Pushed:
         with console.task(f"sending to {target.name}", push.bytes, "bytes") as task:
             for piece, operation in zip(push.files, operations, strict=True):
                 if piece.bytes >= _LARGE:
-                    console.info(f"  {piece.path} ({shown_bytes(piece.bytes)})")
+                    console.info(f"  {piece.path} ({human_bytes(piece.bytes)})")
                 api.preupload_lfs_files(
                     target.name,
                     [operation],

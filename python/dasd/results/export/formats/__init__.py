@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dasd.plugins.no_options import NoOptions
 from dasd.plugins.registry import Registry
 from dasd.plugins.roles import hookimpl
 from dasd.results.export.formats.llamafactory import LlamaFactoryExporter, LlamaFactoryOptions
-from dasd.results.export.formats.options import NoOptions
 from dasd.results.export.formats.release import LogprobsExporter, TextExporter
 from dasd.results.export.formats.sharegpt import ShareGptExporter
 from dasd.results.export.formats.trl import TrlExporter, TrlOptions

@@ -1,4 +1,4 @@
-"""Options that exporters share."""
+"""Options of components that have none."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ __all__ = ["NoOptions"]
 
 
 class NoOptions(BaseModel):
-    """An exporter without options: any key is refused."""
+    """Any key is refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
