@@ -51,9 +51,9 @@ def outcomes(plugins: Path, site: Path) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def run(*command: str, site: Path | None = None) -> subprocess.CompletedProcess[str]:
+def run(*command: str, site: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     """``site``: a directory with plugins, before whatever the path holds already (dasd may be there)."""
-    environment = dict(os.environ)
+    environment = {**os.environ, **environment}
     if site is not None:
         environment["PYTHONPATH"] = os.pathsep.join(
             [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]

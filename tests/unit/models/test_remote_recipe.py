@@ -193,8 +193,9 @@ def test_an_environment_without_dasd(bare: Path) -> None:
     ],
 )
 def test_an_environment_with_another_dasd(tmp_path: Path, body: bytes, words: str) -> None:
-    package = tmp_path / "other" / "dasd" / "remote"
+    package = tmp_path / "other" / "dasd" / "models" / "remote"
     package.mkdir(parents=True)
+    (package.parent.parent / "__init__.py").touch()
     (package.parent / "__init__.py").touch()
     (package / "__init__.py").touch()
     (package / "worker.py").write_text(FAKE.format(body=body, magic=MAGIC))
