@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from dasd.evaluation.statistics import Estimate, mean_over_questions, t_interval
-from dasd.results.figures import write_figure
 from dasd.results.report.drawing import COLOURS, axes_row
+from dasd.results.score_figures import write_figure
 
 __all__ = ["curves", "points"]
 

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from benchmarks.evidence.answers import KINDS, PARTS
 from benchmarks.evidence.verdicts import mean_and_error
 from dasd.evaluation.statistics import mean_over_questions
-from dasd.results.figures import write_figure
 from dasd.results.report.drawing import KIND_COLOURS, axes_row
+from dasd.results.score_figures import write_figure
 
 __all__ = ["DRAWN", "provenance_figure", "provenance_table"]
 

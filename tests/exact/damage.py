@@ -19,8 +19,8 @@ from dasd.pipeline.stages import candidates, evaluate, mix, sample, select
 from dasd.pipeline.work import requests
 from dasd.training import loss
 from dasd.training.attention import Segments
-from dasd.training.responses import RowMaker
-from dasd.training.rows import TrainRows
+from dasd.training.loaded_rows import TrainRows
+from dasd.training.row_maker import RowMaker
 from dasd.training.torch import loop
 
 Patch = pytest.MonkeyPatch

@@ -17,7 +17,7 @@ from tests.fuzzing import fuzz
 from dasd.curation.sources import values
 from dasd.curation.sources.file import FileQuestions
 from dasd.errors import DasdError, InputError
-from dasd.pipeline.stages.given_rows import GivenRow
+from dasd.pipeline.stages.from_files_rows import GivenRow
 from dasd.recipe.question_settings import QuestionSource
 
 SECONDS = 5

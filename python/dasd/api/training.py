@@ -18,13 +18,13 @@ from dasd.training.batches import Batch, collate, model_arguments
 from dasd.training.checks import try_model
 from dasd.training.curve import Curve
 from dasd.training.export import export_model
+from dasd.training.loaded_rows import TrainRows, expand_runs, load_rows
 from dasd.training.loss import weighted_nll
 from dasd.training.merge import export_adapted
 from dasd.training.model import attention_of, load_model, weights_fingerprint
 from dasd.training.optimizer import make_optimizers, set_learning_rate
 from dasd.training.plan import TrainPlan, plan_training
 from dasd.training.position import Position, training_key
-from dasd.training.rows import TrainRows, expand_runs, load_rows
 from dasd.training.schedule import learning_rate
 from dasd.training.step import not_finite, step_weight
 

@@ -121,7 +121,7 @@ class LazyGroup(click.Group):
 
 def _installed() -> list[str]:
     """Names of installed plugins, from package metadata: nothing of theirs is imported."""
-    from dasd.plugins.points import installed_points
+    from dasd.plugins.entry_points import installed_points
 
     return sorted({point.name for point in installed_points()})
 

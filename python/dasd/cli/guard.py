@@ -50,7 +50,7 @@ def main() -> None:
         if getattr(sys, name) is None:  # closed by the caller; the descriptor must not become a file's
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123
     code = run(sys.argv[1:])
-    loaded = sys.modules.get("dasd.plugins.loading")
+    loaded = sys.modules.get("dasd.plugins.load_guard")
     alive = [(plugin, thread) for plugin, thread in (loaded.STRAY if loaded else ()) if thread.is_alive()]
     if alive:
         for plugin, thread in alive:

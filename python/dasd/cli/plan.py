@@ -98,7 +98,7 @@ def plan(
 
 def plan_json(made: RunPlan) -> dict[str, Any]:
     """The plan as ``--json`` prints it."""
-    from dasd.pipeline.plan.room import disk_need
+    from dasd.pipeline.plan.disk_and_memory import disk_need
 
     stages = []
     for stage in made.stages:
@@ -137,7 +137,7 @@ def plan_json(made: RunPlan) -> dict[str, Any]:
 
 def _show(made: RunPlan) -> None:
     from dasd.base.files import human_bytes
-    from dasd.pipeline.plan.room import disk_need
+    from dasd.pipeline.plan.disk_and_memory import disk_need
 
     if made.stages:
         head = (

@@ -147,7 +147,7 @@ def scores(
     if output is not None:
         write_scores(output, evaluations, document)
     if figure is not None:
-        from dasd.results.figures import scores_figure
+        from dasd.results.score_figures import scores_figure
 
         scores_figure(table, figure)
     if as_json:
@@ -211,7 +211,7 @@ def _comparison(
     if output is not None:
         write_comparison(output, compared, document)
     if figure is not None:
-        from dasd.results.figures import comparison_figure
+        from dasd.results.score_figures import comparison_figure
 
         comparison_figure(compared, figure)
     if as_json:

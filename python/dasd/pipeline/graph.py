@@ -5,11 +5,13 @@ from __future__ import annotations
 from dasd.errors import RecipeError
 from dasd.models.files import check_model
 from dasd.models.pool import backend_of
+from dasd.pipeline.from_run_graph import taken_heldout, taken_stages
 from dasd.pipeline.stages.asking import has_own
 from dasd.pipeline.stages.dedup import DedupStage
 from dasd.pipeline.stages.evaluate import EvaluateStage
 from dasd.pipeline.stages.filter import FilterStage
-from dasd.pipeline.stages.given import GivenSamplesStage
+from dasd.pipeline.stages.from_files import GivenSamplesStage
+from dasd.pipeline.stages.from_run import TakenMixStage
 from dasd.pipeline.stages.mix import MixStage
 from dasd.pipeline.stages.questions import QuestionsStage
 from dasd.pipeline.stages.quotas import ANY, question_limits
@@ -17,9 +19,7 @@ from dasd.pipeline.stages.sample import SampleStage
 from dasd.pipeline.stages.score import ScoreStage
 from dasd.pipeline.stages.select import SelectStage
 from dasd.pipeline.stages.source_run import HELDOUT
-from dasd.pipeline.stages.taken import TakenMixStage
 from dasd.pipeline.stages.train import TrainStage
-from dasd.pipeline.taken_graph import taken_heldout, taken_stages
 from dasd.pipeline.work.stage import Stage
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry

@@ -1,7 +1,7 @@
 """The results of runs: scores of their checkpoints, comparisons, and files that other tools read.
 
 ``dasd.results.scores(run)`` is the table as a frame, ``compare(*choose(read(run), ["before", "low"]))`` a
-comparison, ``write_scores`` the files. Figures are in ``dasd.results.figures``, which imports matplotlib.
+comparison, ``write_scores`` the files. Figures are in ``dasd.results.score_figures``, which imports matplotlib.
 """
 
 from __future__ import annotations

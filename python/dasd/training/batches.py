@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dasd.training.attention import NAME, Segments
-from dasd.training.rows import TrainRows
+from dasd.training.loaded_rows import TrainRows
 
 
 @dataclass(frozen=True)

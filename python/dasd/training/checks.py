@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dasd.errors import TrainingError
 from dasd.training.batches import Batch, model_arguments
-from dasd.training.rows import TrainRows
+from dasd.training.loaded_rows import TrainRows
 
 _TRIED_TOKENS = 64
 _LEAK = 1e-3

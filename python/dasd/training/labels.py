@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from dasd.training.rows import expand_runs
+from dasd.training.loaded_rows import expand_runs
 
 _SHOWN = 24
 """Tokens shown at either end of a long run."""

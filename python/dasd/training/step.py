@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dasd.errors import TrainingError
-from dasd.training.rows import TrainRows
+from dasd.training.loaded_rows import TrainRows
 
 _NAMED_ROWS = 8
 """Sample ids that an error lists."""

@@ -15,9 +15,9 @@ from dasd.training import attention
 from dasd.training.attention import NAME, order_restored, repeatable
 from dasd.training.batches import collate
 from dasd.training.checks import try_model
+from dasd.training.loaded_rows import TrainRows, load_rows
 from dasd.training.loss import usual_loss_logits, weighted_nll
 from dasd.training.model import load_model
-from dasd.training.rows import TrainRows, load_rows
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 

@@ -20,10 +20,10 @@ from dasd.base.records import ContinueRequest, Message, ModelInfo, SampleRequest
 from dasd.errors import InputError
 from dasd.models.tokens.chat import ChatTokenizer
 from dasd.models.tokens.engine_rows import EngineRows, Generated, Prompted
-from dasd.models.tokens.reading import Reading, prompt_opening
+from dasd.models.tokens.think_opening import Reading, prompt_opening
 from dasd.plugins.recipe import Recipe
 from dasd.recipe.model_settings import ModelSettings
-from dasd.training.responses import RowMaker
+from dasd.training.row_maker import RowMaker
 
 TEMPLATES = Path(__file__).parents[2] / "chat_templates"
 SYSTEM, ASKED, NEXT = "Be brief.", "4 + 5? 👩‍👩‍👧", "And then?"

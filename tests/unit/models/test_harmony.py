@@ -17,7 +17,7 @@ from dasd.curation.filters.form import StructureFilter, ToolCallFilter
 from dasd.errors import InputError
 from dasd.models.tokens import harmony_prompts
 from dasd.models.tokens.harmony import HarmonyTokenizer
-from dasd.models.tokens.reading import prompt_opening
+from dasd.models.tokens.think_opening import prompt_opening
 
 CONVERSATION = (Message("system", "You are a helpful assistant."), Message("user", "4 + 5? <|end|>"))
 SYSTEM = (

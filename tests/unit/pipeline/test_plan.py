@@ -13,8 +13,8 @@ from benchmarks.report_plan import PAGE, with_section
 from dasd.models.miniature import model_path
 from dasd.pipeline.plan import Amount, Given, RunPlan, StagePlan, plan_recipe
 from dasd.pipeline.plan.checks import check_logprobs
+from dasd.pipeline.plan.disk_and_memory import check_disk, disk_need
 from dasd.pipeline.plan.records import Finding, StageCost, StageWork
-from dasd.pipeline.plan.room import check_disk, disk_need
 from dasd.plugins.host import PluginHost
 from dasd.plugins.recipe import Recipe
 from dasd.recipe.curation_settings import SelectSettings
@@ -182,8 +182,8 @@ def test_sizes_of_models_that_are_here() -> None:
 
 
 def test_memory_that_is_not_there_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dasd.pipeline.plan.room.memory_bytes", lambda: 2_000_000)
-    monkeypatch.setattr("dasd.pipeline.plan.room.nvidia_gpus", tuple)
+    monkeypatch.setattr("dasd.pipeline.plan.disk_and_memory.memory_bytes", lambda: 2_000_000)
+    monkeypatch.setattr("dasd.pipeline.plan.disk_and_memory.nvidia_gpus", tuple)
     made = plan()
     assert keys(made, "warning") == {"teacher.model", "trainer"}
     assert "takes at least 2.7 MiB" in texts(made) and not made.problems

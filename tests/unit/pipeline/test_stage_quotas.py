@@ -14,7 +14,7 @@ from dasd.curation.sources.mini import MiniatureQuestions
 from dasd.errors import BackendError, InputError, RecipeError
 from dasd.pipeline.plan import Amount, plan_recipe
 from dasd.pipeline.stages import quotas
-from dasd.pipeline.stages.selection import selection_words
+from dasd.pipeline.stages.selection_figures import selection_words
 from dasd.plugins.recipe import Recipe
 from dasd.recipe.question_settings import QuestionSource
 from dasd.recipe.stage_settings import OffPolicyStage

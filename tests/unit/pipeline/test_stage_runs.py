@@ -17,7 +17,7 @@ from dasd.models.files import resolve_model
 from dasd.models.tokens.chat import ChatTokenizer
 from dasd.recipe.model_settings import ModelSettings
 from dasd.store import Run
-from dasd.training.rows import expand_runs
+from dasd.training.loaded_rows import expand_runs
 
 FRAMES = ("questions", "samples", "scores", "verdicts", "sentences", "train", "eval", "metrics", "losses")
 

@@ -10,7 +10,7 @@ import pytest
 from tests.stage_run import ListConsole, run_recipe
 
 from dasd.errors import RecipeError
-from dasd.pipeline.stages.selection import selection_summary, selection_warnings, selection_words
+from dasd.pipeline.stages.selection_figures import selection_summary, selection_warnings, selection_words
 from dasd.results.report import series, steps
 
 

@@ -12,7 +12,7 @@ from tests.stage_run import run_recipe
 
 from dasd import results
 from dasd.errors import InputError
-from dasd.results.figures import comparison_figure, scores_figure
+from dasd.results.score_figures import comparison_figure, scores_figure
 from dasd.store import Run
 
 T = True

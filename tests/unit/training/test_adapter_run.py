@@ -15,8 +15,8 @@ from dasd.base.progress import Console
 from dasd.base.seeds import digest
 from dasd.errors import PluginError, RecipeError
 from dasd.pipeline.compatibility import check_recipe
+from dasd.pipeline.plan.disk_and_memory import plan_memory, trained_parameters
 from dasd.pipeline.plan.records import ModelPlan
-from dasd.pipeline.plan.room import plan_memory, trained_parameters
 from dasd.pipeline.runner import Pipeline
 from dasd.pipeline.work import fingerprints
 from dasd.plugins.host import PluginHost

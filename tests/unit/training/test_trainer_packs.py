@@ -18,10 +18,10 @@ from dasd.api import TrainingError
 from dasd.training.attention import NAME, Segments
 from dasd.training.batches import Batch, collate
 from dasd.training.checks import try_model
+from dasd.training.loaded_rows import TrainRows, load_rows
 from dasd.training.loss import weighted_nll
 from dasd.training.model import load_model
 from dasd.training.plan import plan_training
-from dasd.training.rows import TrainRows, load_rows
 
 CPU = torch.device("cpu")
 

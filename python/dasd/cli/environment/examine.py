@@ -45,7 +45,7 @@ def examine() -> Report:
     problems += found
     plugins, found = _plugins() if core == "ok" else ((), [])
     problems += found
-    from dasd.plugins.points import GROUP
+    from dasd.plugins.entry_points import GROUP
 
     found, notes = conflicts(RELEVANT, GROUP)
     problems += found

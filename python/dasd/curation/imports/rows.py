@@ -10,7 +10,7 @@ import polars as pl
 
 from dasd.base.schemas import DRAW, QUESTIONS, SAMPLES
 from dasd.curation.sources.rows import messages_of, text_of
-from dasd.models.tokens.reading import USUAL
+from dasd.models.tokens.think_opening import USUAL
 
 __all__ = ["RESPONSES", "response_row", "tokens_of"]
 

@@ -11,7 +11,7 @@ from dasd.evaluation.statistics.estimate import Estimate, Interval, mean_over_qu
 from dasd.evaluation.statistics.majority import majority_at, majority_of
 from dasd.evaluation.statistics.paired import Comparison, compare
 from dasd.evaluation.statistics.passing import pass_at, pass_probability
-from dasd.evaluation.statistics.shares import share_difference_interval, share_interval
+from dasd.evaluation.statistics.share_intervals import share_difference_interval, share_interval
 from dasd.evaluation.statistics.summary import SUMMARY, summary
 
 __all__ = [

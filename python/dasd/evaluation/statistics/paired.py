@@ -9,7 +9,7 @@ import polars as pl
 
 from dasd.errors import InputError
 from dasd.evaluation.statistics.estimate import Interval, mean_over_questions, one_benchmark, t_reach
-from dasd.evaluation.statistics.shares import share_difference_interval
+from dasd.evaluation.statistics.share_intervals import share_difference_interval
 from dasd.evaluation.statistics.student_t import t_two_sided
 
 __all__ = ["Comparison", "compare"]

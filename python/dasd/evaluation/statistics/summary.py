@@ -11,7 +11,7 @@ from dasd.evaluation.statistics.average import average, length, truncation_rate
 from dasd.evaluation.statistics.estimate import Estimate, t_interval
 from dasd.evaluation.statistics.majority import majority_at
 from dasd.evaluation.statistics.passing import pass_at
-from dasd.evaluation.statistics.shares import share_interval
+from dasd.evaluation.statistics.share_intervals import share_interval
 
 __all__ = ["SUMMARY", "summary"]
 

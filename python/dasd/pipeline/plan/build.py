@@ -25,6 +25,7 @@ from dasd.pipeline.plan.checks import (
 )
 from dasd.pipeline.plan.costs import Costs
 from dasd.pipeline.plan.data import TakenFacts, is_elsewhere, look_at_data
+from dasd.pipeline.plan.disk_and_memory import check_disk, plan_memory
 from dasd.pipeline.plan.drafts import Draft, read_draft
 from dasd.pipeline.plan.lengths import Lengths
 from dasd.pipeline.plan.measured import Measured, read_run
@@ -40,7 +41,6 @@ from dasd.pipeline.plan.records import (
     StagePlan,
 )
 from dasd.pipeline.plan.reuse import selected_lengths, stage_states
-from dasd.pipeline.plan.room import check_disk, plan_memory
 from dasd.pipeline.plan.work import WorkPlanner
 from dasd.pipeline.runner import RUNS, Pipeline
 from dasd.pipeline.stages.train import TrainStage

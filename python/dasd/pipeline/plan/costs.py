@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from dasd.pipeline.plan.disk_and_memory import STATE_BYTES, total_of, trained_parameters
 from dasd.pipeline.plan.measured import Measured, RateKind
 from dasd.pipeline.plan.records import Amount, Given, StageCost, StageWork
-from dasd.pipeline.plan.room import STATE_BYTES, total_of, trained_parameters
 from dasd.recipe.settings import RecipeSettings
 from dasd.recipe.training_settings import TrainerSettings
 

@@ -21,14 +21,19 @@ from dasd.pipeline.plan.steps import exact_training, expected_training
 from dasd.pipeline.stages.dedup import DedupStage
 from dasd.pipeline.stages.evaluate import EvaluateStage
 from dasd.pipeline.stages.filter import FilterStage
-from dasd.pipeline.stages.given import GivenSamplesStage
+from dasd.pipeline.stages.from_files import GivenSamplesStage
+from dasd.pipeline.stages.from_run import (
+    TakenHeldoutStage,
+    TakenMixStage,
+    TakenSamplesStage,
+    TakenSelectStage,
+)
 from dasd.pipeline.stages.mix import MixStage
 from dasd.pipeline.stages.quotas import ANY, asked_counts, limits
 from dasd.pipeline.stages.report import ReportStage
 from dasd.pipeline.stages.sample import SampleStage
 from dasd.pipeline.stages.score import ScoreStage
 from dasd.pipeline.stages.select import SelectStage
-from dasd.pipeline.stages.taken import TakenHeldoutStage, TakenMixStage, TakenSamplesStage, TakenSelectStage
 from dasd.pipeline.stages.train import TrainStage
 from dasd.pipeline.work.stage import Stage
 from dasd.recipe.settings import RecipeSettings

@@ -12,13 +12,13 @@ from pydantic import JsonValue
 from dasd.base.frames import messages_by_question, only
 from dasd.base.records import ScoringSpec
 from dasd.evaluation.terms import all_terms
-from dasd.models.tokens.reading import Reading
+from dasd.models.tokens.think_opening import Reading
 from dasd.pipeline.stages.metrics import answer_metrics, kl_metrics, metrics_words, teacher_metrics
 from dasd.pipeline.work import fingerprints
 from dasd.pipeline.work.answering import answer_questions, ungraded
-from dasd.pipeline.work.checkpoints import student_after, student_name
 from dasd.pipeline.work.grading import Grader, answers_by_question
 from dasd.pipeline.work.stage import StageContext
+from dasd.pipeline.work.students import student_after, student_name
 from dasd.pipeline.work.units import Asked, generate, units
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry

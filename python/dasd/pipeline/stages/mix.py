@@ -23,14 +23,14 @@ from dasd.base.schemas import VERDICTS
 from dasd.base.seeds import seed_of, uniform
 from dasd.models.files import model_identity
 from dasd.models.tokens.chat import ChatTokenizer
-from dasd.models.tokens.reading import Reading
+from dasd.models.tokens.think_opening import Reading
 from dasd.pipeline.stages.cuts import cut_end
 from dasd.pipeline.work import fingerprints
-from dasd.pipeline.work.checkpoints import student_after, student_identity, student_name
 from dasd.pipeline.work.context_room import least_room, no_room, prompts_of
 from dasd.pipeline.work.judging import Judge, reasons
 from dasd.pipeline.work.requests import sample_id, sample_requests
 from dasd.pipeline.work.stage import StageContext
+from dasd.pipeline.work.students import student_after, student_identity, student_name
 from dasd.pipeline.work.units import Asked, Unit, finish_rows, generate, share, units, verdict_rows
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry

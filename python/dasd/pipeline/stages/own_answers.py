@@ -16,10 +16,10 @@ from dasd.base.records import Message, ScoringSpec
 from dasd.base.schemas import ANSWER_SENTENCES, REFUSED, SCORES
 from dasd.errors import BackendError, InputError, PluginError
 from dasd.models.pool import backend_of
-from dasd.models.tokens.reading import Reading
+from dasd.models.tokens.think_opening import Reading
 from dasd.pipeline.stages.candidates import compared, sentences_frame
-from dasd.pipeline.work.checkpoints import student_after
 from dasd.pipeline.work.stage import StageContext
+from dasd.pipeline.work.students import student_after
 from dasd.recipe.model_settings import ModelSettings
 from dasd.recipe.settings import RecipeSettings
 from dasd.recipe.stage_settings import MixedPolicyStage

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from dasd.base.frames import kept_ids, messages_by_question, only
 from dasd.base.records import ScoringSpec
-from dasd.models.tokens.reading import Reading
+from dasd.models.tokens.think_opening import Reading
 from dasd.pipeline.work import fingerprints
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.units import Asked, Unit, generate, share, units

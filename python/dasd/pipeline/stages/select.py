@@ -13,10 +13,10 @@ from pydantic import JsonValue
 from dasd.base.frames import kept_ids, only
 from dasd.base.seeds import uniform
 from dasd.errors import InputError
-from dasd.models.tokens.reading import Reading
+from dasd.models.tokens.think_opening import Reading
 from dasd.pipeline.stages import quotas
 from dasd.pipeline.stages.candidates import candidates_frame, compared, sentences_frame
-from dasd.pipeline.stages.selection import selection_summary, selection_warnings, selection_words
+from dasd.pipeline.stages.selection_figures import selection_summary, selection_warnings, selection_words
 from dasd.pipeline.work import fingerprints
 from dasd.pipeline.work.grading import Answers, Grader, answers_by_question
 from dasd.pipeline.work.question_groups import (

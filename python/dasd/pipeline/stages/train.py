@@ -25,7 +25,7 @@ from dasd.plugins.registry import Registry
 from dasd.plugins.roles import Checkpoint, TrainProgress, TrainSpec
 from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage
 from dasd.training.preflight import Preflight, preflight
-from dasd.training.responses import RowMaker, balance_ids
+from dasd.training.row_maker import RowMaker, balance_ids
 from dasd.training.start import StartModel, start_model
 
 __all__ = ["TrainStage"]

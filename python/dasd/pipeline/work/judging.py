@@ -10,7 +10,7 @@ from dasd.base.frames import messages_of
 from dasd.base.schemas import SAMPLES
 from dasd.curation.filters import wanted_filters
 from dasd.models.tokens.chat import ChatTokenizer
-from dasd.models.tokens.reading import CLOSE, OPEN, Reading
+from dasd.models.tokens.think_opening import CLOSE, OPEN, Reading
 from dasd.pipeline.work.grading import Grader, answers_by_question
 from dasd.pipeline.work.units import verdict_rows
 from dasd.plugins.recipe import Recipe

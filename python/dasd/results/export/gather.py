@@ -16,13 +16,13 @@ from dasd.base.schemas import SAMPLES
 from dasd.base.suggest import did_you_mean
 from dasd.errors import InputError
 from dasd.models.tokens.chat import ChatTokenizer
-from dasd.models.tokens.reading import Reading, prompt_opening, teacher_opening
+from dasd.models.tokens.think_opening import Reading, prompt_opening, teacher_opening
 from dasd.plugins.exports import EXPORT, SAMPLED_TOKENS, TRAINED_TOKENS, ExportRun, ExportStage
 from dasd.plugins.recipe import Recipe
 from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage
 from dasd.store import Run
 from dasd.store.origin import origin_of
-from dasd.training.responses import RowMaker, balance_ids
+from dasd.training.row_maker import RowMaker, balance_ids
 
 __all__ = ["ROWS", "Rows", "gather"]
 

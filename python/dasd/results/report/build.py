@@ -145,7 +145,7 @@ def _draw_sentences(
     probabilities = series.response_probabilities(run, there, DENSITY_RESPONSES, seed)
 
     def density() -> Drawing:
-        from dasd.results.report.figures import density_figure
+        from dasd.results.report.figures_sentences import density_figure
 
         return density_figure(probabilities)
 
@@ -161,7 +161,7 @@ def _draw_sentences(
     compared = series.selected_and_random(run, chosen, DENSITY_RESPONSES, seed)
 
     def selected_density() -> Drawing:
-        from dasd.results.report.figures import selected_density_figure
+        from dasd.results.report.figures_sentences import selected_density_figure
 
         return selected_density_figure(compared)
 
@@ -186,7 +186,7 @@ def _draw_sentences(
     )
 
     def response() -> Drawing:
-        from dasd.results.report.figures import probabilities_figure
+        from dasd.results.report.figures_sentences import probabilities_figure
 
         assert example is not None
         return probabilities_figure(example.sentences)
@@ -218,7 +218,7 @@ def _draw_answers(gallery: _Gallery, answers: OwnAnswers) -> None:
     along = along_answers(answers.sentences)
 
     def probabilities() -> Drawing:
-        from dasd.results.report.figures import answer_probabilities_figure
+        from dasd.results.report.figures_sentences import answer_probabilities_figure
 
         return answer_probabilities_figure(along, answers.sentences, PARTS, drawn)
 
@@ -245,7 +245,7 @@ def _draw_positions(
     missing: str,
 ) -> None:
     def draw() -> Drawing:
-        from dasd.results.report.figures import positions_figure
+        from dasd.results.report.figures_sentences import positions_figure
 
         shares = series.positions(sentences, correct(), POSITION_BINS)
         return positions_figure(name, title, shares, caption)
@@ -258,7 +258,7 @@ def _draw_training(gallery: _Gallery, run: Run) -> None:
     bins = cutoffs.cut_off_bins(answers)
 
     def cut_off() -> Drawing:
-        from dasd.results.report.figures import cut_off_figure
+        from dasd.results.report.figures_sentences import cut_off_figure
 
         return cut_off_figure(
             bins,

@@ -16,11 +16,11 @@ from dasd.base.seeds import seed_of
 from dasd.plugins.roles import TrainProgress
 from dasd.recipe.training_settings import TrainerSettings
 from dasd.training.batches import collate
+from dasd.training.loaded_rows import TrainRows
 from dasd.training.loss import weighted_nll
 from dasd.training.optimizer import set_learning_rate
 from dasd.training.plan import TrainPlan
 from dasd.training.position import Position
-from dasd.training.rows import TrainRows
 from dasd.training.schedule import learning_rate
 from dasd.training.step import not_finite, step_weight
 

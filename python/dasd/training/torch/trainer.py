@@ -16,13 +16,13 @@ from dasd.training.attention import order_restored
 from dasd.training.checks import try_model
 from dasd.training.curve import Curve
 from dasd.training.export import export_model
+from dasd.training.loaded_rows import load_rows
 from dasd.training.loss import usual_loss_logits
 from dasd.training.merge import export_adapted
 from dasd.training.model import attention_of, load_model, trained_parameters, weights_fingerprint
 from dasd.training.optimizer import make_optimizers
 from dasd.training.plan import plan_training
 from dasd.training.position import Position, training_key
-from dasd.training.rows import load_rows
 from dasd.training.torch.loop import Loop
 from dasd.training.torch.options import TorchOptions
 from dasd.training.torch.state import load_state, save_state

@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from dasd.models.tokens.reading import Reading
+from dasd.models.tokens.think_opening import Reading
 from dasd.plugins.exports import Exported, ExportedFile, ExportRun, ExportStage
 from dasd.recipe.training_settings import TrainerSettings
 from dasd.results.export.formats.conversations import Lost, conversation, write_stage

@@ -23,7 +23,7 @@ from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.units import Unit, finish_rows, units, verdict_rows
 from dasd.plugins.recipe import Recipe
 from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage, TrainingStage
-from dasd.training.responses import RowMaker
+from dasd.training.row_maker import RowMaker
 
 __all__ = ["TakenHeldoutStage", "TakenMixStage", "TakenSamplesStage", "TakenSelectStage"]
 

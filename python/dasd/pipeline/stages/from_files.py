@@ -24,8 +24,8 @@ from dasd.errors import InputError
 from dasd.models.files import model_identity
 from dasd.models.pool import backend_of
 from dasd.models.tokens.chat import ChatTokenizer
-from dasd.models.tokens.reading import OPEN, Reading
-from dasd.pipeline.stages.given_rows import GivenReader
+from dasd.models.tokens.think_opening import OPEN, Reading
+from dasd.pipeline.stages.from_files_rows import GivenReader
 from dasd.pipeline.stages.sample import samples_summary
 from dasd.pipeline.work import fingerprints
 from dasd.pipeline.work.opened_teacher import logprobs_reader

@@ -19,14 +19,14 @@ from tests.tiny_models import chat
 from dasd.base.records import ContinueRequest, Message, SampleRequest, SamplingSpec, ScoreRequest, ScoringSpec
 from dasd.base.schemas import QUESTIONS, SET_ASIDE
 from dasd.models.tokens.chat import ChatTokenizer
-from dasd.models.tokens.reading import CLOSE, OPEN, Reading, Vocabulary, behind_tag, prompt_opening
+from dasd.models.tokens.think_opening import CLOSE, OPEN, Reading, Vocabulary, behind_tag, prompt_opening
 from dasd.models.transformers.engine import TransformersTeacher
 from dasd.pipeline.stages.candidates import compared
-from dasd.pipeline.stages.given_rows import GivenReader
+from dasd.pipeline.stages.from_files_rows import GivenReader
 from dasd.pipeline.stages.metrics import kl_metrics
 from dasd.pipeline.work.judging import Judge
 from dasd.plugins.recipe import Recipe
-from dasd.training.responses import RowMaker
+from dasd.training.row_maker import RowMaker
 
 ASKED = {
     f"q{n}": (Message("user", text),)

@@ -26,7 +26,7 @@ from dasd.results.export import export_run
 from dasd.results.report.gather import run_facts
 from dasd.store import Run
 from dasd.store.origin import origin_of
-from dasd.training.rows import expand_runs
+from dasd.training.loaded_rows import expand_runs
 
 LOW = [{"name": "low", "temperature": 0.6}]
 

@@ -10,7 +10,7 @@ from dasd.base.records import Message
 from dasd.base.schemas import TRAIN
 from dasd.base.seeds import uniform
 from dasd.models.tokens.chat import ChatTokenizer
-from dasd.models.tokens.reading import Reading
+from dasd.models.tokens.think_opening import Reading
 from dasd.plugins.recipe import Recipe
 
 __all__ = ["RowMaker", "balance_ids"]

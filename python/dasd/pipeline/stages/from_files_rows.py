@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dasd.base.records import Message
 from dasd.curation.sources.rows import QUESTION_COLUMNS, messages_of, question_id, question_of
 from dasd.models.tokens.chat import ChatTokenizer
-from dasd.models.tokens.reading import OPEN, behind_tag, prompt_opening
+from dasd.models.tokens.think_opening import OPEN, behind_tag, prompt_opening
 from dasd.pipeline.work.requests import sample_id
 from dasd.plugins.checked_rows import HIGHEST_LOGPROB
 from dasd.recipe.problems import describe

@@ -20,7 +20,7 @@ from dasd.errors import BackendError, InputError, RecipeError
 from dasd.models.tokens.chat import ChatTokenizer
 from dasd.pipeline.compatibility import check_recipe
 from dasd.pipeline.runner import Pipeline
-from dasd.pipeline.stages.given_rows import GivenReader
+from dasd.pipeline.stages.from_files_rows import GivenReader
 from dasd.plugins.recipe import Recipe
 from dasd.recipe.stage_settings import OffPolicyStage
 from dasd.store import Run

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dasd.pipeline.stages.from_run import TakenHeldoutStage, TakenSamplesStage, TakenSelectStage
 from dasd.pipeline.stages.source_run import HELDOUT, has_heldout
-from dasd.pipeline.stages.taken import TakenHeldoutStage, TakenSamplesStage, TakenSelectStage
 from dasd.pipeline.work.stage import Stage
 from dasd.plugins.recipe import Recipe
 from dasd.recipe.stage_settings import OffPolicyStage
