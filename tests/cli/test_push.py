@@ -269,6 +269,24 @@ def test_a_push_that_is_killed_at_any_request(
         assert len(hub.uploaded) == len(set(hub.uploaded)), "a file that had arrived was sent again"
 
 
+def test_ctrl_c_during_an_upload_ends_at_once(run: Run, hub: HubServer) -> None:
+    """The hub's library would wait for the request that the hub holds."""
+    hub.faults.hold_after = 0
+    process = subprocess.Popen(
+        command(run, "--yes"),
+        env={**os.environ, **hub.environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert hub.held.wait(60)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=20)[1]  # the hub holds for 60
+    assert process.returncode == guard.INTERRUPTED, said
+    assert "interrupted; " in said and "Traceback" not in said
+
+
 def test_a_dropped_connection_is_tried_again(run: Run, hub: HubServer, here: Here) -> None:
     hub.faults.drop_puts = 1
     assert here(run, "--yes").returncode == 0

@@ -118,9 +118,7 @@ def _commands(host: PluginHost) -> dict[str, list[str]]:
     found = {}
     for record in host.plugins:
         if "dasd_commands" in record.hooks:
-            group = click.Group()
-            host.observe_one(record, "dasd_commands", cli=group)
-            found[record.name] = sorted(map(str, group.commands))
+            found[record.name] = sorted(host.commands_of(record))
     return found
 
 

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
 
 from dasd.base.printable import echo
 from dasd.cli.card import card_options
+from dasd.cli.guard import INTERRUPTED
 from dasd.cli.options import json_option, print_json, quiet_option
+
+_PATIENCE_SECONDS = 1.0
+"""After Ctrl-C, for the hub's library to let go of the request that is open."""
 
 
 @click.command()
@@ -92,10 +102,45 @@ def push(
         if not click.confirm("Send this?", err=True):
             echo("nothing was sent", err=True)
             raise click.exceptions.Exit(1)
-    done = send(wanted, console)
+    with _ended_soon():
+        done = send(wanted, console)
     if done.stale:
         console.warn(
             f"{name} holds weights of an earlier push that are no part of this one: {', '.join(done.stale)}; "
             "remove them on the hub"
         )
     echo(done.url, err=as_json)
+
+
+@contextmanager
+def _ended_soon() -> Iterator[None]:
+    """Ctrl-C inside ends the process soon: the hub's library would wait until a request that is open has ended.
+
+    Nothing has to be put away: the hub keeps what has arrived.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler or (
+        threading.current_thread() is not threading.main_thread()
+    ):
+        yield
+        return
+    over = threading.Timer(_PATIENCE_SECONDS, _leave)
+    over.daemon = True
+
+    def interrupted(_number: int, _frame: FrameType | None) -> None:
+        if not over.is_alive():
+            over.start()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield
+    finally:
+        over.cancel()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _leave() -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write("\x1b[?25h\n")  # a progress bar had hidden the cursor
+    echo("interrupted; what has arrived is kept: the same command goes on from there", err=True)
+    os._exit(INTERRUPTED)

@@ -76,6 +76,14 @@ class Catalogue:
         """All components, or those of a role, in the order in which they were registered."""
         return [c for c in self._components.values() if role is None or c.role == role]
 
+    @property
+    def whole(self) -> bool:
+        """Whether it is as its methods left it: a plugin can reach its attributes."""
+        held: object = getattr(self, "_components", None)
+        return isinstance(held, dict) and all(
+            isinstance(each, Component) and key == (each.role, each.name) for key, each in held.items()
+        )
+
     def names(self, role: Role) -> list[str]:
         """Registered names of a role, sorted."""
         return sorted(c.name for c in self.components(role))

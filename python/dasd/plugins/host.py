@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
+import click
 import pluggy
 
 from dasd.base.printable import echo
@@ -239,9 +240,26 @@ class PluginHost:
                 except BaseException as error:  # noqa: BLE001 (an observer must not end a run)
                     self.warn(f"plugin {record.name}: {hook} failed and is ignored: {_cause(error)}")
 
-    def commands(self, cli: Any) -> None:
-        """Let every plugin add its commands to the click group ``cli``; failures are reported and ignored."""
-        self.observe("dasd_commands", cli=cli)
+    def commands(self, cli: click.Group) -> None:
+        """Add every plugin's commands to the group ``cli``; failures are reported and ignored."""
+        for record, _ in self._managers:
+            for name, command in self.commands_of(record).items():
+                try:
+                    cli.add_command(command, name)
+                except PluginError as error:
+                    self.warn(f"plugin {record.name}: {error}")
+
+    def commands_of(self, record: PluginRecord) -> dict[str, click.Command]:
+        """What a plugin's ``dasd_commands`` adds to a group of its own; what is no command is told and left out."""
+        group = click.Group()
+        self.observe_one(record, "dasd_commands", cli=group)
+        given = dict(group.commands) if isinstance(group.commands, dict) else {None: group}
+        good = {k: c for k, c in given.items() if isinstance(k, str) and isinstance(c, click.Command)}
+        if len(good) < len(given):
+            self.warn(
+                f"plugin {record.name}: its dasd_commands adds what is no command with a text as its name"
+            )
+        return good
 
 
 def _register(plugin: object, owner: Owner) -> tuple[pluggy.PluginManager, Registry]:
@@ -257,6 +275,8 @@ def _register(plugin: object, owner: Owner) -> tuple[pluggy.PluginManager, Regis
             raise PluginError(
                 "its dasd_register is a generator or async, so it registered nothing; wanted a function"
             )
+    if not scratch.whole:
+        raise PluginError("it changed the registry in other ways than by its methods")
     return manager, scratch
 
 

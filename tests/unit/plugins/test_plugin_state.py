@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import torch
 from tests.plugin_factory import REGISTER
@@ -147,3 +148,32 @@ def test_a_component_that_changes_the_directory(tmp_path: Path, monkeypatch: pyt
     made.verifier("wanders", Wanders)
     made.make_verifier("wanders")
     assert Path.cwd() == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [
+        ("cli.commands[5] = click.Command('x')", ["mine"]),
+        ("cli.add_command(click.Command(5))", ["mine"]),
+        ("cli.commands['odd'] = 5", ["mine"]),
+        ("cli.commands = None", []),
+    ],
+)
+def test_commands_that_are_none_are_left_out(install: Install, change: str, left: list[str]) -> None:
+    install(
+        "import click\nfrom dasd.api import hookimpl\n@hookimpl\ndef dasd_commands(cli):\n"
+        f"    cli.add_command(click.Command('mine'))\n    {change}\n"
+    )
+    warned: list[str] = []
+    group = click.Group()
+    PluginHost.load(["bad"], warned.append).commands(group)
+    assert list(group.commands) == left
+    assert warned == ["plugin bad: its dasd_commands adds what is no command with a text as its name"]
+
+
+@pytest.mark.parametrize("change", ["del registry._components", "registry._components = {1: 2}"])
+def test_a_plugin_that_damages_its_registry_is_broken(install: Install, change: str) -> None:
+    install(f"from dasd.api import hookimpl\n@hookimpl\ndef dasd_register(registry):\n    {change}\n")
+    warned: list[str] = []
+    host = PluginHost.load(None, warned.append)
+    assert "changed the registry in other ways" in warned[0] and host.registry.components("teacher")
