@@ -71,6 +71,9 @@ $(VENV)/.test-data: $(VENV)/.developers constraints.txt
 
 # One thread a process: tiny models gain nothing by two, which other tests then miss.
 # Files in their own order: by the number of their tests, as xdist would sort them, the longest come last and workers wait for each other.
+# No test looks for a model on the hub; one that is not there is looked for again and again where there is no network.
+test test-slow fuzz test-kills test-evidence: export HF_HUB_OFFLINE = 1
+
 .PHONY: test
 test: $(VENV)/.test-data ## Run the Rust and Python tests (slow ones excluded)
 	cargo test --quiet --locked --package dasd-core
