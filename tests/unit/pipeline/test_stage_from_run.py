@@ -21,7 +21,9 @@ from dasd.pipeline.runner import Pipeline
 from dasd.plugins.recipe import Recipe
 from dasd.recipe.model_settings import ModelSettings
 from dasd.results.cards.facts import gather_facts
-from dasd.results.cards.text import method_section
+from dasd.results.cards.licences import find_licences
+from dasd.results.cards.options import CardOptions
+from dasd.results.cards.text import card_text
 from dasd.results.export import export_run
 from dasd.results.report.gather import run_facts
 from dasd.store import Run
@@ -197,7 +199,14 @@ def test_report_cards_and_exports_say_which_run_selected(source: Run, taken: Run
     assert "they were selected for dasd:mini-student" in page and not report["selections"]
     flow = report["flow"]
     assert [row["selected"] for row in flow[:2]] == [12, 12]  # type: ignore[index,call-overload,union-attr]
-    text = "\n".join(method_section(gather_facts(taken)))
+    facts = gather_facts(taken)
+    text = card_text(
+        facts,
+        find_licences(facts.settings, CardOptions()),
+        "sums",
+        stage=None,
+        configs=[("low", "low", "0.6", "1", "`a`")],
+    )
     assert "run `scripted` chose them for `dasd:mini-student`" in text
     _, manifest = export_run(taken, "sharegpt", tmp_path / "export")
     assert manifest.origin == origin
