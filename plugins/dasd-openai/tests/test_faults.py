@@ -120,8 +120,9 @@ def test_a_request_that_the_server_refuses_alone_costs_no_other(
 
 
 def test_a_server_that_stays_away_ends_after_the_patience(
-    proxy: Proxy, open_teacher: Open, caplog: pytest.LogCaptureFixture
+    proxy: Proxy, open_teacher: Open, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("dasd_openai.transport._SILENT_SECONDS", 0.0)
     teacher = open_teacher(proxy.url, patience=0.5)
     proxy.plan = always("reset")
     with pytest.raises(

@@ -26,7 +26,7 @@ AnswerT = TypeVar("AnswerT")
 
 _LOG = logging.getLogger("dasd_openai")
 _SILENT_SECONDS = 5.0
-"""A longer wait is told."""
+"""A longer wait is told, and a server that has answered nothing for as long is away."""
 _OTHER_FILES = 64
 """That a process has open beside connections."""
 
@@ -218,7 +218,7 @@ class Transport:
         wait = max(0.0, min(asked + pause(attempts.count, options.backoff), left))
         attempts.waited += wait
         if failure.kind is Kind.AWAY:
-            self._tell_of(reason, attempts.began)
+            self._tell_of(reason)
         if failure.kind is Kind.BUSY:
             self._hold(asked, reason)
         self._tell(wait, reason)
@@ -259,9 +259,10 @@ class Transport:
             self._told_until = until
             _LOG.warning("%s: %s; waiting %.0f s", self._options.base_url, reason, wait)
 
-    def _tell_of(self, reason: str, began: float) -> None:
-        """Once, until it answers again. Where others were answered since ``began``, one connection broke."""
-        if self._last_answer < began and not self._down:
+    def _tell_of(self, reason: str) -> None:
+        """Once, until it answers again. A server that answers others meanwhile lost one connection and isn't away."""
+        silent = asyncio.get_running_loop().time() - self._last_answer
+        if silent > _SILENT_SECONDS and not self._down:
             self._down = True
             _LOG.warning(
                 "%s can't be reached (%s); waiting up to %g s for it",
