@@ -12,7 +12,6 @@ from typing import Any
 import click
 import pluggy
 
-from dasd.base.printable import echo
 from dasd.base.suggest import did_you_mean
 from dasd.errors import PluginError
 from dasd.plugins import hooks
@@ -20,7 +19,7 @@ from dasd.plugins.blame import words_of
 from dasd.plugins.entry_points import installed_points
 from dasd.plugins.load_guard import loading
 from dasd.plugins.registry import Component, Owner, Registry
-from dasd.plugins.state import restored
+from dasd.plugins.state import restored, tell
 
 BUILTIN = {
     "dasd.backends": "dasd.models.transformers.builtin",
@@ -72,7 +71,7 @@ class PluginHost:
         self.plugins: list[PluginRecord] = []
         self.requested = tuple(dict.fromkeys(name.strip() for name in requested or () if name.strip()))
         """Names of the plugins that were asked for; none where all installed ones are loaded."""
-        self.warn = warn or _warn_on_stderr
+        self.warn = warn or tell
         """Told of plugins that are broken and of hooks that fail."""
         self._managers: list[tuple[PluginRecord, pluggy.PluginManager]] = []
         for name, module in BUILTIN.items():
@@ -343,7 +342,3 @@ def _summary(plugin: object) -> str:
 
 def _cause(error: BaseException) -> str:
     return str(error) if isinstance(error, PluginError) else words_of(error)
-
-
-def _warn_on_stderr(text: str) -> None:
-    echo(f"warning: {text}", err=True)
