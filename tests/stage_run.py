@@ -34,8 +34,9 @@ from dasd.errors import BackendError
 from dasd.models.miniature import world
 from dasd.models.tokens.chat import ChatTokenizer
 from dasd.pipeline.runner import Pipeline
+from dasd.plugins.components import Owner
 from dasd.plugins.recipe import Recipe
-from dasd.plugins.registry import Owner, Registry
+from dasd.plugins.registry import Registry
 from dasd.plugins.roles import Checkpoint, TrainProgress, TrainSpec
 from dasd.recipe.model_settings import ModelSettings
 from dasd.store import Run

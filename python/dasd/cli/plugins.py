@@ -13,8 +13,8 @@ from dasd.cli.plugins_found import find_records
 from dasd.cli.plugins_new import new
 
 if TYPE_CHECKING:
+    from dasd.plugins.components import Component
     from dasd.plugins.host import PluginHost, PluginRecord
-    from dasd.plugins.registry import Component
 
 
 @click.group()

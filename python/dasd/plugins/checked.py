@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar, Generic, TypeVar
 
 import polars as pl
 
+from dasd.base.model_config import check_sizes, read_config
 from dasd.base.records import (
     ContinueRequest,
     EvalSpec,
@@ -20,9 +22,8 @@ from dasd.base.records import (
     ScoringSpec,
 )
 from dasd.base.schemas import EVAL, SAMPLES, SCORES, Schema
-from dasd.errors import PluginError, SchemaError
+from dasd.errors import InputError, PluginError, SchemaError
 from dasd.plugins.blame import Origin
-from dasd.plugins.checked_files import check_checkpoint, check_exported
 from dasd.plugins.checked_rows import (
     as_rows,
     check_answers,
@@ -44,23 +45,33 @@ from dasd.plugins.roles import (
     Verifier,
 )
 
+InnerT = TypeVar("InnerT")
+
 _JUDGEMENT = Schema("verdicts", {"kept": pl.Boolean, "reason": pl.String, "detail": pl.String})
 
 
-def has_methods(made: object, names: Sequence[str], origin: str) -> None:
-    """PluginError when a factory returned something that lacks a method of its role."""
-    missing = [name for name in names if not hasattr(type(made), name) and not hasattr(made, name)]
-    if missing:
-        kind = type(made).__name__
-        raise PluginError(f"{origin}: its factory returned a {kind} without {', '.join(missing)}")
+class Checked(Generic[InnerT]):
+    """Around what the factory of a component returned; ``origin`` says whose it is."""
 
+    methods: ClassVar[tuple[str, ...]]
+    """What its role calls."""
 
-class CheckedTeacher:
-    """A teacher whose frames are checked: schema, lengths of token lists, one row or one refusal a request."""
-
-    def __init__(self, inner: Teacher, origin: Origin) -> None:
+    def __init__(self, inner: InnerT, origin: Origin) -> None:
+        """PluginError for one that lacks a method of its role."""
+        missing = [
+            name for name in self.methods if not hasattr(type(inner), name) and not hasattr(inner, name)
+        ]
+        if missing:
+            kind = type(inner).__name__
+            raise PluginError(f"{origin}: its factory returned a {kind} without {', '.join(missing)}")
         self._inner = inner
         self._origin = origin
+
+
+class CheckedTeacher(Checked[Teacher]):
+    """A teacher whose frames are checked: schema, lengths of token lists, one row or one refusal a request."""
+
+    methods = ("sample", "continue_", "score", "close")
 
     @property
     def info(self) -> ModelInfo:
@@ -144,12 +155,10 @@ class _Answer:
         self._open.discard(sample_id)
 
 
-class CheckedTrainer:
+class CheckedTrainer(Checked[Trainer]):
     """A trainer that must leave a checkpoint directory where it was asked to."""
 
-    def __init__(self, inner: Trainer, origin: Origin) -> None:
-        self._inner = inner
-        self._origin = origin
+    methods = ("train",)
 
     def train(self, shards: Sequence[Path], spec: TrainSpec, resume: bool) -> Checkpoint:
         """As ``Trainer.train``."""
@@ -159,16 +168,14 @@ class CheckedTrainer:
             raise SchemaError(f"{self._origin} returned a {type(checkpoint).__name__}; wanted a Checkpoint")
         if not (spec.output / "config.json").is_file():
             raise SchemaError(f"{self._origin} left no model (config.json) in {spec.output}")
-        check_checkpoint(spec, self._origin.label)
+        _check_checkpoint(spec, self._origin.label)
         return checkpoint
 
 
-class CheckedEvaluator:
+class CheckedEvaluator(Checked[Evaluator]):
     """An evaluator whose frames are checked against EVAL, and which may give each attempt once."""
 
-    def __init__(self, inner: Evaluator, origin: Origin) -> None:
-        self._inner = inner
-        self._origin = origin
+    methods = ("evaluate",)
 
     def evaluate(self, model: Teacher, questions: pl.DataFrame, spec: EvalSpec) -> Iterator[pl.DataFrame]:
         """As ``Evaluator.evaluate``."""
@@ -202,12 +209,10 @@ class CheckedEvaluator:
             yield rows
 
 
-class CheckedSelector:
+class CheckedSelector(Checked[Selector]):
     """A selector whose ranks must be one Float64 a candidate."""
 
-    def __init__(self, inner: Selector, origin: Origin) -> None:
-        self._inner = inner
-        self._origin = origin
+    methods = ("rank", "needs_student")
 
     @property
     def needs_student(self) -> bool:
@@ -226,12 +231,10 @@ class CheckedSelector:
         return ranks
 
 
-class CheckedFilter:
+class CheckedFilter(Checked[Filter]):
     """A filter that must judge every response, in order."""
 
-    def __init__(self, inner: Filter, origin: Origin) -> None:
-        self._inner = inner
-        self._origin = origin
+    methods = ("judge",)
 
     def judge(self, responses: pl.DataFrame) -> pl.DataFrame:
         """As ``Filter.judge``."""
@@ -245,12 +248,10 @@ class CheckedFilter:
         return rows
 
 
-class CheckedExporter:
+class CheckedExporter(Checked[Exporter]):
     """An exporter that must have written the files that it names, each of a training that it was given."""
 
-    def __init__(self, inner: Exporter, origin: Origin) -> None:
-        self._inner = inner
-        self._origin = origin
+    methods = ("export",)
 
     def export(self, run: ExportRun, directory: Path) -> Exported:
         """As ``Exporter.export``."""
@@ -264,18 +265,16 @@ class CheckedExporter:
                 raise SchemaError(
                     f"{self._origin} names a file of training {file.stage!r}, which it wasn't given"
                 )
-            check_exported(directory, file.path, self._origin.label)
+            _check_exported(directory, file.path, self._origin.label)
             if file.rows and not (directory / file.path).is_file():
                 raise SchemaError(f"{self._origin} names a file {file.path!r} that it hasn't written")
         return exported
 
 
-class CheckedVerifier:
+class CheckedVerifier(Checked[Verifier]):
     """A verifier that must return a Grade."""
 
-    def __init__(self, inner: Verifier, origin: Origin) -> None:
-        self._inner = inner
-        self._origin = origin
+    methods = ("grade",)
 
     def grade(self, response: str, answer: str, argument: str) -> Grade:
         """As ``Verifier.grade``."""
@@ -307,6 +306,36 @@ class CheckedVerifier:
             raise SchemaError(f"{self._origin} returned a {type(grade).__name__}; wanted a Grade")
         check_grade(grade, self._origin.label)
         return grade
+
+
+def _check_checkpoint(spec: TrainSpec, origin: str) -> None:
+    """Files alone in ``spec.output``, safetensors among them, of a model of the kind that was to be trained.
+
+    Raises SchemaError that names ``origin``.
+    """
+    for path in sorted(spec.output.rglob("*")):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise SchemaError(f"{origin} left {path}, a link, pipe or device; wanted files of its own")
+    if not any(spec.output.glob("*.safetensors")):
+        raise SchemaError(f"{origin} left no weights (*.safetensors) in {spec.output}")
+    try:
+        check_sizes(spec.output)
+        given, left = (read_config(path).get("model_type") for path in (spec.model, spec.output))
+    except InputError as error:
+        raise SchemaError(f"{origin} left a checkpoint that can't be used: {error}") from error
+    if given != left:
+        raise SchemaError(
+            f"{origin} left a model of model_type {left!r} in {spec.output}; wanted {given!r}, as it was given"
+        )
+
+
+def _check_exported(directory: Path, name: str, origin: str) -> None:
+    """Raise SchemaError that names ``origin`` unless ``name`` is of a file below ``directory`` and of no link."""
+    path = Path(name)
+    if path.is_absolute() or ".." in path.parts or (directory / path).is_symlink():
+        raise SchemaError(
+            f"{origin} names a file {name!r}; wanted a file of its own below the export's directory"
+        )
 
 
 def grade_rows(rows: Sequence[tuple[CheckedVerifier, str, str, str]]) -> list[Grade]:

@@ -14,6 +14,7 @@ from dasd.base.records import LoadedQuestions, QuestionRows, RowsSetAside, SetAs
 from dasd.base.schemas import QUESTIONS
 from dasd.errors import SchemaError
 from dasd.plugins.blame import Origin
+from dasd.plugins.checked import Checked
 from dasd.plugins.checked_rows import as_rows, check_messages
 from dasd.plugins.roles import Questions
 from dasd.recipe.question_settings import QuestionSource
@@ -27,8 +28,10 @@ _SAID: TypeAdapter[object] = TypeAdapter(
 """``set_aside``, ``places`` and ``loaded`` of a ``QuestionRows``; dataclasses themselves check nothing."""
 
 
-class CheckedQuestions:
+class CheckedQuestions(Checked[Questions]):
     """A source of questions whose options and rows are checked; it always gives a ``QuestionRows``."""
+
+    methods = ("load",)
 
     def __init__(
         self,
@@ -36,8 +39,7 @@ class CheckedQuestions:
         origin: Origin,
         options: Callable[[Mapping[str, JsonValue]], dict[str, JsonValue]],
     ) -> None:
-        self._inner = inner
-        self._origin = origin
+        super().__init__(inner, origin)
         self._options = options
 
     def load(self, source: QuestionSource, split: str, seed: int) -> QuestionRows:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel, ConfigDict, JsonValue
 
 from dasd.errors import PluginError
 from dasd.plugins.blame import Origin
@@ -31,6 +31,12 @@ VerifierFactory = Callable[..., Verifier]
 """Takes nothing; with ``options=`` its options."""
 ExporterFactory = Callable[[Mapping[str, JsonValue]], Exporter]
 OtherFactory = Callable[..., object]
+
+
+class NoOptions(BaseModel):
+    """Options of components that have none: any key is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 @dataclass(frozen=True, slots=True)

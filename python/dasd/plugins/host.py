@@ -16,9 +16,10 @@ from dasd.base.suggest import did_you_mean
 from dasd.errors import PluginError
 from dasd.plugins import hooks
 from dasd.plugins.blame import words_of
+from dasd.plugins.components import Component, Owner
 from dasd.plugins.entry_points import installed_points
 from dasd.plugins.load_guard import loading
-from dasd.plugins.registry import Component, Owner, Registry
+from dasd.plugins.registry import Registry
 from dasd.plugins.state import restored, tell
 
 BUILTIN = {

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from pydantic import BaseModel, JsonValue
 
@@ -16,6 +16,7 @@ from dasd.plugins.components import (
     FilterFactory,
     OtherFactory,
     QuestionsFactory,
+    Role,
     SelectorFactory,
     TeacherFactory,
     TrainerFactory,
@@ -32,6 +33,16 @@ class Registry(Protocol):
     Whatever is registered may have ``options``, a pydantic model of its options in the recipe, and ``doc``, a line for
     ``dasd plugins``. PluginError is raised for what can't be registered.
     """
+
+    def _add(
+        self,
+        role: Role,
+        name: str,
+        factory: Callable[..., Any],
+        options: type[BaseModel] | None,
+        doc: str,
+        **declared: Any,
+    ) -> None: ...
 
     def teacher(
         self,
@@ -55,7 +66,19 @@ class Registry(Protocol):
         onto this run's own devices; ``packages``: the top-level packages without which it can't start, and
         ``extra``, the extra of its distribution that installs them.
         """
-        ...
+        self._add(
+            "teacher",
+            name,
+            factory,
+            options,
+            doc,
+            runs_student=runs_student,
+            continues=continues,
+            gives_logprobs=gives_logprobs,
+            loads_model=loads_model,
+            packages=packages,
+            extra=extra,
+        )
 
     def trainer(
         self,
@@ -73,7 +96,16 @@ class Registry(Protocol):
         ``trains_adapters``: it does what ``trainer.adapter`` asks for; with another trainer a recipe that sets
         this key is refused before anything runs. ``packages`` and ``extra`` as with a teacher.
         """
-        ...
+        self._add(
+            "trainer",
+            name,
+            factory,
+            options,
+            doc,
+            trains_adapters=trains_adapters,
+            packages=packages,
+            extra=extra,
+        )
 
     def evaluator(
         self,
@@ -89,7 +121,7 @@ class Registry(Protocol):
         ``grades_by_verifier``: it grades by each question's verifier, so that a question without one, or without an
         answer that this can read, is told of before the run.
         """
-        ...
+        self._add("evaluator", name, factory, options, doc, grades_by_verifier=grades_by_verifier)
 
     def selector(
         self,
@@ -107,7 +139,7 @@ class Registry(Protocol):
         ``mean_delta`` ...), so a teacher without them is refused. ``by_length``: it is meant to prefer the longest
         response; of any other that does so in nearly every question the user is warned.
         """
-        ...
+        self._add("selector", name, factory, options, doc, needs_logprobs=needs_logprobs, by_length=by_length)
 
     def filter(
         self, name: str, factory: FilterFactory, *, options: type[BaseModel] | None = None, doc: str = ""
@@ -116,7 +148,7 @@ class Registry(Protocol):
 
         ``options`` checks ``filters.options.NAME``, which the factory finds in the section with defaults filled in.
         """
-        ...
+        self._add("filter", name, factory, options, doc)
 
     def questions(
         self,
@@ -140,7 +172,14 @@ class Registry(Protocol):
         that its evaluation questions need (None: the recipe's ``evaluation.evaluator``). Raises PluginError
         for an ``argument`` that is no option of the source, and for numbers below 1.
         """
-        ...
+        declared = {
+            "argument": argument,
+            "attempts": attempts,
+            "max_tokens": max_tokens,
+            "count": count,
+            "evaluator": evaluator,
+        }
+        self._add("questions", name, factory, options, doc, **declared)
 
     def verifier(
         self, name: str, factory: VerifierFactory, *, options: type[BaseModel] | None = None, doc: str = ""
@@ -149,13 +188,13 @@ class Registry(Protocol):
 
         ``options`` checks those of the question's or its source's ``verifier``; the factory takes them.
         """
-        ...
+        self._add("verifier", name, factory, options, doc)
 
     def executor(
         self, name: str, factory: OtherFactory, *, options: type[BaseModel] | None = None, doc: str = ""
     ) -> None:
         """Register an executor. It is listed and found by ``component``; dasd itself calls none yet."""
-        ...
+        self._add("executor", name, factory, options, doc)
 
     def exporter(
         self, name: str, factory: ExporterFactory, *, options: type[BaseModel] | None = None, doc: str = ""
@@ -164,7 +203,7 @@ class Registry(Protocol):
 
         ``options`` checks them and fills in their defaults.
         """
-        ...
+        self._add("exporter", name, factory, options, doc)
 
     def make_verifier(self, name: str, options: Mapping[str, JsonValue] | None = None) -> Verifier:
         """The verifier of that name, for an evaluator; what it returns is checked.

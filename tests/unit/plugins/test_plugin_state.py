@@ -15,8 +15,9 @@ from tests.plugin_factory import REGISTER
 from tests.plugin_factory import install as install_plugin
 
 from dasd.errors import ComponentError, PluginError
+from dasd.plugins.components import Owner
 from dasd.plugins.host import PluginHost
-from dasd.plugins.registry import Owner, Registry
+from dasd.plugins.registry import Registry
 
 GOOD = REGISTER + "registry.exporter('x', print)\n"
 Install = Callable[[str], None]

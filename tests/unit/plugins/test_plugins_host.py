@@ -19,9 +19,9 @@ from dasd.pipeline.plan import plan_recipe
 from dasd.pipeline.plan.drafts import read_draft
 from dasd.plugins import hooks
 from dasd.plugins.code import code_digest
+from dasd.plugins.components import Owner
 from dasd.plugins.host import HOOKS, PluginHost
 from dasd.plugins.recipe import Recipe
-from dasd.plugins.registry import Owner
 
 ROOT = Path(__file__).parents[3]
 Install = Callable[..., None]

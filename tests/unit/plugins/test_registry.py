@@ -38,9 +38,9 @@ from dasd.errors import ComponentError, InputError, PluginError, RecipeError, Sc
 from dasd.models.files import resolve_model
 from dasd.models.pool import ModelPool
 from dasd.plugins import registering
-from dasd.plugins.components import ROLES
+from dasd.plugins.components import ROLES, Owner
 from dasd.plugins.exports import Exported, ExportedFile
-from dasd.plugins.registry import Owner, Registry
+from dasd.plugins.registry import Registry
 from dasd.plugins.roles import Checkpoint, TrainSpec
 from dasd.recipe.curation_settings import FilterSettings, SelectSettings
 from dasd.recipe.model_settings import ModelSettings

@@ -12,7 +12,8 @@ from tests.stage_run import make_recipe, make_registry
 from dasd.base.progress import Console
 from dasd.pipeline.runner import Pipeline
 from dasd.pipeline.stages.filter import FilterStage
-from dasd.plugins.registry import Owner, Registry
+from dasd.plugins.components import Owner
+from dasd.plugins.registry import Registry
 
 MODULE = "a_module_of_the_task"
 

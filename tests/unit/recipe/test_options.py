@@ -20,7 +20,8 @@ from dasd.errors import InputError, PluginError, RecipeError
 from dasd.pipeline.compatibility import check_recipe
 from dasd.pipeline.graph import build_graph
 from dasd.pipeline.work.grading import Grader
-from dasd.plugins.registry import Owner, Registry
+from dasd.plugins.components import Owner
+from dasd.plugins.registry import Registry
 from dasd.recipe.curation_settings import FilterSettings
 from dasd.recipe.verifier_settings import VerifierSettings
 

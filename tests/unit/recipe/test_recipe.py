@@ -11,9 +11,9 @@ import yaml
 
 from dasd.errors import RecipeError
 from dasd.pipeline.compatibility import check_recipe
+from dasd.plugins.components import ROLES
 from dasd.plugins.host import PluginHost
 from dasd.plugins.recipe import Recipe
-from dasd.plugins.registry import ROLES
 from dasd.recipe.docs import keys_markdown, template
 from dasd.recipe.draft import BUNDLED, bundled
 from dasd.recipe.evaluation_recipe import recipe_model

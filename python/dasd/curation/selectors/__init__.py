@@ -20,7 +20,7 @@ from dasd.curation.selectors.counts import (
 from dasd.curation.selectors.coverage import CoverageOptions, CoverageSelector
 from dasd.curation.selectors.lengths import LengthMatchedSelector, LongestSelector, RandomSelector
 from dasd.curation.selectors.likelihood import GrapeSelector, NaturalnessOptions, NaturalnessSelector
-from dasd.plugins.no_options import NoOptions
+from dasd.plugins.components import NoOptions
 from dasd.plugins.registry import Registry
 from dasd.plugins.roles import Selector, hookimpl
 from dasd.recipe.curation_settings import SelectSettings

@@ -20,7 +20,8 @@ from dasd.pipeline.plan.models import ModelFacts, find_model, read_facts
 from dasd.pipeline.plan.questions import BenchmarkFacts
 from dasd.pipeline.plan.records import Finding, ModelRole
 from dasd.pipeline.work.opened_teacher import logprobs_reader
-from dasd.plugins.registry import Registry, Role
+from dasd.plugins.components import Role
+from dasd.plugins.registry import Registry
 from dasd.recipe.model_settings import ModelSettings
 from dasd.recipe.settings import RecipeSettings
 from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dasd.plugins.no_options import NoOptions
+from dasd.plugins.components import NoOptions
 from dasd.plugins.registry import Registry
 from dasd.plugins.roles import hookimpl
 from dasd.results.export.formats.llamafactory import LlamaFactoryExporter, LlamaFactoryOptions
