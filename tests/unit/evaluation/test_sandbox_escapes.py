@@ -1,4 +1,4 @@
-"""Programs that try to see, reach or write what isn't theirs. docs/sandbox.md lists them all."""
+"""Programs that try to see, reach or write what isn't theirs. docs/sandbox.md sums them up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs that take the kernel's memory, which no process holds. docs/sandbox.md lists them all."""
+"""Programs that take the kernel's memory, which no process holds. docs/sandbox.md sums them up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs that use more than they may, or leave processes behind. docs/sandbox.md lists them all."""
+"""Programs that use more than they may, or leave processes behind. docs/sandbox.md sums them up."""
 
 from __future__ import annotations
 
