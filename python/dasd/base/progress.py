@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from dasd.base.printable import echo, printable
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress
 
 Figure = float | int | str
 INTERVAL_SECONDS = 5.0
@@ -46,32 +46,29 @@ def no_bars() -> Iterator[None]:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-class Task(Protocol):
-    """One long step that is under way."""
-
-    def advance(self, n: int = 1, **figures: Figure) -> None:
-        """``n`` more units are done; ``figures`` are shown from now on, e.g. ``loss=0.71``."""
-        ...
-
-
-class _Count:
-    """Units, figures and rate of one task. ``completed`` units were there before it began."""
+class Task:
+    """One long step that is under way: its units, figures and rate. ``completed`` units were there before it began."""
 
     def __init__(self, total: int | None, unit: str, completed: int, clock: Callable[[], float]) -> None:
         self.total = total
         self.unit = unit
         self.done = completed
         self.figures: dict[str, Figure] = {}
+        self.show: Callable[[], None] = lambda: None
+        """Called whenever units are done."""
         self._before = completed
         self._clock = clock
         self._start = clock()
 
-    def add(self, n: int, figures: dict[str, Figure]) -> None:
+    def advance(self, n: int = 1, **figures: Figure) -> None:
+        """``n`` more units are done; ``figures`` are shown from now on, e.g. ``loss=0.71``."""
         self.done += n
         self.figures.update(figures)
+        self.show()
 
     @property
     def seconds(self) -> float:
+        """Since the task began."""
         return self._clock() - self._start
 
     @property
@@ -81,6 +78,7 @@ class _Count:
         return new / seconds if new > 0 and seconds > 0 else None
 
     def counted(self) -> str:
+        """Units done, and of how many."""
         total = "" if self.total is None else f"/{self.total}"
         return f"{self.done}{total}" + (f" {self.unit}" if self.unit else "")
 
@@ -93,48 +91,6 @@ class _Count:
                 parts.append(f"{human_seconds((self.total - self.done) / self.rate)} left")
         parts.extend(f"{name}={human_figure(value)}" for name, value in self.figures.items())
         return printable(", ".join(parts))
-
-
-class _PlainTask:
-    """A first line, then at most one every few seconds."""
-
-    def __init__(self, console: Console, description: str, count: _Count, clock: Callable[[], float]) -> None:
-        self._console = console
-        self._description = description
-        self._count = count
-        self._clock = clock
-        self._last = clock()
-        self._say()
-
-    def advance(self, n: int = 1, **figures: Figure) -> None:
-        self._count.add(n, figures)
-        if self._clock() - self._last >= INTERVAL_SECONDS:
-            self._last = self._clock()
-            self._say()
-
-    def _say(self) -> None:
-        tail = self._count.tail()
-        self._console.info(f"{self._description}: {self._count.counted()}" + (f", {tail}" if tail else ""))
-
-
-class _BarTask:
-    """A line of the shared bar."""
-
-    def __init__(self, progress: Progress, task: TaskID, count: _Count) -> None:
-        self._progress = progress
-        self._task = task
-        self._count = count
-
-    def advance(self, n: int = 1, **figures: Figure) -> None:
-        self._count.add(n, figures)
-        self._progress.update(
-            self._task, completed=self._count.done, counted=self._count.counted(), tail=self._count.tail()
-        )
-
-
-class _QuietTask:
-    def advance(self, n: int = 1, **figures: Figure) -> None:
-        del n, figures
 
 
 class Console:
@@ -208,40 +164,57 @@ class Console:
         ``total``: units in all, None if nobody knows; ``completed``: units that an earlier start has done.
         Tasks may be nested.
         """
-        count = _Count(total, unit, completed, self._clock)
+        task = Task(total, unit, completed, self._clock)
         if self.quiet:
-            yield _QuietTask()
+            yield task
             return
         stopped = True
         try:
-            if self._rich.is_terminal:
-                with self._bar(description, count) as task:
-                    yield task
-            else:
-                yield _PlainTask(self, description, count, self._clock)
+            with self._bar(description, task) if self._rich.is_terminal else self._lines(description, task):
+                yield task
             stopped = False
         finally:
-            rate = f" ({human_figure(count.rate)}/s)" if count.rate is not None else ""
-            figures = "".join(f", {name}={human_figure(value)}" for name, value in count.figures.items())
+            rate = f" ({human_figure(task.rate)}/s)" if task.rate is not None else ""
+            figures = "".join(f", {name}={human_figure(value)}" for name, value in task.figures.items())
             verb = "stopped at " if stopped else ""
-            took = human_seconds(count.seconds)
-            self.info(f"{description}: {verb}{count.counted()} in {took}{rate}{figures}")
+            took = human_seconds(task.seconds)
+            self.info(f"{description}: {verb}{task.counted()} in {took}{rate}{figures}")
 
     @contextmanager
-    def _bar(self, description: str, count: _Count) -> Iterator[Task]:
+    def _lines(self, description: str, task: Task) -> Iterator[None]:
+        """A first line, then at most one every few seconds."""
+        last = float("-inf")
+
+        def show() -> None:
+            nonlocal last
+            if self._clock() - last >= INTERVAL_SECONDS:
+                last = self._clock()
+                tail = task.tail()
+                self.info(f"{description}: {task.counted()}" + (f", {tail}" if tail else ""))
+
+        task.show = show
+        show()
+        yield
+
+    @contextmanager
+    def _bar(self, description: str, task: Task) -> Iterator[None]:
+        """A line of the shared bar."""
         owner = self._progress is None
         progress = self._progress or self._start_bar()
-        task = progress.add_task(
+        line = progress.add_task(
             printable(description),
-            total=count.total,
-            completed=count.done,
-            counted=count.counted(),
-            tail=count.tail(),
+            total=task.total,
+            completed=task.done,
+            counted=task.counted(),
+            tail=task.tail(),
+        )
+        task.show = lambda: progress.update(
+            line, completed=task.done, counted=task.counted(), tail=task.tail()
         )
         try:
-            yield _BarTask(progress, task, count)
+            yield
         finally:
-            progress.remove_task(task)
+            progress.remove_task(line)
             if owner:
                 progress.stop()
                 self._progress = None

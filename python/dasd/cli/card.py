@@ -44,17 +44,9 @@ def card_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_options(**given: Any) -> Any:
         from dasd.results.cards import CardOptions, HubBenchmark
 
-        given["options"] = CardOptions(
-            license=given.pop("license"),
-            base_license=given.pop("base_license"),
-            teacher_license=given.pop("teacher_license"),
-            data_license=given.pop("data_license"),
-            base_model=given.pop("base_model"),
-            trained_on=given.pop("trained_on"),
-            language=given.pop("language"),
-            benchmarks=tuple(map(HubBenchmark.parse, given.pop("hub_benchmark"))),
-        )
-        return command(**given)
+        own = {key: given.pop(key) for key in (name[2:].replace("-", "_") for name, *_ in _OPTIONS)}
+        benchmarks = tuple(map(HubBenchmark.parse, own.pop("hub_benchmark")))
+        return command(**given, options=CardOptions(**own, benchmarks=benchmarks))
 
     decorated: Callable[..., Any] = with_options
     for name, multiple, metavar, text in reversed(_OPTIONS):

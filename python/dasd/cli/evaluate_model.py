@@ -236,15 +236,10 @@ def _name(data: dict[str, Any], overrides: Sequence[str]) -> str:
     last = re.split(r"[/:\\]", data["student"]["model"].rstrip("/\\"))[-1]
     labels = [
         Path(str(next(iter(each.get("options", {}).values()), each["source"]))).stem
-        for each in _sources(data)
+        for each in data["questions"]["eval"]
     ]
     words = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join([last, *labels]))[:60].strip("-._")
     return f"evaluate-{words}-{request[:6]}"
-
-
-def _sources(data: dict[str, Any]) -> list[dict[str, Any]]:
-    sources: list[dict[str, Any]] = data["questions"]["eval"]
-    return sources
 
 
 def _refuse_other_run(place: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dasd.base.printable import echo, silence
+from dasd.cli.options import print_json
 
 if TYPE_CHECKING:
     import polars as pl
@@ -60,9 +61,7 @@ def _list(run: Run, stage: str | None, limit: int, as_json: bool) -> None:
     total = count_samples(run, stage)
     rows = listing(run, stage, limit, _grader(run))
     if as_json:
-        import json
-
-        echo(json.dumps([row.model_dump() for row in rows], indent=2, ensure_ascii=False))
+        print_json([row.model_dump() for row in rows])
     else:
         console = _console()
         if console.is_terminal:

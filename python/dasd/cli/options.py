@@ -24,15 +24,26 @@ def split_names(
     return tuple(name.strip() for value in values for name in value.split(",") if name.strip())
 
 
-def plugins_option(command: F) -> F:
-    """``--plugins a,b``."""
-    return click.option(
-        "--plugins",
-        multiple=True,
-        metavar="A,B",
-        callback=split_names,
-        help="Load exactly these plugins; what they bring becomes the recipe's default for its role.",
-    )(command)
+plugins_option = click.option(
+    "--plugins",
+    multiple=True,
+    metavar="A,B",
+    callback=split_names,
+    help="Load exactly these plugins; what they bring becomes the recipe's default for its role.",
+)
+override_option = click.option(
+    "-o",
+    "--override",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a key of the recipe, e.g. -o stages.high.temperature=0.9. May be repeated.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+quiet_option = click.option("--quiet", is_flag=True, help="No progress, only warnings and the result.")
+verbose_option = click.option(
+    "--verbose", is_flag=True, help="Every stage's figures as tables, and one training example's labels."
+)
 
 
 def run_option(what: str) -> Callable[[F], F]:
@@ -44,35 +55,6 @@ def run_option(what: str) -> Callable[[F], F]:
         metavar="DIR",
         help=f"Run directory; runs/ and the recipe's name when absent. {what}",
     )
-
-
-def override_option(command: F) -> F:
-    """``-o key=value``."""
-    return click.option(
-        "-o",
-        "--override",
-        "overrides",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Change a key of the recipe, e.g. -o stages.high.temperature=0.9. May be repeated.",
-    )(command)
-
-
-def json_option(command: F) -> F:
-    """``--json``."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)
-
-
-def quiet_option(command: F) -> F:
-    """``--quiet``."""
-    return click.option("--quiet", is_flag=True, help="No progress, only warnings and the result.")(command)
-
-
-def verbose_option(command: F) -> F:
-    """``--verbose``."""
-    return click.option(
-        "--verbose", is_flag=True, help="Every stage's figures as tables, and one training example's labels."
-    )(command)
 
 
 def console_of(quiet: bool, verbose: bool) -> Console:

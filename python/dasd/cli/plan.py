@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
-def _number(name: str, text: str, metavar: str = "N") -> Callable[[F], F]:
-    return click.option(name, type=_POSITIVE, metavar=metavar, help=text)
+def _number(name: str, text: str, metavar: str = "N", field: str | None = None) -> Callable[[F], F]:
+    """An option that says ``field`` of ``Given``; None: the one that is called as the option is."""
+    return click.option(name, *([field] if field else []), type=_POSITIVE, metavar=metavar, help=text)
 
 
 @click.command()
@@ -43,23 +44,22 @@ def _number(name: str, text: str, metavar: str = "N") -> Callable[[F], F]:
 @_number("--student-rate", "The same of the student.", "TOKENS/S")
 @_number("--score-rate", "Tokens a second that the student scores.", "TOKENS/S")
 @_number("--train-rate", "Tokens a second in training.", "TOKENS/S")
-@_number("--student-params", "Parameters of a student that isn't on this machine, e.g. 4e9.")
+@_number(
+    "--student-params",
+    "Parameters of a student that isn't on this machine, e.g. 4e9.",
+    field="student_parameters",
+)
 @json_option
 @click.pass_context
 def plan(
     context: click.Context,
+    /,
     recipe: str,
     plugins: tuple[str, ...],
     directory: Path | None,
     overrides: tuple[str, ...],
-    response_tokens: float | None,
-    answer_tokens: float | None,
-    rate: float | None,
-    student_rate: float | None,
-    score_rate: float | None,
-    train_rate: float | None,
-    student_params: float | None,
     as_json: bool,
+    **given: float | None,
 ) -> None:
     """Show what a recipe will do and cost, and all that is wrong with it.
 
@@ -75,16 +75,7 @@ def plan(
     """
     from dasd.pipeline.plan import Given, plan_recipe
 
-    given = Given(
-        response_tokens=response_tokens,
-        answer_tokens=answer_tokens,
-        rate=rate,
-        student_rate=student_rate,
-        score_rate=score_rate,
-        train_rate=train_rate,
-        student_parameters=student_params,
-    )
-    made = plan_recipe(recipe, overrides, plugins, directory, given)
+    made = plan_recipe(recipe, overrides, plugins, directory, Given(**given))
     if as_json:
         print_json(plan_json(made))
     else:
@@ -109,12 +100,8 @@ def plan_json(made: RunPlan) -> dict[str, Any]:
                 "name": stage.name,
                 "kind": stage.kind,
                 "state": stage.state,
-                "rows": work["rows"],
-                "generates": list(work["generates"]),
-                "scores": list(work["scores"]),
-                "trains": work["trains"],
+                **{key: work[key] for key in ("rows", "generates", "scores", "trains")},
                 **asdict(stage.cost),
-                "missing": list(stage.cost.missing),
             }
         )
     expected, most = disk_need(made.stages)

@@ -115,11 +115,7 @@ def _load(seconds: float) -> PluginHost:
 
 def _commands(host: PluginHost) -> dict[str, list[str]]:
     """Names of the commands that each plugin adds."""
-    found = {}
-    for record in host.plugins:
-        if "dasd_commands" in record.hooks:
-            found[record.name] = sorted(host.commands_of(record))
-    return found
+    return {r.name: sorted(host.commands_of(r)) for r in host.plugins if "dasd_commands" in r.hooks}
 
 
 def _brings(record: PluginRecord, commands: dict[str, list[str]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,16 +112,10 @@ def show(run: Path, as_json: bool) -> None:
                 "run": str(run),
                 "record": opened.record.model_dump(mode="json", exclude={"checksum"}),
                 "stages": [
-                    {
-                        "name": stage.name,
-                        "kind": stage.kind,
-                        "seconds": stage.seconds,
-                        "rows": stage.rows,
-                        "summary": stage.summary,
-                    }
+                    {key: getattr(stage, key) for key in ("name", "kind", "seconds", "rows", "summary")}
                     for stage in opened.stages()
                 ],
-                "metrics": [_figure(figure) for figure in figures(opened)],
+                "metrics": [asdict(figure) for figure in figures(opened)],
             }
         )
         return
@@ -162,8 +157,8 @@ def diff(first: Path, second: Path, as_json: bool) -> None:
                         "checkpoint": key[0],
                         "benchmark": key[1],
                         "metric": key[2],
-                        "first": _figure(a) if a else None,
-                        "second": _figure(b) if b else None,
+                        "first": asdict(a) if a else None,
+                        "second": asdict(b) if b else None,
                     }
                     for key, (a, b) in pairs.items()
                 ],
@@ -233,17 +228,6 @@ def _directories(directory: Path) -> list[Path]:
         return []
     except OSError as error:
         raise InputError(f"{directory} can't be read: {error.strerror}") from error
-
-
-def _figure(figure: Figure) -> dict[str, Any]:
-    return {
-        "checkpoint": figure.checkpoint,
-        "benchmark": figure.benchmark,
-        "metric": figure.metric,
-        "value": figure.value,
-        "standard_error": figure.standard_error,
-        "n": figure.n,
-    }
 
 
 def _number(value: float | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import ClassVar
 
 import polars as pl
@@ -67,8 +68,6 @@ class EvaluatorSuite(ComponentSuite):
     grades_by_verifier: ClassVar[bool] = True
     """Whether answers are graded by their question's own ``verifier`` and ``answer``."""
 
-    _models: ClassVar[dict[type, Teacher]] = {}
-
     @classmethod
     def make_evaluator(cls) -> Evaluator:
         """The evaluator, through the registry, which checks every frame that it yields."""
@@ -77,18 +76,9 @@ class EvaluatorSuite(ComponentSuite):
     @classmethod
     def evaluated(cls) -> Teacher:
         """The model under evaluation, opened once."""
-        if cls not in cls._models:
-            settings = ModelSettings(model=cls.model, precision="fp32", device="cpu", batch_size=64)
-            cls._models[cls] = cls.registry().make_teacher(settings)
-        return cls._models[cls]
-
-    @classmethod
-    def teardown_class(cls) -> None:
-        """Called by pytest after the last test of the class: closes the model."""
-        model = cls._models.pop(cls, None)
-        if model is not None:
-            model.close()
-        super().teardown_class()
+        settings = ModelSettings(model=cls.model, precision="fp32", device="cpu", batch_size=64)
+        make = cls.registry().make_teacher
+        return cls._once("model", lambda ends: ends.enter_context(closing(make(settings))))
 
     def rows(
         self,

@@ -13,8 +13,7 @@ from dasd.api import SampleRequest
 from dasd.base.records import LogprobsMode, Message
 from dasd.testing.bench import Bench, apart, refusing, said_and_served, tiles
 from dasd.testing.reference import is_local, token_logprobs
-from dasd.testing.stdout import caught_stdout
-from dasd.testing.suite import ComponentSuite
+from dasd.testing.suite import ComponentSuite, caught_stdout
 
 __all__ = ["PROMPTABLE", "SamplingChecks"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import ClassVar
 
 import numpy as np
@@ -37,8 +38,6 @@ class SelectorSuite(ComponentSuite):
     student: ClassVar[str] = "dasd:mini-student"
     """The model that a selector with ``needs_student`` scores texts with."""
 
-    _students: ClassVar[dict[type, Teacher]] = {}
-
     @classmethod
     def make_selector(cls, seed: int = SEED) -> Selector:
         """The selector, through the registry, which checks type and number of its ranks."""
@@ -48,18 +47,9 @@ class SelectorSuite(ComponentSuite):
     @classmethod
     def opened_student(cls) -> Teacher:
         """The student, opened once."""
-        if cls not in cls._students:
-            settings = ModelSettings(model=cls.student, precision="fp32", device="cpu")
-            cls._students[cls] = cls.registry().make_teacher(settings)
-        return cls._students[cls]
-
-    @classmethod
-    def teardown_class(cls) -> None:
-        """Called by pytest after the last test of the class: closes the student."""
-        student = cls._students.pop(cls, None)
-        if student is not None:
-            student.close()
-        super().teardown_class()
+        settings = ModelSettings(model=cls.student, precision="fp32", device="cpu")
+        make = cls.registry().make_teacher
+        return cls._once("student", lambda ends: ends.enter_context(closing(make(settings))))
 
     @classmethod
     def ranked(cls, rows: pl.DataFrame, seed: int = SEED) -> pl.Series:

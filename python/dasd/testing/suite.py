@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import pytest
 from pydantic import JsonValue
@@ -18,7 +22,9 @@ from dasd.plugins.components import Component, Role
 from dasd.plugins.host import PluginHost
 from dasd.plugins.registry import Registry
 
-__all__ = ["ComponentSuite"]
+__all__ = ["ComponentSuite", "caught_stdout"]
+
+T = TypeVar("T")
 
 _HEAVY = ("torch", "transformers", "vllm", "deepspeed", "openai", "ray", "jax", "tensorflow", "lm_eval")
 """Packages that take seconds to import: a plugin's module is imported for every command."""
@@ -45,6 +51,32 @@ def _heavy_imports(plugin: str) -> list[str]:
     return done.stdout.split()
 
 
+@dataclass
+class Written:
+    """What has been written; complete once the block is left."""
+
+    text: str = ""
+
+
+@contextlib.contextmanager
+def caught_stdout() -> Iterator[Written]:
+    """Hold back everything written on stdout inside the block: a command's results go there, nothing else."""
+    written, python = Written(), io.StringIO()
+    saved = os.dup(1)
+    try:
+        with tempfile.TemporaryFile() as file:
+            os.dup2(file.fileno(), 1)
+            try:
+                with contextlib.redirect_stdout(python):
+                    yield written
+            finally:
+                os.dup2(saved, 1)
+                file.seek(0)
+                written.text = python.getvalue() + file.read().decode(errors="replace")
+    finally:
+        os.close(saved)
+
+
 class ComponentSuite:
     """Base of the suites: set ``name`` to the registered name, and ``options`` where it has some."""
 
@@ -54,8 +86,7 @@ class ComponentSuite:
     options: ClassVar[Mapping[str, JsonValue]] = {}
     """Its options, as a recipe would give them."""
 
-    _directories: ClassVar[dict[type, tempfile.TemporaryDirectory[str]]] = {}
-    _registries: ClassVar[dict[type, Registry]] = {}
+    _kept: ClassVar[dict[type, tuple[contextlib.ExitStack, dict[str, Any]]]] = {}
 
     @classmethod
     def make_options(cls, directory: Path) -> Mapping[str, JsonValue]:
@@ -75,9 +106,7 @@ class ComponentSuite:
     @classmethod
     def registry(cls) -> Registry:
         """``make_registry``'s, once a class."""
-        if cls not in cls._registries:
-            cls._registries[cls] = cls.make_registry()
-        return cls._registries[cls]
+        return cls._once("registry", lambda _: cls.make_registry())
 
     @classmethod
     def component(cls) -> Component:
@@ -87,17 +116,23 @@ class ComponentSuite:
     @classmethod
     def directory(cls) -> Path:
         """A directory of this class's own; it goes when its tests are done."""
-        if cls not in cls._directories:
-            cls._directories[cls] = tempfile.TemporaryDirectory(prefix="dasd-suite-")
-        return Path(cls._directories[cls].name)
+        made = tempfile.TemporaryDirectory
+        return Path(cls._once("directory", lambda ends: ends.enter_context(made(prefix="dasd-suite-"))))
+
+    @classmethod
+    def _once(cls, what: str, make: Callable[[contextlib.ExitStack], T]) -> T:
+        """What ``make`` makes, once a class. It is given what is closed after the last test of the class."""
+        ends, kept = cls._kept.setdefault(cls, (contextlib.ExitStack(), {}))
+        if what not in kept:
+            kept[what] = make(ends)
+        found: T = kept[what]
+        return found
 
     @classmethod
     def teardown_class(cls) -> None:
         """Called by pytest after the last test of the class."""
-        cls._registries.pop(cls, None)
-        directory = cls._directories.pop(cls, None)
-        if directory is not None:
-            directory.cleanup()
+        if cls in cls._kept:
+            cls._kept.pop(cls)[0].close()
 
     def test_it_is_registered_with_a_line_of_documentation(self) -> None:
         """`dasd plugins info` has a line for the component and one for each option."""

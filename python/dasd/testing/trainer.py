@@ -21,8 +21,7 @@ from dasd.plugins.components import Role
 from dasd.recipe.model_settings import ModelSettings
 from dasd.testing.reference import mean_loss
 from dasd.testing.rows import train_rows, write_shards
-from dasd.testing.stdout import caught_stdout
-from dasd.testing.suite import ComponentSuite
+from dasd.testing.suite import ComponentSuite, caught_stdout
 
 __all__ = ["TrainerSuite"]
 
@@ -59,8 +58,6 @@ class TrainerSuite(ComponentSuite):
     resume_tolerance: ClassVar[float] = 0.0
     """Largest difference between the losses of an interrupted training and of one that wasn't."""
     learning_rate: ClassVar[float] = 3e-3
-
-    _whole: ClassVar[dict[type, Training]] = {}
 
     @classmethod
     def make_settings(cls, **changes: Any) -> TrainerSettings:
@@ -123,15 +120,7 @@ class TrainerSuite(ComponentSuite):
     @classmethod
     def whole(cls) -> Training:
         """The training that the others are held against, made once."""
-        if cls not in cls._whole:
-            cls._whole[cls] = cls.trained("whole", cls.rows())
-        return cls._whole[cls]
-
-    @classmethod
-    def teardown_class(cls) -> None:
-        """Called by pytest after the last test of the class."""
-        cls._whole.pop(cls, None)
-        super().teardown_class()
+        return cls._once("whole", lambda _: cls.trained("whole", cls.rows()))
 
     def test_it_leaves_a_model_that_loads(self) -> None:
         """A directory for from_pretrained: safetensors, the start's tokenizer, weights that have changed."""

@@ -11,11 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from dasd.base.files import MIN_FREE_BYTES, free_bytes, human_bytes
-from dasd.base.machine import cores, memory_available_bytes, memory_bytes, nvidia_gpus
+from dasd.base.machine import Gpu, cores, memory_available_bytes, memory_bytes, nvidia_gpus
 from dasd.cli.environment.conflicts import conflicts
 from dasd.cli.environment.packages import RELEVANT, installed, packages
-from dasd.cli.environment.records import PluginState, Problem, Report
-from dasd.cli.environment.torch_state import look_at_torch
+from dasd.cli.environment.records import PluginState, Problem, Report, Torch
 from dasd.version import __version__
 
 __all__ = ["examine"]
@@ -41,7 +40,7 @@ _REBUILD = "reinstall dasd; in a checkout: maturin develop --release"
 def examine() -> Report:
     """Examine this environment. Imports torch where it is installed, and every plugin."""
     core, problems = _core()
-    torch, found = look_at_torch()
+    torch, found = _torch()
     problems += found
     plugins, found = _plugins() if core == "ok" else ((), [])
     problems += found
@@ -113,6 +112,39 @@ def _core() -> tuple[str, list[Problem]]:
         what = f"dasd is installed as {version}, and the code that runs is {__version__}"
         return "ok", [Problem(what, "reinstall dasd")]
     return "ok", []
+
+
+def _torch() -> tuple[Torch | None, list[Problem]]:
+    """Import torch, if it is installed, and compare what it sees with what the driver says."""
+    version = installed("torch")
+    if version is None or find_spec("torch") is None:
+        return None, []
+    try:
+        import torch
+    except Exception as error:  # noqa: BLE001 (whatever a broken build raises is the finding)
+        cause = f"{type(error).__name__}: {error}"
+        broken = Torch(version, None, 0, (), cause)
+        return broken, [
+            Problem(f"torch {version} doesn't import: {cause}", "pip install --force-reinstall torch")
+        ]
+    problems = []
+    built_for = torch.version.cuda or getattr(torch.version, "hip", None)
+    gpus: list[Gpu] = []
+    if torch.cuda.is_available():
+        drivers = {gpu.name: gpu.driver for gpu in nvidia_gpus()}
+        for index in range(torch.cuda.device_count()):
+            found = torch.cuda.get_device_properties(index)
+            gpus.append(Gpu(found.name, int(found.total_memory), drivers.get(found.name, ""), "torch"))
+    elif nvidia_gpus() and os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1"):
+        first = nvidia_gpus()[0]
+        if built_for is None:
+            what = f"there is a GPU ({first.name}), and torch {version} is a build without CUDA"
+            fix = "install torch's CUDA build, as https://pytorch.org/get-started names it for this driver"
+        else:
+            what = f"there is a GPU ({first.name}), and torch {version} for CUDA {built_for} can't use it"
+            fix = f"update the driver (now {first.driver}), or install a torch that is built for it"
+        problems.append(Problem(what, fix))
+    return Torch(version, built_for, int(torch.get_num_threads()), tuple(gpus), None), problems
 
 
 def _plugins() -> tuple[tuple[PluginState, ...], list[Problem]]:

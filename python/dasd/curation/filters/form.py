@@ -7,7 +7,7 @@ import re
 import polars as pl
 
 from dasd.base.records import Verdict
-from dasd.curation.filters.verdicts import KEPT, dropped, judge_each, verdict_frame
+from dasd.curation.filters.verdicts import KEPT, dropped, verdict_frame
 
 __all__ = ["LengthFilter", "StructureFilter", "ToolCallFilter", "TruncationFilter"]
 
@@ -59,10 +59,9 @@ class TruncationFilter:
 
     def judge(self, responses: pl.DataFrame) -> pl.DataFrame:
         """By column ``finish_reason``."""
-        return judge_each(
-            responses,
-            "finish_reason",
-            lambda reason: KEPT if reason == "stop" else dropped("truncated", f"finish reason {reason!r}"),
+        return verdict_frame(
+            KEPT if reason == "stop" else dropped("truncated", f"finish reason {reason!r}")
+            for reason in responses.get_column("finish_reason")
         )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import polars as pl
 
 from dasd.base.records import Verdict
 
-__all__ = ["KEPT", "dropped", "judge_each", "verdict_frame"]
+__all__ = ["KEPT", "dropped", "verdict_frame"]
 
 KEPT = Verdict(kept=True, reason="", detail="")
 
@@ -24,8 +24,3 @@ def verdict_frame(verdicts: Iterable[Verdict]) -> pl.DataFrame:
     return pl.DataFrame(
         rows, schema={"kept": pl.Boolean, "reason": pl.String, "detail": pl.String}, orient="row"
     )
-
-
-def judge_each(responses: pl.DataFrame, column: str, judge: Callable[[str], Verdict]) -> pl.DataFrame:
-    """Judge each response by one of its text columns alone."""
-    return verdict_frame(judge(text) for text in responses.get_column(column))
