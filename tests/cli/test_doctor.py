@@ -15,7 +15,7 @@ from tests.plugin_factory import REGISTER, install
 
 import dasd as package
 from dasd.base.machine import nvidia_gpus
-from dasd.cli.environment.torch_state import look_at_torch
+from dasd.cli.environment.examine import look_at_torch
 
 
 def doctor(*arguments: str, site: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:

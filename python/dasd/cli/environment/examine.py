@@ -40,7 +40,7 @@ _REBUILD = "reinstall dasd; in a checkout: maturin develop --release"
 def examine() -> Report:
     """Examine this environment. Imports torch where it is installed, and every plugin."""
     core, problems = _core()
-    torch, found = _torch()
+    torch, found = look_at_torch()
     problems += found
     plugins, found = _plugins() if core == "ok" else ((), [])
     problems += found
@@ -114,7 +114,7 @@ def _core() -> tuple[str, list[Problem]]:
     return "ok", []
 
 
-def _torch() -> tuple[Torch | None, list[Problem]]:
+def look_at_torch() -> tuple[Torch | None, list[Problem]]:
     """Import torch, if it is installed, and compare what it sees with what the driver says."""
     version = installed("torch")
     if version is None or find_spec("torch") is None:
