@@ -20,7 +20,7 @@ from dasd.plugins.checked import CheckedVerifier, grade_rows
 from dasd.plugins.registry import Registry
 from dasd.recipe.verifier_settings import VerifierSettings
 
-__all__ = ["Pair", "grade_pairs", "main", "read_pairs", "table"]
+__all__ = ["Pair", "grade_pairs", "main", "read_pairs", "table", "tell"]
 
 
 class Pair(BaseModel):
@@ -103,8 +103,14 @@ def main(arguments: Sequence[str]) -> int:
     if len(files) != 1:
         sys.stderr.write("usage: python -m benchmarks.graders PAIRS.jsonl [--alone] [--speed]\n")
         return 2
-    pairs = read_pairs(Path(files[0]))
-    alone = "--alone" in arguments
+    accepted = tell(read_pairs(Path(files[0])), "--alone" in arguments)
+    if "--speed" in arguments:
+        sys.stdout.write("\n".join(["", *_speeds()]) + "\n")
+    return 1 if accepted else 0
+
+
+def tell(pairs: Sequence[Pair], alone: bool) -> int:
+    """Print the table and every disagreement; how many wrong responses are accepted."""
     if alone:
         pairs = [pair for pair in pairs if pair.verifier == "math"]
     started = time.perf_counter()
@@ -119,10 +125,8 @@ def main(arguments: Sequence[str]) -> int:
             f"  {p.id}: {p.response[:60]!r} for {p.answer!r}: {g.extracted!r} {g.failure or ''} ({p.note})"
             for p, g in found
         ]
-    if "--speed" in arguments:
-        lines += ["", *_speeds()]
     sys.stdout.write("\n".join(lines) + "\n")
-    return 1 if accepted else 0
+    return len(accepted)
 
 
 def _speeds() -> list[str]:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 from benchmarks.graders import Pair, grade_pairs, main, read_pairs, table
+from benchmarks.math_verify_tests import main as main_of_tests
+from benchmarks.math_verify_tests import pairs_of_tests
 
 from dasd.base.records import Grade
 from dasd.errors import SchemaError
@@ -85,6 +87,28 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main([str(some)]) == 1
     assert "false accepts: 1\n  a-1" in capsys.readouterr().out
     assert main([]) == 2
+
+
+def test_the_pairs_of_parametrised_tests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "test_some.py").write_text(
+        textwrap.dedent(r"""
+            raise SystemExit("it is not run")
+            import pytest
+            @pytest.mark.parametrize("gold,pred,expected", [("$4$", "4", 1), (f"{2}", "2", 1), ("$4$", "5", 0)])
+            def test_plain(gold, pred, expected): ...
+            @pytest.mark.parametrize("gold, pred, strict, result", [("a", "b", True, 0), ("a", "b", False, 1)])
+            def test_strict(gold, pred, strict, result): ...
+            @pytest.mark.parametrize("pred,expected", [("a", ["a"])])
+            def test_other(pred, expected): ...
+            @pytest.mark.parametrize("gold,pred,expected", [(r"So \boxed{7} it is.", "7", 1)])
+            def test_solution(gold, pred, expected): ...
+        """)
+    )
+    found = [(pair.answer, pair.response, pair.correct) for pair in pairs_of_tests(tmp_path)]
+    assert found == [("$4$", "4", True), ("$4$", "5", False), ("a", "b", False), ("7", "7", True)]
+    assert main_of_tests([str(tmp_path)]) == 0
+    assert "| all | 2 | 2 | 2 | 2 | 0 |" in capsys.readouterr().out
+    assert main_of_tests([]) == 2
 
 
 def test_a_worker_that_is_cut_off_is_replaced(pool: Pool) -> None:

@@ -125,6 +125,43 @@ def test_number_with_a_tolerance(registry: Registry) -> None:
         grade(registry, "number", "3", "three")
 
 
+WRITTEN = [
+    ("Final answer: The final answer is $5$. I hope it helps.", "5", True),
+    ("Final answer: The answer is not 5", "5", False),
+    ("Answer: The least $m$ is 34.", "34", True),
+    ("Answer: The area of $ABC$ is 12", "12", True),
+    (r"\(\boxed{1}\) and \(\boxed{2}\)", "2", False),
+    (r"\boxed{1} \quad \text{and} \quad \boxed{2}", "1, 2", True),
+    (r"\boxed{1} \quad \text{and} \quad \boxed{2}", "2", False),
+    (r"\boxed{x = 1 \text{ or } 2}", "1, 2", True),
+    (r"\boxed{x = 1, 2}", "y = 1, 2", False),
+    (r"\boxed{(x, y) = (5, 8) \text{ and } (8, 5)}", "(5,8), (8,5)", True),
+    (r"\boxed{(2,1), (1,2)}", "(1;2);(2;1)", True),
+    (r"\boxed{(2,1)}", "(1;2)", False),
+    (r"\boxed{[0, 1]}", "[0;1]", True),
+    (r"\boxed{[0, 1)}", "[0;1]", False),
+    (r"\boxed{(4,3), (3,4)}", "(3,4)or(4,3)", True),
+    (r"\boxed{0.5}", r"\frac{AB}{CD}=\frac{1}{2}", True),
+    (r"\boxed{3:8}", "S_{1}:S=3:8", True),
+    (r"\boxed{8:3}", "S_{1}:S=3:8", False),
+    (r"\boxed{3}", "|AB|=3", True),
+    (r"\boxed{3}", "|x|=3", False),
+    (r"\boxed{(0,1)}", "0<f(x)<1", True),
+    (r"\boxed{\frac{1}{2}}", r"\\frac{1}{2}", True),
+    (r"\boxed{(a,b)}", r"\begin{pmatrix}a\\b\end{pmatrix}", True),
+    (r"\boxed{7\textnormal{ miles}}", "$7$ miles", True),
+    (r"\boxed{7\text{ km}}", "$7$ miles", False),
+    (r"\boxed{1,\! 234,\! 567}", "1234567", True),
+    (r"\boxed{2, 3}", r"x_1=2,\quadx_2=3", True),
+]
+"""Ways of writing that math-verify's own tests have, in other words."""
+
+
+@pytest.mark.parametrize(("response", "answer", "correct"), WRITTEN)
+def test_math_reads_what_others_write(registry: Registry, response: str, answer: str, correct: bool) -> None:
+    assert grade(registry, "math", response, answer).correct is correct
+
+
 MATH = [
     (r"<think>or 5</think>So $x = \frac{1}{2}$.", "0.5", True),
     (r"\boxed{\frac{2}{4}}", r"\frac{1}{2}", True),

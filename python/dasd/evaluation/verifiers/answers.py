@@ -10,12 +10,13 @@ _THINK, _THINK_END = "<think>", "</think>"
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*(?P<open>\{)")
 _BRACES = re.compile(r"\\?[{}]")
 _MARKED = re.compile(
-    r"(?:(?:final|correct)\s+)?\b(?:answer|result)\b[*_\s]{0,4}(?:is\b[ \t]*:?|[:=])[*_ \t]*(?P<answer>[^\n]*)"
-    r"|^[ \t]*####[ \t]*(?P<hashes>[^\n]+)",
+    r"(?:(?:final|correct)\s+)?\b(?:answer|result)\b[*_\s]{0,4}(?:is\b[ \t]*:?|[:=])[*_ \t]*"
+    r"|^[ \t]*####[ \t]*(?=[^\n])",
     re.IGNORECASE | re.MULTILINE,
 )
 _DRESSING = "*_`$ \t"
-_JOIN = re.compile(r"[\s$,;.*]*(?:\\text\{\s*)?(?:and|or|,|;)?[\s$,;*]*\}?[\s$]*")
+_GAP = r"(?:[\s$,;.*]|\\q?quad|\\[,;: ()\[\]])*"
+_JOIN = re.compile(rf"{_GAP}(?:\\text\{{\s*)?(?:and|or)?\s*\}}?{_GAP}")
 _SENTENCE_END = re.compile(
     r"(?:(?<=[^.\d])|(?<=\d))[.?](?=\s+|\*|$)"
     r"|,?\s+(?:because|since|which|as\s+we|as\s+required|(?:and\s+)?not|instead\s+of|rather\s+than)\b"
@@ -66,16 +67,11 @@ def marked(text: str) -> str | None:
 
     Where nothing follows, the line after counts. "The answer is not ..." marks nothing.
     """
-    found = None
-    for match in _MARKED.finditer(text):
-        found = match
-    if found is None:
+    ends = [match.end() for match in _MARKED.finditer(text)]
+    if not ends:
         return None
-    answer = (found["answer"] or found["hashes"] or "").strip(_DRESSING)
-    if not answer:
-        answer = (_display(text[found.end() :]) or text[found.end() :].strip().partition("\n")[0]).strip(
-            _DRESSING
-        )
+    line, _, after = text[ends[-1] :].partition("\n")
+    answer = line.strip(_DRESSING) or (_display(after) or after.strip().partition("\n")[0]).strip(_DRESSING)
     answer = answer.removesuffix(".").strip(_DRESSING)
     return None if not answer or _REFUSED.match(answer) else answer
 
@@ -97,7 +93,7 @@ def final_answer(text: str) -> tuple[str, str] | None:
     said = marked(text)
     if said is not None:
         return said, "mark"
-    if any(True for _ in _MARKED.finditer(text)):
+    if _MARKED.search(text):
         return None
     lines = _LINE.findall(text)
     if not lines or len(lines[-1]) > _LONGEST_LINE:

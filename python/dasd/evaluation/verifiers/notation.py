@@ -59,10 +59,12 @@ _SIZES = re.compile(
     r"\\(?:left|right|bigl?|bigr|Bigl?|Bigr|biggl?|biggr|Biggl?|Biggr"
     r"|displaystyle|textstyle|limits)(?![a-zA-Z])\s*(?:\.(?=\s|\\|$))?"
 )
-_GROUPED = re.compile(r"(?<=\d)(?:,\\!|\\[,!:; ]|\{,\}|~|\u202f|\u2009|\u00a0)(?=\d{3}(?!\d))")
+_GROUPED = re.compile(r"(?<=\d)(?:,\\!\s*|\\[,!:; ]|\{,\}|~|\u202f|\u2009|\u00a0)(?=\d{3}(?!\d))")
 _ROWS = re.compile(r"\\\\(?:\s*\[-?[\d.]+[a-z]+\])?")
 _REPEATED = re.compile(r"(?<![\d.])(\d{1,9}\.\d{0,9}?)(\d{1,6}?)\2{2,9}(?:\.\.\.|…|\\[lc]?dots(?![a-zA-Z]))")
-_SPACES = re.compile(r"\\[,!:; >]|\\q?quad(?![a-zA-Z])|~")
+_ESCAPED_TWICE = re.compile(r"\\\\(?=[a-zA-Z{}])")
+_INLINE = re.compile(r"(?<![\\$])\$([^$]+)(?<!\\)\$(?![\d$])")
+_SPACES = re.compile(r"\\[,!:; >]|\\q?quad|~")
 _DECIMAL_COMMA = re.compile(r"(?<=\d)\{,\}(?=\d)")
 _RELATIONS = (
     (re.compile(r"\\(?:leq(?:slant|q)?|le)(?![a-zA-Z])|<=|=<"), "<="),
@@ -134,6 +136,9 @@ def normal(text: str) -> str:
     """
     text = undressed(_REPEATED.sub(r"\1\\overline{\2}", text))
     text = _unicode(text)
+    if "\\begin" not in text:
+        text = _ESCAPED_TWICE.sub(r"\\", text)
+    text = _INLINE.sub(r" \1 ", text)
     text = _ROWS.sub(r" \\newline ", text)
     text = _GROUPED.sub("", text)
     text = _DECIMAL_COMMA.sub(".", text)

@@ -27,6 +27,11 @@ _HEDGED = re.compile(
     r"\b(?:not|n't|isn't|maybe|perhaps|either|neither|don't|cannot|can't|unsure|guess|unknown|could|might)\b",
     re.IGNORECASE,
 )
+_SUBJECT = re.compile(
+    r"^(?:the|so|thus|hence|therefore)\s(?:[^$\d\\.,;:]|\$[a-zA-Z]+(?:\([a-z]\))?\$)*?\s(?:is|are|equals)\s+(?!not\b)",
+    re.IGNORECASE,
+)
+"""``The area of $ABC$ is``."""
 _NO_VERB = re.compile(r"[a-zA-Z]{2,}")
 
 
@@ -47,7 +52,9 @@ def expression_in(sentence: str, stated: bool) -> str | None:
     ``stated``: the sentence is what follows "the answer is"; then the first formula counts. Otherwise it is a last
     line, in which the answer has to be the only formula, follow the last "is" or "=", or be the only number.
     """
-    sentence = _THAT_IS.split(sentence)[-1] if stated else sentence
+    if stated:
+        sentence = _THAT_IS.split(sentence)[-1]
+        sentence = _SUBJECT.sub("", sentence)
     spans = list(_SPAN.finditer(sentence))
     if spans and stated:
         lead = sentence[: spans[0].start()]

@@ -13,14 +13,19 @@ __all__ = ["Kind", "Piece", "Shape", "pieces", "shape_of", "split"]
 Kind = Literal["scalar", "words", "tuple", "list", "set", "matrix", "relation", "region"]
 
 _OPEN, _CLOSE = "([{", ")]}"
-_JOINT = re.compile(r"\s+(?:and|or)\s+|\s*;\s*", re.IGNORECASE)
+_JOINT = re.compile(r",|\s*;\s*|\s+(?:and|or)\s+|(?<=[)\]}\d])(?:and|or)(?=[(\[\\\d-])", re.IGNORECASE)
 _THOUSANDS = re.compile(r"[-+$€£]?\s*\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)[^,]*")
 _RELATION = re.compile(r"<=|>=|!=|<|>|=|\\in(?![a-zA-Z])")
 _NAME = (
     r"(?:\\[a-zA-Z]+\s*)?[a-zA-Z]{0,12}'*(?:_\s*(?:\{[^{}]*\}|\w))?(?:\^\{-1\})?"
     r"(?:\s*\([^()=<>]{0,30}\))?(?:\s+[a-zA-Z]{1,12}){0,4}"
 )
-_LEFT_NAME = re.compile(rf"\s*{_NAME}\s*")
+_POINTS = r"[A-Z]{1,4}'*(?:_\s*(?:\{[^{}]*\}|\w))?"
+_MEASURE = (
+    rf"\|\s*{_POINTS}\s*\||{_POINTS}\s*[:/]\s*{_POINTS}|\\frac\{{\s*{_POINTS}\s*\}}\{{\s*{_POINTS}\s*\}}"
+)
+"""Lengths and ratios in a figure: ``|AB|``, ``AB:CD``."""
+_LEFT_NAME = re.compile(rf"\s*(?:{_NAME}|{_MEASURE})\s*")
 _MATRIX = re.compile(r"\\begin\{([pb]?matrix|array)\}(?:\{[lcr| ]*\})?(.*)\\end\{\1\}", re.DOTALL)
 _COMMAND = re.compile(r"\\[a-zA-Z]+")
 _WORD = re.compile(r"[A-Za-z]{2,}")
@@ -54,8 +59,9 @@ class Shape:
     """The left side that was taken off (``x`` of ``x = 5``)."""
 
 
-def split(text: str, separator: str) -> list[str]:
+def split(text: str, separator: str | re.Pattern[str]) -> list[str]:
     """``text`` at every ``separator`` outside brackets. Brackets of intervals as ``[1,2)`` close one another."""
+    pattern = re.compile(re.escape(separator)) if isinstance(separator, str) else separator
     parts, depth, start = [], 0, 0
     place = 0
     while place < len(text):
@@ -64,10 +70,9 @@ def split(text: str, separator: str) -> list[str]:
             depth += 1
         elif c in _CLOSE:
             depth -= 1
-        elif depth <= 0 and text.startswith(separator, place):
+        elif depth <= 0 and (match := pattern.match(text, place)):
             parts.append(text[start:place].strip())
-            place += len(separator)
-            start = place
+            start = place = match.end()
             continue
         place += 1
     return [*parts, text[start:].strip()]
@@ -97,15 +102,18 @@ def shape_of(text: str) -> Shape:
         if len(built) == 2:
             inner = shape_of(built[1])
             return Shape(inner.kind, inner.text, inner.parts, inner.brackets, inner.signs, name)
-        return Shape("set", text, tuple(p for p in split(inside, ",") if p), name=name)
+        return Shape("set", text, _elements(inside), name=name)
     if text.startswith("{") and text.endswith("}") and _closes_at_end(text):
-        return Shape("set", text, tuple(p for p in split(text[1:-1], ",") if p), name=name)
+        return Shape("set", text, _elements(text[1:-1]), name=name)
     if text[:1] in ("(", "[") and text[-1:] in (")", "]") and _closes_at_end(text):
-        elements = split(text[1:-1], ",")
+        elements = _elements(text[1:-1])
         if 1 < len(elements) <= _MOST:
-            return Shape("tuple", text, tuple(elements), text[0] + text[-1], name=name)
+            return Shape("tuple", text, elements, text[0] + text[-1], name=name)
     listed = _listed(text)
     if len(listed) > 1:
+        first = _named(listed[0])
+        if first is not None and first[0] and not any(_RELATION.search(part) for part in listed[1:]):
+            name, listed[0] = first  # x = 1, 2
         if any(_RELATION.search(part) for part in listed) and not all(
             _is_assignment(part) for part in listed
         ):
@@ -185,7 +193,10 @@ def _of_relation(shape: Shape) -> tuple[str, list[Piece]] | None:
 
 
 def _is_variable(text: str) -> bool:
-    return re.fullmatch(r"[a-zA-Z](?:_\{?\w\}?)?|\\(?:theta|alpha|beta|lambda|mu)", text.strip()) is not None
+    return (
+        re.fullmatch(r"[a-zA-Z](?:_\{?\w\}?|\([a-z]\))?|\\(?:theta|alpha|beta|lambda|mu)", text.strip())
+        is not None
+    )
 
 
 def _is_assignment(text: str) -> bool:
@@ -219,15 +230,18 @@ def _named(text: str) -> tuple[str, str] | None:
     return (named[0].strip() if named else ""), sides[-1]
 
 
+def _elements(inside: str) -> tuple[str, ...]:
+    """What semicolons part, or commas where there is none."""
+    return tuple(part for part in split(inside, ";" if ";" in inside else ",") if part)
+
+
 def _listed(text: str) -> list[str]:
     if _THOUSANDS.fullmatch(text):
         return [text]
-    parts: list[str] = []
-    for part in split(text, ","):
-        parts += _JOINT.split(re.sub(r"^(?:and|or)\s+", "", part, flags=re.IGNORECASE))
+    parts = [re.sub(r"^(?:and|or)\s+", "", part, flags=re.IGNORECASE) for part in split(text, _JOINT)]
     if len(parts) > _MOST:
         return []
-    return [part.strip() for part in parts if part.strip()] or [text]
+    return [part for part in parts if part] or [text]
 
 
 def _matrix(text: str, body: str, name: str) -> Shape:
@@ -251,7 +265,7 @@ def _unwrapped(text: str) -> str:
     for _ in range(3):
         if (
             not (text[:1] + text[-1:] in ("()", "[]", "{}") and _closes_at_end(text))
-            or len(split(text[1:-1], ",")) > 1
+            or len(_elements(text[1:-1])) > 1
         ):
             break
         text = text[1:-1].strip()

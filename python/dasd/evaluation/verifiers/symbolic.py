@@ -14,7 +14,6 @@ __all__ = ["same"]
 _DIGITS = 50
 _SIGNIFICANT = 6
 _DECIMAL = re.compile(r"[-+]?\d*\.\d+")
-_POINTS = (sympy.Rational(137, 100), sympy.Rational(291, 100), sympy.Rational(53, 100))
 
 
 def same(what: str, expected: str, found: str) -> bool:
@@ -36,7 +35,7 @@ def same(what: str, expected: str, found: str) -> bool:
         )
     if not wanted.free_symbols and not got.free_symbols:
         return _constants(wanted, got, found)
-    return verify(wanted, got, timeout_seconds=None) and _same_at_points(wanted, got)
+    return bool(verify(wanted, got, timeout_seconds=None))
 
 
 def _expression(text: str) -> Any | None:
@@ -66,16 +65,3 @@ def _constants(wanted: Any, got: Any, found: str) -> bool:
     decimals = len(found.partition(".")[2])
     digits = len(re.sub(r"\D", "", found).lstrip("0"))
     return bool(digits >= _SIGNIFICANT and distance <= sympy.Float("0.5") * sympy.Float(10) ** -decimals)
-
-
-def _same_at_points(wanted: Any, got: Any) -> bool:
-    """Equal in numbers too wherever both have a value: math-verify compares some forms loosely."""
-    symbols = sorted(wanted.free_symbols | got.free_symbols, key=str)
-    for shift, point in enumerate(_POINTS):
-        at = {symbol: point + sympy.Rational(index + shift, 7) for index, symbol in enumerate(symbols)}
-        difference, size = sympy.N((wanted - got).subs(at), 30), sympy.N(wanted.subs(at), 30)
-        if not difference.is_number or not difference.is_finite:
-            continue
-        if sympy.Abs(difference) > sympy.Float("1e-15") * (1 + sympy.Abs(size)):
-            return False
-    return True
