@@ -25,8 +25,7 @@ from dasd.training.model import attention_of, load_model, weights_fingerprint
 from dasd.training.optimizer import make_optimizers, set_learning_rate
 from dasd.training.plan import TrainPlan, plan_training
 from dasd.training.position import Position, training_key
-from dasd.training.schedule import learning_rate
-from dasd.training.step import not_finite, step_weight
+from dasd.training.step import learning_rate, not_finite, step_weight
 
 __all__ = [
     "Batch",

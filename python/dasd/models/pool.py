@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dasd.base.records import ModelInfo
-from dasd.models.remote.backend import Backend
+from dasd.models.remote.backend import Backend, describe
 from dasd.plugins.blame import Origin
 from dasd.plugins.checked import CheckedTeacher
 from dasd.plugins.registry import Registry
@@ -23,8 +23,6 @@ def backend_of(registry: Registry, settings: ModelSettings, section: str = "teac
     that the other environment refuses.
     """
     if settings.python is not None:
-        from dasd.models.remote.description import describe
-
         return describe(settings, section)
     return Backend.of(registry, settings.backend)
 

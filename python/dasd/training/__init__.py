@@ -1,5 +1,5 @@
 """What trainers share: rows and packs, batches, loss, model, schedule, curve and export.
 
-Trainers that are plugins take these through ``dasd.api.training``. ``rows``, ``plan`` and ``schedule`` import
-no torch.
+Trainers that are plugins take these through ``dasd.api.training``. ``plan`` and ``step`` import no
+torch.
 """

@@ -17,8 +17,11 @@ from dasd.base.small_files import read_json
 from dasd.errors import SchemaError, TrainingError
 from dasd.models.files import load_config, loading
 from dasd.plugins.roles import TrainSpec
-from dasd.training.labels import render_labels
+from dasd.training.loaded_rows import expand_runs
 from dasd.training.plan import plan_training
+
+_SHOWN = 24
+"""Tokens shown at either end of a long run of a mask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +153,32 @@ def _refuse_wrong_rows(rows: pl.DataFrame, lazy: pl.LazyFrame, spec: TrainSpec, 
 
 
 def _render(lazy: pl.LazyFrame, row: int, model: _ModelTokens) -> str:
-    shown = lazy.slice(row, 1).select("sample_id", "token_ids", "loss_mask").collect().row(0, named=True)
-    return render_labels(shown["sample_id"], shown["token_ids"], shown["loss_mask"], model.token_text)
+    """Lines of text that show what a row trains.
+
+    One line a run of the mask, tokens kept apart by ``|``, the middle of long runs left out.
+    """
+    sample_id, token_ids, runs = (
+        lazy.slice(row, 1).select("sample_id", "token_ids", "loss_mask").collect().row(0)
+    )
+    trained = expand_runs(runs)[: len(token_ids)]
+    count = int(trained.sum())
+    title = f"labels of sample {sample_id}: {len(token_ids)} tokens, "
+    lines = [title + f"{len(trained) - count} masked, {count} trained"]
+    first = 0
+    for place, length in enumerate(runs):
+        if length:
+            kind = "trained" if place % 2 else "masked"
+            lines.append(f"  {kind:7} {length:6}  {_join(token_ids[first : first + length], model)}")
+        first += length
+    return "\n".join(lines)
+
+
+def _join(token_ids: Sequence[int], model: _ModelTokens) -> str:
+    texts = [model.token_text(i).replace("\n", "\\n").replace("\t", "\\t") for i in token_ids]
+    if len(texts) <= 2 * _SHOWN:
+        return "|".join(texts)
+    left_out = len(texts) - 2 * _SHOWN
+    return f"{'|'.join(texts[:_SHOWN])}| ... {left_out} more ... |{'|'.join(texts[-_SHOWN:])}"
 
 
 def _check_columns(lazy: pl.LazyFrame, shards: Sequence[Path]) -> None:

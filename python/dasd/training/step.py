@@ -1,18 +1,33 @@
-"""What every trainer says of one optimiser step: the weight that its loss is over, and why it was refused."""
+"""One optimiser step, whoever takes it: its learning rate, the weight that its loss is over, and why it was refused."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import cos, pi
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from dasd.errors import TrainingError
+from dasd.recipe.training_settings import TrainerSettings
 from dasd.training.loaded_rows import TrainRows
 
 _NAMED_ROWS = 8
 """Sample ids that an error lists."""
+
+
+def learning_rate(step: int, steps: int, settings: TrainerSettings) -> float:
+    """Rate for optimiser step ``step`` of ``steps``, counted from 1: the last step has the minimum.
+
+    A linear warm-up to the peak, then a cosine. Warm-up takes ``warmup_ratio`` of the steps, rounded; its last step has the peak.
+    """
+    peak, minimum = settings.learning_rate, settings.min_learning_rate
+    warmup = round(settings.warmup_ratio * steps)
+    if step <= warmup:
+        return peak * step / warmup
+    share = (step - warmup) / (steps - warmup)
+    return minimum + (peak - minimum) * 0.5 * (1 + cos(pi * share))
 
 
 def step_weight(rows: TrainRows, chosen: npt.NDArray[Any]) -> float:

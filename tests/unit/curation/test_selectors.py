@@ -17,12 +17,10 @@ from dasd.base.schemas import SCORES
 from dasd.curation.selectors.counts import (
     DivergenceOptions,
     DivergenceSelector,
-    FewestSelector,
-    RatioSelector,
     beyond_length,
 )
-from dasd.curation.selectors.lengths import LengthMatchedSelector, LongestSelector, RandomSelector
-from dasd.curation.selectors.likelihood import GrapeSelector, NaturalnessOptions, NaturalnessSelector
+from dasd.curation.selectors.lengths import LengthMatchedSelector, RandomSelector
+from dasd.curation.selectors.likelihood import NaturalnessOptions, NaturalnessSelector
 from dasd.errors import RecipeError
 from dasd.pipeline.stages.select import choose
 from dasd.recipe.curation_settings import SelectSettings
@@ -62,10 +60,14 @@ FRAME = candidates("aaabbb", [30, 50, 40, 9, 8, 7], [5, 2, 5, 0, 1, 0])
 def test_counts() -> None:
     divergence = DivergenceSelector(DivergenceOptions())
     assert picks(FRAME, divergence.rank(FRAME, None)) == [0, 4], "ties go to the earlier row"
-    assert picks(FRAME, FewestSelector().rank(FRAME, None)) == [1, 3]
-    assert RatioSelector().rank(FRAME, None).to_list() == [0.5, 0.2, 0.5, 0.0, 0.1, 0.0]
-    assert picks(FRAME, LongestSelector().rank(FRAME, None)) == [1, 3]
-    assert picks(FRAME, GrapeSelector().rank(FRAME, None)) == [1, 3]
+    ranks = {
+        name: make_registry().make_selector(SelectSettings(selector=name), 0).rank(FRAME, None)
+        for name in ("fewest", "ratio", "longest", "grape")
+    }
+    assert picks(FRAME, ranks["fewest"]) == [1, 3]
+    assert ranks["ratio"].to_list() == [0.5, 0.2, 0.5, 0.0, 0.1, 0.0]
+    assert picks(FRAME, ranks["longest"]) == [1, 3]
+    assert picks(FRAME, ranks["grape"]) == [1, 3]
 
 
 @given(st.lists(st.tuples(st.integers(1, 1000), st.integers(0, 50)), min_size=1, max_size=30))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dasd.base.records import Grade
-from dasd.curation.sources.reasoning_gym import reasoning_gym_package
+from dasd.curation.sources.gym import reasoning_gym_package
 from dasd.errors import InputError
 from dasd.evaluation.verifiers import dasd_register
 from dasd.evaluation.verifiers.answers import boxed, final_text, marked

@@ -20,12 +20,12 @@ from transformers import (
 )
 
 from dasd.errors import InputError
+from dasd.models.transformers.builtin import TransformersOptions
 from dasd.models.transformers.cache import new_cache
 from dasd.models.transformers.decoding import Row, decode
 from dasd.models.transformers.draws import Uniforms, draw
 from dasd.models.transformers.forward import Forward
 from dasd.models.transformers.loading import load_model
-from dasd.models.transformers.options import TransformersOptions
 
 torch.set_num_threads(1)
 DRAWS = 20_000

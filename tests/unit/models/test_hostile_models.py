@@ -17,8 +17,8 @@ from dasd.base.records import Message
 from dasd.errors import InputError
 from dasd.models.files import check_model, resolve_model
 from dasd.models.tokens.chat import ChatTokenizer
+from dasd.models.transformers.builtin import TransformersOptions
 from dasd.models.transformers.loading import load_model
-from dasd.models.transformers.options import TransformersOptions
 from dasd.recipe.model_settings import ModelSettings
 from dasd.training.model import open_model
 from dasd.training.preflight import preflight

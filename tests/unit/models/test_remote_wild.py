@@ -11,8 +11,8 @@ import pytest
 from dasd import __version__
 from dasd.base.records import Message, SampleRequest, SamplingSpec
 from dasd.errors import BackendError, PluginError
+from dasd.models.remote.backend import describe
 from dasd.models.remote.channel import MAGIC, PROTOCOL
-from dasd.models.remote.description import describe
 from dasd.models.remote.process import WorkerProcess
 from dasd.models.remote.teacher import RemoteTeacher
 from dasd.recipe.model_settings import ModelSettings

@@ -17,7 +17,7 @@ from tests.trainer_run import END, TEMPLATE, make_model, make_rows, settings, sp
 from dasd.api import TRAIN, InputError, RecipeError, Trainer, TrainingError, TrainProgress
 from dasd.base.schemas import LOSSES, check
 from dasd.plugins.registry import Registry
-from dasd.training.schedule import learning_rate
+from dasd.training.step import learning_rate
 from dasd.training.torch.builtin import dasd_register
 
 

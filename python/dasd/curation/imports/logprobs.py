@@ -76,8 +76,6 @@ def _identifiers(file: ValueFile) -> Iterator[tuple[int, str | ValueError]]:
         try:
             if isinstance(value, ValueError):
                 raise value
-            if not isinstance(value, dict):
-                raise ValueError(f"wanted a JSON object, got {type(value).__name__}")
             yield row, identifier_of(value)
         except ValueError as error:
             yield row, error

@@ -124,11 +124,9 @@ class _Join:
         if self._lost * 2 > self._total:
             raise InputError(f"{self._lost} of {self._total} texts can't be used, the first is {self._first}")
 
-    def _row(self, value: object) -> tuple[dict[str, object], str | None]:
+    def _row(self, value: dict[str, object] | ValueError) -> tuple[dict[str, object], str | None]:
         if isinstance(value, ValueError):
             raise value
-        if not isinstance(value, dict):
-            raise ValueError(f"wanted a JSON object, got {type(value).__name__}")
         uuid = identifier_of(value)
         if uuid in self.seen:
             raise ValueError(f"uuid {uuid} is taken by an earlier row")

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from dasd.base.schemas import DRAW, QUESTIONS, SAMPLES
-from dasd.curation.sources.rows import messages_of, text_of
+from dasd.curation.sources.rows import first_of, messages_of, text_of
 from dasd.models.tokens.think_opening import USUAL
 
 __all__ = ["RESPONSES", "response_row", "tokens_of"]
@@ -39,12 +39,12 @@ def response_row(value: Mapping[str, object]) -> dict[str, Any]:
     """
     meta = _meta(value.get("meta"))
     identifier = identifier_of(value)
-    text = _first(value, TEXT_COLUMNS, "response")
+    text = first_of(value, TEXT_COLUMNS, "response")
     if not isinstance(text, str) or not text:
         raise ValueError("no response: wanted a text that is not empty")
     # The tag stands in the text for people; the teacher's own response begins behind it.
     text = text.removeprefix(_opened(meta.get("think_opened")))
-    question = meta["messages"] if "messages" in meta else _first(value, QUESTION_COLUMNS, "question")
+    question = meta["messages"] if "messages" in meta else first_of(value, QUESTION_COLUMNS, "question")
     messages = messages_of(question)
     return {
         "sample_id": identifier,
@@ -69,7 +69,7 @@ def logprobs_mode(value: Mapping[str, object]) -> str | None:
 
 def identifier_of(value: Mapping[str, object]) -> str:
     """The row's uuid. ValueError if there is none."""
-    found = text_of(_first(value, ID_COLUMNS, "id"), "uuid")
+    found = text_of(first_of(value, ID_COLUMNS, "id"), "uuid")
     if not found:
         raise ValueError("its uuid is empty")
     return found
@@ -101,13 +101,6 @@ def _meta(cell: object) -> Mapping[str, object]:
 def _opened(cell: object) -> str:
     """What the prompt held of the text; earlier versions wrote ``true``, for the usual tag."""
     return cell if isinstance(cell, str) else USUAL if cell is True else ""
-
-
-def _first(value: Mapping[str, object], columns: tuple[str, ...], what: str) -> object:
-    for column in columns:
-        if value.get(column) is not None:
-            return value[column]
-    raise ValueError(f"no {what}: wanted a column {' or '.join(columns)}, got {', '.join(value) or 'none'}")
 
 
 def _kept(meta: Mapping[str, object], name: str, kind: type) -> object:

@@ -6,15 +6,12 @@ time.
 
 from __future__ import annotations
 
-from dasd.curation.selectors.counts import (
-    DivergenceOptions,
-    DivergenceSelector,
-    FewestSelector,
-    RatioSelector,
-)
+import polars as pl
+
+from dasd.curation.selectors.counts import ColumnSelector, DivergenceOptions, DivergenceSelector
 from dasd.curation.selectors.coverage import CoverageOptions, CoverageSelector
-from dasd.curation.selectors.lengths import LengthMatchedSelector, LongestSelector, RandomSelector
-from dasd.curation.selectors.likelihood import GrapeSelector, NaturalnessOptions, NaturalnessSelector
+from dasd.curation.selectors.lengths import LengthMatchedSelector, RandomSelector
+from dasd.curation.selectors.likelihood import NaturalnessOptions, NaturalnessSelector
 from dasd.plugins.components import NoOptions
 from dasd.plugins.registry import Registry
 from dasd.plugins.roles import hookimpl
@@ -41,21 +38,21 @@ def dasd_register(registry: Registry) -> None:
     )
     registry.selector(
         "ratio",
-        lambda *_: RatioSelector(),
+        lambda *_: ColumnSelector(pl.col("teacher") / pl.col("sentences")),
         options=NoOptions,
         doc="Largest share of Teacher sentences.",
         needs_logprobs=True,
     )
     registry.selector(
         "fewest",
-        lambda *_: FewestSelector(),
+        lambda *_: ColumnSelector(-pl.col("teacher").cast(pl.Float64)),
         options=NoOptions,
         doc="Fewest Teacher sentences (a control).",
         needs_logprobs=True,
     )
     registry.selector(
         "longest",
-        lambda *_: LongestSelector(),
+        lambda *_: ColumnSelector(pl.col("student_tokens")),
         options=NoOptions,
         doc="Most tokens of the student.",
         by_length=True,
@@ -75,7 +72,7 @@ def dasd_register(registry: Registry) -> None:
     )
     registry.selector(
         "grape",
-        lambda *_: GrapeSelector(),
+        lambda *_: ColumnSelector(pl.col("student_mean_logprob")),
         options=NoOptions,
         doc="Closest to the student: highest mean log-probability under it.",
     )

@@ -1,4 +1,4 @@
-"""Selectors by the number of Teacher sentences (method: divergence-aware sampling, arXiv 2601.09088)."""
+"""Selectors by columns of the candidates, above all Teacher sentences (divergence-aware sampling, arXiv 2601.09088)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dasd.plugins.roles import Teacher
 
-__all__ = ["DivergenceOptions", "DivergenceSelector", "FewestSelector", "RatioSelector", "beyond_length"]
+__all__ = ["ColumnSelector", "DivergenceOptions", "DivergenceSelector", "beyond_length"]
 
 
 class DivergenceOptions(BaseModel):
@@ -38,26 +38,18 @@ class DivergenceSelector:
         return candidates.get_column("teacher").cast(pl.Float64)
 
 
-class RatioSelector:
-    """Largest share of Teacher sentences."""
+class ColumnSelector:
+    """By an expression over the columns of CANDIDATES; NaN (never picked) where it gives no number."""
 
     needs_student = False
 
-    def rank(self, candidates: pl.DataFrame, student: Teacher | None) -> pl.Series:
-        """Teacher sentences over sentences; NaN (never picked) without sentences."""
-        del student
-        return candidates.select(pl.col("teacher").cast(pl.Float64) / pl.col("sentences")).to_series()
-
-
-class FewestSelector:
-    """Fewest Teacher sentences."""
-
-    needs_student = False
+    def __init__(self, rank: pl.Expr) -> None:
+        self._rank = rank
 
     def rank(self, candidates: pl.DataFrame, student: Teacher | None) -> pl.Series:
-        """Minus the count of Teacher sentences."""
+        """What the expression gives."""
         del student
-        return -candidates.get_column("teacher").cast(pl.Float64)
+        return candidates.select(self._rank.cast(pl.Float64)).to_series()
 
 
 def beyond_length(counts: pl.Series, tokens: pl.Series) -> pl.Series:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from dasd.base.seeds import uniform
+from dasd.curation.selectors.lengths import draws
 from dasd.curation.selectors.ngrams import ngram_features
 from dasd.plugins.roles import Teacher
 
@@ -85,7 +85,8 @@ class CoverageSelector:
             candidates.select("question_id", "sample_id")
             .with_row_index("row")
             .with_columns(
-                question=self._draws(candidates["question_id"]), sample=self._draws(candidates["sample_id"])
+                question=draws(candidates["question_id"], "coverage", self._seed),
+                sample=draws(candidates["sample_id"], "coverage", self._seed),
             )
             .sort("question", "question_id", "sample", "sample_id")
         )
@@ -101,12 +102,6 @@ class CoverageSelector:
             held, self._options.strength * sqrt(several) * wanted[:, 0], starts
         )
         return pl.Series("rank", ranks, dtype=pl.Float64)
-
-    def _draws(self, identifiers: pl.Series) -> pl.Series:
-        values = {
-            identifier: uniform("coverage", self._seed, identifier) for identifier in identifiers.unique()
-        }
-        return identifiers.replace_strict(values, return_dtype=pl.Float64)
 
     def _held(self, rows: pl.DataFrame, starts: npt.NDArray[np.int64]) -> Floats:
         """Whitened differences in what is held: shape (rows, directions and length)."""

@@ -1,4 +1,4 @@
-"""Selectors that look at the length or at nothing: baselines and controls for the divergence."""
+"""Selectors that draw: controls for the divergence."""
 
 from __future__ import annotations
 
@@ -7,18 +7,7 @@ import polars as pl
 from dasd.base.seeds import uniform
 from dasd.plugins.roles import Teacher
 
-__all__ = ["LengthMatchedSelector", "LongestSelector", "RandomSelector", "draws"]
-
-
-class LongestSelector:
-    """Most tokens by the student's tokenizer."""
-
-    needs_student = False
-
-    def rank(self, candidates: pl.DataFrame, student: Teacher | None) -> pl.Series:
-        """Number of tokens."""
-        del student
-        return candidates.get_column("student_tokens").cast(pl.Float64)
+__all__ = ["LengthMatchedSelector", "RandomSelector", "draws"]
 
 
 class RandomSelector:

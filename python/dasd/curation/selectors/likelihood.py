@@ -1,4 +1,4 @@
-"""Selectors by the student's own log-probability: what it would most likely have written itself."""
+"""Selector by the student's own log-probability: what it would most likely have written itself, step by step."""
 
 from __future__ import annotations
 
@@ -13,21 +13,10 @@ from dasd.base.records import Message, ScoreRequest, ScoringSpec
 from dasd.errors import PluginError
 from dasd.plugins.roles import Teacher
 
-__all__ = ["GrapeSelector", "NaturalnessOptions", "NaturalnessSelector"]
+__all__ = ["NaturalnessOptions", "NaturalnessSelector"]
 
 TOKEN_BUDGET = 16384
 """Tokens in one forward pass; windows are short, so this only decides how many go together."""
-
-
-class GrapeSelector:
-    """GRAPE: the response that the student finds most likely (mean log-probability of its tokens)."""
-
-    needs_student = False
-
-    def rank(self, candidates: pl.DataFrame, student: Teacher | None) -> pl.Series:
-        """Mean log-probability under the student before distillation, in nats a token."""
-        del student
-        return candidates.get_column("student_mean_logprob").cast(pl.Float64)
 
 
 class NaturalnessOptions(BaseModel):

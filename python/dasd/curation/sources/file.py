@@ -15,9 +15,9 @@ from dasd.base.records import BadRow, QuestionRows, SetAside
 from dasd.base.seeds import uniform
 from dasd.curation.sources.rows import (
     QUESTION_COLUMNS,
+    first_of,
     messages_of,
     question_id,
-    question_of,
     question_row,
     questions_frame,
     text_of,
@@ -107,7 +107,7 @@ class _Reader:
     def add(self, number: int, value: dict[str, object]) -> None:
         """Take one value; ValueError says why it can't be a question."""
         columns = (self.options.question,) if self.options.question else QUESTION_COLUMNS
-        messages = messages_of(question_of(value, columns))
+        messages = messages_of(first_of(value, columns))
         answer = text_of(value.get(self.options.answer), self.options.answer)
         verifier = verifier_of(value.get("verifier"))
         if answer is not None and verifier is None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import warnings
+from types import ModuleType
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from dasd.base.records import Message, QuestionRows
 from dasd.base.seeds import seed_of
-from dasd.curation.sources.reasoning_gym import reasoning_gym_package
 from dasd.curation.sources.rows import question_row, questions_frame
-from dasd.errors import InputError
+from dasd.errors import InputError, PluginError
 from dasd.recipe.question_settings import QuestionSource
 
-__all__ = ["GymOptions", "GymQuestions"]
+__all__ = ["GymOptions", "GymQuestions", "reasoning_gym_package"]
 
 DEFAULT_COUNT = 500
 
@@ -61,6 +62,19 @@ class GymQuestions:
             )
             rows.setdefault(question, row)
         return QuestionRows(questions_frame(list(rows.values())))
+
+
+def reasoning_gym_package(who: str) -> ModuleType:
+    """The module ``reasoning_gym``. Raises PluginError, naming who needs it, where it isn't installed."""
+    try:
+        with warnings.catch_warnings():
+            # One of its dependencies compares strings by identity, which Python tells when it compiles it.
+            warnings.simplefilter("ignore", SyntaxWarning)
+            import reasoning_gym
+    except ImportError as error:
+        raise PluginError(f"{who} needs the package reasoning-gym: pip install 'dasd[gym]'") from error
+    module: ModuleType = reasoning_gym
+    return module
 
 
 def _entries(options: GymOptions, count: int, seed: int) -> list[tuple[str, str]]:

@@ -13,9 +13,9 @@ from dasd.recipe.verifier_settings import VerifierSettings
 
 __all__ = [
     "QUESTION_COLUMNS",
+    "first_of",
     "messages_of",
     "question_id",
-    "question_of",
     "question_row",
     "questions_frame",
     "text_of",
@@ -59,12 +59,12 @@ def question_id(messages: Sequence[Message]) -> str:
     return digest(*(part for message in messages for part in (message.role, message.content)))
 
 
-def question_of(value: Mapping[str, object], columns: Sequence[str] = QUESTION_COLUMNS) -> object:
-    """The first cell of ``columns`` that isn't null."""
+def first_of(value: Mapping[str, object], columns: Sequence[str], what: str = "question") -> object:
+    """The first cell of ``columns`` that isn't null; ValueError says that there is no ``what``."""
     for column in columns:
         if value.get(column) is not None:
             return value[column]
-    raise ValueError(f"no question: wanted a column {' or '.join(columns)}, got {', '.join(value) or 'none'}")
+    raise ValueError(f"no {what}: wanted a column {' or '.join(columns)}, got {', '.join(value) or 'none'}")
 
 
 def messages_of(value: object) -> list[Message]:

@@ -40,10 +40,10 @@ class ValueFile:
         self._starts = array("Q")  # where each line starts, as far as the file was read
         self._csv: pl.DataFrame | None = None
 
-    def __iter__(self) -> Iterator[tuple[int, object]]:
+    def __iter__(self) -> Iterator[tuple[int, dict[str, object] | ValueError]]:
         """Values and their numbers from 1: lines of JSON lines (empty ones are left out), rows of a table.
 
-        A line that isn't JSON comes as the ValueError that says so. Raises InputError for a torn Parquet file,
+        A line that isn't a JSON object comes as the ValueError that says so. Raises InputError for a torn Parquet file,
         and for a CSV file whose rows aren't like its header.
         """
         if self.is_parquet or self.is_csv:
@@ -70,10 +70,12 @@ class ValueFile:
                     text = _text(line, number)
                     if not text:
                         continue
-                    value: object = _json(text)
+                    value = _json(text)
+                    if not isinstance(value, dict):
+                        raise ValueError(f"wanted a JSON object, got {type(value).__name__}")
+                    yield number, value
                 except ValueError as error:
-                    value = error
-                yield number, value
+                    yield number, error
 
     def read(self, add: Callable[[int, dict[str, object]], None], advice: str = "") -> list[BadRow]:
         """Give every row and its number to ``add``, which raises ValueError for one that can't be used.
@@ -88,8 +90,6 @@ class ValueFile:
             try:
                 if isinstance(value, ValueError):
                     raise value
-                if not isinstance(value, dict):
-                    raise ValueError(f"wanted a JSON object, got {type(value).__name__}")
                 add(number, value)
             except ValueError as error:
                 bad.append(BadRow(number, str(error)))

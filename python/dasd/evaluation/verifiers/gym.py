@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from dasd.base.records import Grade
-from dasd.curation.sources.reasoning_gym import reasoning_gym_package
+from dasd.curation.sources.gym import reasoning_gym_package
 from dasd.errors import InputError
 from dasd.evaluation.verifiers.answers import boxed, final_text, marked
 

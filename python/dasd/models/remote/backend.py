@@ -1,17 +1,25 @@
-"""What the host has to know of a backend before it starts one, wherever that backend is installed."""
+"""What the host has to know of a backend before it starts one; another environment is asked for it."""
 
 from __future__ import annotations
 
+import json
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
+
+from dasd.errors import PluginError
+from dasd.models.remote.messages import Describe, Failure, decode, encode
+from dasd.models.remote.process import WorkerProcess
+from dasd.recipe.model_settings import ModelSettings
 
 if TYPE_CHECKING:
     from dasd.plugins.components import Component
     from dasd.plugins.registry import Registry
 
-__all__ = ["Backend"]
+__all__ = ["Backend", "describe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +60,36 @@ def _speed_options(component: Component) -> tuple[str, ...]:
     return tuple(
         name for name, extra in extras.items() if isinstance(extra, dict) and extra.get("speed") is True
     )
+
+
+_KNOWN: dict[tuple[str, str, str], Backend] = {}
+"""What other environments said; each is asked once a process."""
+
+
+def describe(settings: ModelSettings, section: str) -> Backend:
+    """The backend of a model with ``python`` set, with its options checked there.
+
+    ``section`` (``teacher``, ``student``) stands before the keys in messages. Raises InputError and
+    PluginError for an environment that can't be used, PluginError for a backend that isn't there,
+    RecipeError for wrong options.
+    """
+    assert settings.python is not None
+    key = (settings.python, settings.backend, json.dumps(settings.options, sort_keys=True))
+    known = _KNOWN.get(key)
+    if known is None:
+        known = _KNOWN[key] = _ask(settings, settings.python, section)
+    return known
+
+
+def _ask(settings: ModelSettings, python: str, section: str) -> Backend:
+    with closing(WorkerProcess(python, f"{section}.python")) as worker:
+        asked = Describe(settings.backend, dict(settings.options), section)
+        worker.send("describe", body=encode(asked))
+        answer = worker.receive()
+        if answer.kind != "error":
+            return worker.read(answer, partial(decode, Backend), "description")
+        failure = worker.read(answer, partial(decode, Failure), "error")
+        raise failure.exception() or PluginError(
+            f"{section}.backend: {settings.backend!r} can't be asked for in the environment of {worker.path}: "
+            f"{failure.text}. {worker.last_lines()}"
+        )

@@ -160,15 +160,8 @@ class ChatTokenizer:
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Tokens of the conversation by the chat template, up to where the assistant's answer starts."""
-        conversation = [{"role": message.role, "content": message.content} for message in messages]
         try:
-            ids: Any = self._tokenizer.apply_chat_template(
-                conversation,
-                add_generation_prompt=True,
-                tokenize=True,
-                return_dict=False,
-                **self._template_options,
-            )
+            ids = self._rendered([messages])[0]
         except _TEMPLATE_FAILS as error:
             roles = ", ".join(message.role for message in messages)
             raise InputError(
@@ -181,22 +174,23 @@ class ChatTokenizer:
 
     def prompts_ids(self, conversations: Sequence[Sequence[Message]]) -> list[list[int]]:
         """``prompt_ids`` of many conversations, on all cores."""
-        turns = [[{"role": m.role, "content": m.content} for m in messages] for messages in conversations]
-        if not turns:
+        if not conversations:
             return []
         try:
-            ids: Any = self._tokenizer.apply_chat_template(
-                turns,
-                add_generation_prompt=True,
-                tokenize=True,
-                return_dict=False,
-                **self._template_options,
-            )
+            ids = self._rendered(conversations)
         except _TEMPLATE_FAILS:
-            ids = [()]
+            ids = [[]]
         if not all(ids):  # one alone says what is wrong with it
             return [self.prompt_ids(messages) for messages in conversations]
         return [list(prompt) for prompt in ids]
+
+    def _rendered(self, conversations: Sequence[Sequence[Message]]) -> list[list[int]]:
+        turns = [[{"role": m.role, "content": m.content} for m in messages] for messages in conversations]
+        ids: Any = self._tokenizer.apply_chat_template(
+            turns, add_generation_prompt=True, tokenize=True, return_dict=False, **self._template_options
+        )
+        found: list[list[int]] = ids
+        return found
 
     def encode_response(self, text: str, ended: bool) -> tuple[list[int], list[int]]:
         """Token ids of a response and the byte offsets in ``text`` at which they end.

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
 from dasd.errors import PluginError
-from dasd.models.transformers.options import TransformersOptions
 from dasd.plugins.registry import Registry
 from dasd.plugins.roles import Teacher, hookimpl
 from dasd.recipe.model_settings import ModelSettings
 
-__all__ = ["dasd_register"]
+__all__ = ["TransformersOptions", "dasd_register"]
+
+
+class TransformersOptions(BaseModel):
+    """Options of the backend ``transformers``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = Field(
+        "sdpa", description="Attention implementation; `flash_attention_2` needs its package and a GPU."
+    )
 
 
 @hookimpl

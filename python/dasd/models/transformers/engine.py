@@ -22,10 +22,10 @@ from dasd.errors import BackendError
 from dasd.models.files import context_length, model_fingerprint
 from dasd.models.tokens.chat import ChatTokenizer
 from dasd.models.tokens.engine_rows import EngineRows, Generated, Prompted
+from dasd.models.transformers.builtin import TransformersOptions
 from dasd.models.transformers.decoding import Row, decode
 from dasd.models.transformers.forward import Forward
 from dasd.models.transformers.loading import load_model
-from dasd.models.transformers.options import TransformersOptions
 from dasd.models.transformers.scoring import Forced, Scorer
 from dasd.models.transformers.sizes import Footprint, Sizes, free_bytes
 from dasd.recipe.model_settings import ModelSettings

@@ -13,7 +13,7 @@ from transformers.utils import logging
 from dasd.errors import InputError
 from dasd.models.devices import pick_device
 from dasd.models.files import check_model, loading, resolve_model
-from dasd.models.transformers.options import TransformersOptions
+from dasd.models.transformers.builtin import TransformersOptions
 from dasd.recipe.model_settings import ModelSettings
 
 __all__ = ["load_model"]

@@ -10,7 +10,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dasd.base.records import Message
-from dasd.curation.sources.rows import QUESTION_COLUMNS, messages_of, question_id, question_of
+from dasd.curation.sources.rows import QUESTION_COLUMNS, first_of, messages_of, question_id
 from dasd.models.tokens.chat import ChatTokenizer
 from dasd.models.tokens.think_opening import OPEN, behind_tag, prompt_opening
 from dasd.pipeline.work.requests import sample_id
@@ -101,7 +101,7 @@ class GivenReader:
     def question(self, value: Mapping[str, object]) -> str:
         """The question_id of the training question that a row answers, by its messages or else its id."""
         if any(value.get(column) is not None for column in QUESTION_COLUMNS):
-            named = self._content(messages_of(question_of(value)))
+            named = self._content(messages_of(first_of(value, QUESTION_COLUMNS)))
             found = self._by_content.get(named)
         elif value.get("question_id") is not None:
             named = found = str(value["question_id"])

@@ -7,14 +7,35 @@ and rows that have passed ``preflight`` (labels shown or refused). What a traine
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from dasd.plugins.roles import Trainer, hookimpl
 from dasd.recipe.training_settings import TrainerSettings
-from dasd.training.torch.options import TorchOptions
 
 if TYPE_CHECKING:
     from dasd.plugins.registry import Registry
+
+
+class TorchOptions(BaseModel):
+    """Options of trainer ``torch``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    attention: Literal["auto", "segments", "flash_attention_2", "sdpa", "eager"] = Field(
+        "auto",
+        description="How packed responses are kept apart. `segments`: causal attention row by row, no mask, "
+        "any device; `flash_attention_2`: the flash-attn package (CUDA, bf16); `sdpa`, `eager`: a mask "
+        "of the whole forward pass, for models whose attention is special. `auto`: flash-attn where it is "
+        "installed and usable, else `segments`.",
+    )
+    loss_logits: int | None = Field(
+        None,
+        ge=1,
+        description="Logits held at once for the loss; more trained tokens than that are taken in chunks. "
+        "null: 2^28 on a GPU (8 bytes each), else 2^25.",
+    )
 
 
 def _torch(settings: TrainerSettings) -> Trainer:

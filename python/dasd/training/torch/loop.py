@@ -21,8 +21,7 @@ from dasd.training.loss import weighted_nll
 from dasd.training.optimizer import set_learning_rate
 from dasd.training.plan import TrainPlan
 from dasd.training.position import Position
-from dasd.training.schedule import learning_rate
-from dasd.training.step import not_finite, step_weight
+from dasd.training.step import learning_rate, not_finite, step_weight
 
 
 @dataclass

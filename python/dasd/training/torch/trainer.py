@@ -23,8 +23,8 @@ from dasd.training.model import attention_of, load_model, trained_parameters, we
 from dasd.training.optimizer import make_optimizers
 from dasd.training.plan import plan_training
 from dasd.training.position import Position, training_key
+from dasd.training.torch.builtin import TorchOptions
 from dasd.training.torch.loop import Loop
-from dasd.training.torch.options import TorchOptions
 from dasd.training.torch.state import load_state, save_state
 
 
