@@ -20,7 +20,7 @@ _NAMED_ROWS = 8
 def learning_rate(step: int, steps: int, settings: TrainerSettings) -> float:
     """Rate for optimiser step ``step`` of ``steps``, counted from 1: the last step has the minimum.
 
-    A linear warm-up to the peak, then a cosine. Warm-up takes ``warmup_ratio`` of the steps, rounded; its last step has the peak.
+    A linear warm-up, then a cosine. Warm-up takes ``warmup_ratio`` of the steps, rounded; its last step has the peak.
     """
     peak, minimum = settings.learning_rate, settings.min_learning_rate
     warmup = round(settings.warmup_ratio * steps)
