@@ -10,7 +10,7 @@ from tests.remote_plugin import CODE, environment
 
 from dasd.errors import DasdError, InputError, PluginError, RecipeError
 from dasd.models.pool import backend_of
-from dasd.models.remote import description
+from dasd.models.remote import backend
 from dasd.models.remote.channel import MAGIC
 from dasd.models.remote.process import WorkerProcess, interpreter
 from dasd.pipeline.compatibility import check_recipe
@@ -32,7 +32,7 @@ sys.stdout.buffer.write({magic!r} + struct.pack(">BIQ", 6, 0, len(body)) + body)
 @pytest.fixture(autouse=True)
 def _fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is remembered from another test, and this environment's variables mean nothing to others."""
-    monkeypatch.setattr(description, "_KNOWN", {})
+    monkeypatch.setattr(backend, "_KNOWN", {})
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "leaks"))
     install(tmp_path / "leaks", "leaks", "raise AssertionError")
 
@@ -105,7 +105,7 @@ def test_it_is_asked_once(registry: Registry, there: str, monkeypatch: pytest.Mo
     def refuse(*_: object) -> None:
         raise AssertionError("a second worker was started")
 
-    monkeypatch.setattr(description, "WorkerProcess", refuse)
+    monkeypatch.setattr(backend, "WorkerProcess", refuse)
     assert backend_of(registry, settings) == first
 
 
