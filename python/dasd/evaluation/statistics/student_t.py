@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import exp, lgamma, log, log1p, sqrt
 
 __all__ = ["t_quantile", "t_two_sided"]
@@ -18,6 +19,7 @@ def t_two_sided(t: float, degrees: float) -> float:
     return _beta(degrees / (degrees + t * t), degrees / 2, 0.5)
 
 
+@lru_cache(maxsize=1024)
 def t_quantile(probability: float, degrees: float) -> float:
     """The value below which T lies with ``probability`` (0 to 1, both excluded)."""
     if not 0 < probability < 1:
@@ -30,6 +32,8 @@ def t_quantile(probability: float, degrees: float) -> float:
         low, high = high, high * 2
     for _ in range(200):
         middle = (low + high) / 2
+        if not low < middle < high:  # no number lies between the two
+            break
         if t_two_sided(middle, degrees) > tail:
             low = middle
         else:
