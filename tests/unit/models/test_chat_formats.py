@@ -145,8 +145,8 @@ def kind(
         hidden_size=16, num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=4096
     ).save_pretrained(directory)
     settings = ModelSettings(model=str(directory), chat_template_options=found.options)
-    chat = ChatTokenizer.load(settings)
-    return found, chat, RowMaker(recipe_of(settings), {"q": QUESTION}, "cold")
+    maker = RowMaker(recipe_of(settings), {"q": QUESTION}, "cold")
+    return found, maker._chat, maker
 
 
 Kind = tuple[Format, ChatTokenizer, RowMaker]

@@ -21,7 +21,6 @@ from dasd.base.records import (
     ScoringSpec,
 )
 from dasd.curation.filters.form import ToolCallFilter
-from dasd.models.tokens.chat import ChatTokenizer
 from dasd.models.tokens.harmony import HarmonyTokenizer
 from dasd.models.transformers.engine import TransformersTeacher
 from dasd.recipe.model_settings import ModelSettings
@@ -93,10 +92,12 @@ def teacher(settings: ModelSettings) -> TransformersTeacher:
     return TransformersTeacher(settings)
 
 
-def test_load_recognises_harmony_without_a_template(settings: ModelSettings) -> None:
+def test_load_recognises_harmony_without_a_template(
+    settings: ModelSettings, teacher: TransformersTeacher
+) -> None:
     config = json.loads((Path(settings.model) / "tokenizer_config.json").read_text())
     assert "chat_template" not in config
-    loaded = ChatTokenizer.load(settings)
+    loaded = teacher._tokenizer
     assert isinstance(loaded, HarmonyTokenizer)
     assert loaded.hash == harmony().hash
     assert loaded.prompt_ids(MESSAGES) == harmony().prompt_ids(MESSAGES)

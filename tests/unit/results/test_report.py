@@ -221,11 +221,11 @@ def test_the_students_own_answers_are_scored_by_three_models(run: Run, data: Rep
 @pytest.mark.parametrize(
     ("teacher", "until", "why"),
     [
-        ("recorded", "", "teacher 'recorded' (plugin dasd) gives no log-probabilities."),
-        ("chat-only", "", "the teacher can't score them: the chat endpoint can't score a text."),
+        ("recorded", "evaluate-low", "teacher 'recorded' (plugin dasd) gives no log-probabilities."),
+        ("chat-only", "evaluate-low", "the teacher can't score them: the chat endpoint can't score a text."),
         ("scripted", "train-low", "there are no evaluation questions, so the student answered none."),
         ("scripted", "select-high", "no model was distilled."),
-        ("scripted", "", "the student's evaluation holds no answer that was graded."),
+        ("scripted", "evaluate-low", "the student's evaluation holds no answer that was graded."),
     ],
 )
 def test_own_answers_that_cannot_be_scored_are_left_out_with_the_reason(

@@ -285,8 +285,9 @@ class ChatTokenizer:
     @cached_property
     def _pieces(self) -> dict[int, bytes] | None:
         """Bytes of each token of a byte-level tokenizer; None for other kinds."""
-        decoder = json.loads(self._prompt_backend)["decoder"]
-        if decoder is None or decoder["type"] != "ByteLevel":
+        from tokenizers.decoders import ByteLevel
+
+        if not isinstance(self._backend.decoder, ByteLevel):
             return None
         vocabulary = self._backend.get_vocab(with_added_tokens=True)
         return {token_id: token_bytes(token) for token, token_id in vocabulary.items()}

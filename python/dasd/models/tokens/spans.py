@@ -29,10 +29,10 @@ def _byte_alphabet() -> dict[str, int]:
 
 def token_bytes(token: str) -> bytes:
     """Bytes that a byte-level decoder makes of ``token``; one outside the alphabet stands as it is."""
-    table = _byte_alphabet()
-    if all(character in table for character in token):
-        return bytes(table[character] for character in token)
-    return token.encode()
+    try:
+        return bytes(map(_byte_alphabet().__getitem__, token))
+    except KeyError:
+        return token.encode()
 
 
 def ends_from_bytes(pieces: Sequence[bytes], text: str) -> list[int] | None:

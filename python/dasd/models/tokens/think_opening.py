@@ -116,12 +116,17 @@ class Reading:
     """Set where templates differ and tokens don't, so that tokens as sampled can be scored by the reader."""
 
     @classmethod
-    def of(cls, teacher: ModelSettings, student: ModelSettings) -> Reading:
-        """The teacher's responses as the student reads them. InputError where the student's tokenizer isn't here."""
-        reader = ChatTokenizer.load(student)
+    def of(
+        cls, teacher: ModelSettings, student: ModelSettings, reader: ChatTokenizer | None = None
+    ) -> Reading:
+        """The teacher's responses as the student reads them. InputError where the student's tokenizer isn't here.
+
+        ``reader``: the student's tokenizer, where it is loaded; a large vocabulary takes seconds.
+        """
+        reader = reader or ChatTokenizer.load(student)
         opened = prompt_opening(reader)
         if _tokenizer_of(teacher) == _tokenizer_of(student):
-            return cls(opened, opened)  # large vocabularies take seconds to load
+            return cls(opened, opened)
         try:
             author = ChatTokenizer.load(teacher)
         except InputError:

@@ -44,7 +44,7 @@ class Judge:
         self.columns = tuple(SAMPLES.columns) if settings.extra else _NEEDED
         self._max_length = max_length
         self._chat = ChatTokenizer.load(recipe.settings.student)
-        self._reading = Reading.of(recipe.settings.teacher, recipe.settings.student)
+        self._reading = Reading.of(recipe.settings.teacher, recipe.settings.student, self._chat)
         self._grader = Grader(registry)
         self._answers = answers_by_question(questions)
         asked = questions.select("question_id", "messages").collect()
