@@ -149,6 +149,9 @@ class ModelInfo:
     """Of an engine that says how much it takes at a time."""
     continues: bool = True
     """Whether it goes on from a given text. Of a server that is known once it is asked."""
+    concurrency: int | None = None
+    """Requests that it works on at a time, of an engine that reads them from an iterable as it has room; None: it takes
+    lists."""
 
 
 ADAPTER = "adapter"

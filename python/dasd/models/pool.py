@@ -9,7 +9,7 @@ from dasd.models.remote.backend import Backend, describe
 from dasd.plugins.blame import Origin
 from dasd.plugins.checked import CheckedTeacher
 from dasd.plugins.registry import Registry
-from dasd.plugins.roles import Teacher
+from dasd.plugins.roles import OpenedTeacher
 from dasd.recipe.model_settings import ModelSettings
 
 __all__ = ["ModelPool", "backend_of", "open_teacher"]
@@ -27,7 +27,7 @@ def backend_of(registry: Registry, settings: ModelSettings, section: str = "teac
     return Backend.of(registry, settings.backend)
 
 
-def open_teacher(registry: Registry, settings: ModelSettings) -> Teacher:
+def open_teacher(registry: Registry, settings: ModelSettings) -> OpenedTeacher:
     """Start the backend of ``settings`` where it runs; every frame that it yields is checked."""
     if settings.python is not None:
         from dasd.models.remote.teacher import RemoteTeacher
@@ -45,9 +45,9 @@ class ModelPool:
         self._registry = registry
         self._on_open = on_open
         self._settings: ModelSettings | None = None
-        self._teacher: Teacher | None = None
+        self._teacher: OpenedTeacher | None = None
 
-    def open(self, settings: ModelSettings) -> Teacher:
+    def open(self, settings: ModelSettings) -> OpenedTeacher:
         """The engine for ``settings``: the one that is open if it is the same, else it is closed first."""
         if self._teacher is not None and self._settings == settings:
             return self._teacher

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import polars as pl
 
-from dasd.base.records import Grade
+from dasd.base.records import ContinueRequest, Grade, SampleRequest
 from dasd.base.schemas import SAMPLES, Schema, check
 from dasd.errors import SchemaError
 
@@ -98,15 +98,17 @@ def check_tokens(rows: pl.DataFrame, schema: Schema, origin: str) -> None:
 
 
 def check_identity(
-    rows: pl.DataFrame, wanted: Mapping[str, tuple[str, int]], stage: str, origin: str
+    rows: pl.DataFrame, requests: Mapping[str, SampleRequest | ContinueRequest], stage: str, origin: str
 ) -> None:
     """Each SAMPLES row is of the question and candidate that its request was of, for this stage.
 
-    ``wanted``: question and candidate of each sample_id. Raises SchemaError that names ``origin`` and the row.
+    ``requests`` by sample_id. Raises SchemaError that names ``origin`` and the row.
     """
     columns = ("question_id", "candidate", "stage")
     for sample_id, *got in rows.select("sample_id", *columns).iter_rows():
-        for column, there, asked in zip(columns, got, (*wanted[sample_id], stage), strict=True):
+        request = requests[sample_id]
+        wanted = (request.question_id, request.candidate, stage)
+        for column, there, asked in zip(columns, got, wanted, strict=True):
             if there != asked:
                 raise SchemaError(
                     f"{origin} returned samples row {sample_id} with {column} {there!r}; its request's is {asked!r}"

@@ -14,7 +14,7 @@ from dasd.plugins.blame import Origin
 from dasd.plugins.catalogue import Catalogue
 from dasd.plugins.checked_questions import CheckedQuestions
 from dasd.plugins.components import Role
-from dasd.plugins.roles import Evaluator, Exporter, Filter, Questions, Selector, Teacher, Trainer
+from dasd.plugins.roles import Evaluator, Exporter, Filter, OpenedTeacher, Questions, Selector, Trainer
 from dasd.recipe.curation_settings import FilterSettings, SelectSettings
 from dasd.recipe.model_settings import ModelSettings
 from dasd.recipe.training_settings import TrainerSettings
@@ -50,7 +50,7 @@ class Registry(Catalogue, registering.Registry):
                 raise PluginError(f"{component.label} can't be used: {error}. Try: {install}") from error
         return wrapped(made, component.origin)
 
-    def make_teacher(self, settings: ModelSettings) -> Teacher:
+    def make_teacher(self, settings: ModelSettings) -> OpenedTeacher:
         """Start the backend ``settings.backend`` in this environment; every frame that it yields is checked."""
         assert settings.python is None, (
             "another environment's backend: open_teacher of dasd.models.pool starts it"

@@ -5,7 +5,7 @@ The built-in components and those of plugins implement the same protocols; ``das
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -86,6 +86,10 @@ class Teacher(Protocol):
     refused: ``spec.on_refused(sample_id, reason)`` for what can't be served while others can (a prompt without room
     in the context, a server's error about this one request), and the others go on. An engine that fails altogether
     raises BackendError.
+
+    A teacher that takes lists gets the requests of one unit of work at a time, and waits for the slowest of each. One
+    whose ``info.concurrency`` says how many requests it works on at a time is kept full: it gets an iterable of any
+    length, and reads the next request when it has room for it, in the thread that takes its frames.
     """
 
     @property
@@ -118,6 +122,22 @@ class Teacher(Protocol):
         ...
 
 
+class OpenedTeacher(Teacher, Protocol):
+    """A teacher as the host hands it out: it takes any iterable, and makes a list of it where the engine wants one."""
+
+    def sample(self, requests: Iterable[SampleRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
+        """As ``Teacher.sample``."""
+        ...
+
+    def continue_(self, requests: Iterable[ContinueRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
+        """As ``Teacher.continue_``."""
+        ...
+
+    def score(self, requests: Iterable[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
+        """As ``Teacher.score``."""
+        ...
+
+
 @runtime_checkable
 class Trainer(Protocol):
     """Training role: full fine-tuning of a model on TRAIN rows."""
@@ -138,6 +158,9 @@ class Evaluator(Protocol):
 
     def evaluate(self, model: Teacher, questions: pl.DataFrame, spec: EvalSpec) -> Iterator[pl.DataFrame]:
         """Yields EVAL rows: one a question and attempt. ``questions``: QUESTIONS rows.
+
+        Of an engine that is kept full (``model.info.concurrency``) the questions are those of a whole benchmark, else
+        those of a unit of work. What is yielded early survives a kill.
 
         An attempt that the engine refuses (``on_refused`` of the evaluator's own specs) has no row; it goes to
         ``spec.on_refused``.

@@ -108,7 +108,9 @@ def from_a_file(models: Models, author: str, reader: str) -> pl.DataFrame:
     found = [read.sample({"question_id": q, "text": text}, 0) for q, text in texts.items()]
     assert [doubled for _, doubled in found] == [author == "opens"] * len(texts)
     rows = pl.DataFrame([row for row, _ in found], schema=models.written[author].schema)
-    scores = pl.concat(Reading("", "").scored(engine, rows, ASKED, ScoringSpec("low", 512)))
+    scores = pl.concat(
+        Reading("", "").scored(engine, Reading("", "").to_score(rows, ASKED), ScoringSpec("low", 512))
+    )
     columns = scores.select("sample_id", "token_ids", "token_ends", "logprobs")
     return rows.drop(columns.columns[1:]).join(columns, on="sample_id").select(rows.columns)
 
@@ -140,7 +142,7 @@ def test_equal_weights_are_at_kl_0_and_what_is_scored_is_trained(
     assert rows["text"].str.starts_with(OPEN).all() == (author != "opens")
     reading = Reading.of(recipe.settings.teacher, recipe.settings.student)
     engine = models.engines[reader]
-    scores = pl.concat(reading.scored(engine, rows, ASKED, ScoringSpec("score", 512)))
+    scores = pl.concat(reading.scored(engine, reading.to_score(rows, ASKED), ScoringSpec("score", 512)))
     scores = rows.select("sample_id").join(scores, on="sample_id", maintain_order="left")
 
     shared = reading.shared(rows)
@@ -240,7 +242,7 @@ def test_tokens_as_sampled_are_scored_behind_another_template() -> None:
     ).with_columns(token_ends=pl.Series([ends]), tokenizer_hash=pl.lit(tokenizer.hash))
     reading = Reading("<think>\n", "", Vocabulary(tokenizer.hash, other))
     engine = Recorder()
-    list(reading.scored(engine, rows, ASKED, ScoringSpec("score", 512)))  # type: ignore[arg-type]
+    list(reading.scored(engine, reading.to_score(rows, ASKED), ScoringSpec("score", 512)))  # type: ignore[arg-type]
     tag, tag_ends = other.encode_response("<think>\n", ended=False)
     (sampled,) = [request.sampled for request in engine.requests]
     assert sampled is not None and sampled.tokenizer_hash == other.hash

@@ -8,8 +8,8 @@ prompt, and what the reader says of it is given back in the author's bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -20,13 +20,14 @@ from dasd.models.tokens.chat import ChatTokenizer
 from dasd.recipe.model_settings import ModelSettings
 
 if TYPE_CHECKING:
-    from dasd.plugins.roles import Teacher
+    from dasd.plugins.roles import OpenedTeacher
 
 __all__ = [
     "CLOSE",
     "OPEN",
     "USUAL",
     "Reading",
+    "ToScore",
     "View",
     "Vocabulary",
     "behind_tag",
@@ -105,6 +106,20 @@ def _tokenizer_of(settings: ModelSettings) -> tuple[object, ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class ToScore:
+    """A response to score as its reader sees it, and what ``View`` says of it."""
+
+    request: ScoreRequest
+    added: int
+    held: int
+
+    @property
+    def sample_id(self) -> str:
+        """Of the response."""
+        return self.request.sample_id
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """How the responses of an author look to a reader."""
 
@@ -175,20 +190,43 @@ class Reading:
             return texts
         return pl.Series(texts.name, [self.view(text).text for text in texts], dtype=pl.String)
 
-    def scored(
-        self,
-        reader: Teacher,
-        samples: pl.DataFrame,
-        messages: Mapping[str, Sequence[Message]],
-        spec: ScoringSpec,
-    ) -> Iterator[pl.DataFrame]:
-        """SCORES rows of SAMPLES rows under ``reader``, with ``token_ends`` in the author's text.
+    def to_score(self, samples: pl.DataFrame, messages: Mapping[str, Sequence[Message]]) -> list[ToScore]:
+        """SAMPLES rows as what to ask the reader; a written end is scored too. ``messages`` by question_id."""
+        return [
+            ToScore(
+                ScoreRequest(
+                    sample_id,
+                    tuple(messages[question]),
+                    (view := self.view(text)).text,
+                    ended=reason == "stop",
+                    sampled=self._tokens(view, SampledTokens(ids, ends, tokenizer), reason == "stop"),
+                ),
+                view.added,
+                view.held,
+            )
+            for sample_id, question, text, reason, ids, ends, tokenizer in samples.select(_NEEDED).iter_rows()
+        ]
 
-        ``messages`` by question_id. Tokens of what the author's prompt held are left out: the author had no part
-        in them, they are context.
+    def scored(
+        self, reader: OpenedTeacher, asked: Iterable[ToScore], spec: ScoringSpec
+    ) -> Iterator[pl.DataFrame]:
+        """SCORES rows of responses under ``reader``, with ``token_ends`` in the author's text.
+
+        Tokens of what the author's prompt held are left out: the author had no part in them, they are context.
         """
-        for rows in reader.score(self._requests(samples, messages), spec):
-            yield self._returned(rows, samples)
+        under_way: dict[str, ToScore] = {}
+
+        def refused(sample_id: str, reason: str) -> None:
+            under_way.pop(sample_id)
+            spec.on_refused(sample_id, reason)
+
+        def requests() -> Iterator[ScoreRequest]:
+            for each in asked:
+                under_way[each.sample_id] = each
+                yield each.request
+
+        for rows in reader.score(requests(), replace(spec, on_refused=refused)):
+            yield self._returned(rows, [under_way.pop(sample_id) for sample_id in rows["sample_id"]])
 
     def shared(self, samples: pl.DataFrame) -> pl.DataFrame:
         """SAMPLES rows without the author's tokens of what the reader's prompt holds.
@@ -199,22 +237,7 @@ class Reading:
         if not self.reader or not self.changes:
             return samples
         held = [self.view(text).held for text in samples["text"]]
-        return _without(samples, held, samples["finish_reason"]) if any(held) else samples
-
-    def _requests(
-        self, samples: pl.DataFrame, messages: Mapping[str, Sequence[Message]]
-    ) -> list[ScoreRequest]:
-        """Requests to the reader; a written end is scored too."""
-        return [
-            ScoreRequest(
-                sample_id,
-                tuple(messages[question]),
-                (view := self.view(text)).text,
-                ended=reason == "stop",
-                sampled=self._tokens(view, SampledTokens(ids, ends, tokenizer), reason == "stop"),
-            )
-            for sample_id, question, text, reason, ids, ends, tokenizer in samples.select(_NEEDED).iter_rows()
-        ]
+        return _without(samples, held, samples["finish_reason"] == "stop") if any(held) else samples
 
     def _tokens(self, view: View, sampled: SampledTokens, ended: bool) -> SampledTokens | None:
         """The tokens as sampled where the reader can score them: of all of its text, or behind those of the tag."""
@@ -232,23 +255,20 @@ class Reading:
             known.reader.hash,
         )
 
-    def _returned(self, scores: pl.DataFrame, samples: pl.DataFrame) -> pl.DataFrame:
+    def _returned(self, scores: pl.DataFrame, asked: Sequence[ToScore]) -> pl.DataFrame:
         if not self.changes:
             return scores
-        facts = samples.select("sample_id", "text", "finish_reason")
-        rows = scores.select("sample_id").join(facts, on="sample_id", how="left", maintain_order="left")
-        views = [self.view(text) for text in rows["text"]]
-        cut = _without(scores, [view.added for view in views], rows["finish_reason"])
-        shift = pl.lit(pl.Series([view.held - view.added for view in views], dtype=pl.Int64))
+        cut = _without(scores, [each.added for each in asked], [each.request.ended for each in asked])
+        shift = pl.lit(pl.Series([each.held - each.added for each in asked], dtype=pl.Int64))
         moved = pl.col("token_ends").cast(pl.List(pl.Int64)) + shift
         return cut.with_columns(token_ends=moved.cast(scores.schema["token_ends"]))
 
 
-def _without(rows: pl.DataFrame, sizes: Sequence[int], reasons: pl.Series) -> pl.DataFrame:
+def _without(rows: pl.DataFrame, sizes: Sequence[int], ended: Iterable[bool]) -> pl.DataFrame:
     """``rows`` without the tokens that end within the first ``sizes`` bytes; a written end stays in any case."""
     skipped = [
-        min(int(ends.search_sorted(size, side="right")), len(ends) - (reason == "stop")) if size else 0
-        for ends, size, reason in zip(rows["token_ends"], sizes, reasons, strict=True)
+        min(int(ends.search_sorted(size, side="right")), len(ends) - end) if size else 0
+        for ends, size, end in zip(rows["token_ends"], sizes, ended, strict=True)
     ]
     skip = pl.lit(pl.Series(skipped, dtype=pl.Int64))
     lists = [name for name in ("token_ids", "token_ends", "logprobs") if name in rows.columns]

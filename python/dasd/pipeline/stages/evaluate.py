@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import ClassVar
 
@@ -16,10 +16,11 @@ from dasd.models.tokens.think_opening import Reading
 from dasd.pipeline.stages.metrics import answer_metrics, kl_metrics, metrics_words, teacher_metrics
 from dasd.pipeline.work import fingerprints
 from dasd.pipeline.work.answering import answer_questions, ungraded
+from dasd.pipeline.work.feeding import Asking, generate
 from dasd.pipeline.work.grading import Grader, answers_by_question
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.students import student_after, student_name
-from dasd.pipeline.work.units import Asked, generate, units
+from dasd.pipeline.work.units import units
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
 from dasd.recipe.model_settings import ModelSettings
@@ -126,18 +127,21 @@ class EvaluateStage:
         reading = Reading.of(settings.teacher, settings.student)
         of_question = heldout.select("sample_id", "question_id").rows()
 
-        def frames(asked: Asked) -> Iterator[pl.DataFrame]:
-            rows_left = only(asked.unit.rows(heldout.lazy()), asked.sample_ids)
-            own = replace(spec, on_refused=asked.on_refused)
-            for rows in reading.scored(context.models.open(model), rows_left, messages, own):
-                yield rows.with_columns(model=pl.lit(student_name(self.recipe, self.train)))
-
+        named = student_name(self.recipe, self.train)
         generate(
             context,
             f"{self.name}: student scores held-out responses",
-            units(len(of_question), settings.sampling.chunk, "heldout/"),
-            frames,
-            lambda unit: unit.of(of_question),
+            Asking(
+                work=units(len(of_question), settings.sampling.chunk, "heldout/"),
+                questions=lambda unit: dict(unit.of(of_question)),
+                requests=lambda unit, left: reading.to_score(only(unit.rows(heldout.lazy()), left), messages),
+                teacher=lambda: context.models.open(model),
+                ask=lambda student, asked, on_refused: (
+                    rows.with_columns(model=pl.lit(named))
+                    for rows in reading.scored(student, asked, replace(spec, on_refused=on_refused))
+                ),
+                size=lambda each: len(each.request.text),
+            ),
             "scores",
         )
         scores = context.writer.read("scores").collect()

@@ -7,7 +7,7 @@ teacher where the selector compares them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,21 +17,23 @@ import polars as pl
 from pydantic import JsonValue
 
 from dasd.base.frames import messages_by_question
-from dasd.base.records import Message, OnRefused, ScoringSpec, SetAside
+from dasd.base.records import ScoringSpec, SetAside
 from dasd.base.schemas import SAMPLES
 from dasd.curation.sources.values import ValueFile
 from dasd.errors import InputError
 from dasd.models.files import model_identity
 from dasd.models.pool import backend_of
 from dasd.models.tokens.chat import ChatTokenizer
-from dasd.models.tokens.think_opening import OPEN, Reading
+from dasd.models.tokens.think_opening import OPEN
 from dasd.pipeline.stages.from_files_rows import GivenReader
+from dasd.pipeline.stages.from_files_scores import Given, with_scores
 from dasd.pipeline.stages.sample import samples_summary
 from dasd.pipeline.work import fingerprints
+from dasd.pipeline.work.feeding import Asking, generate
 from dasd.pipeline.work.opened_teacher import logprobs_reader
 from dasd.pipeline.work.question_sources import report_set_aside
 from dasd.pipeline.work.stage import StageContext
-from dasd.pipeline.work.units import Asked, generate, units
+from dasd.pipeline.work.units import Unit, finish_rows, units
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
 from dasd.recipe.stage_settings import OffPolicyStage
@@ -127,24 +129,36 @@ class GivenSamplesStage:
                 f"{settings.teacher.model} writes into the prompt; they are read without it"
             )
         messages = messages_by_question(questions.lazy()) if self._scores else {}
+        work = units(len(places), settings.sampling.chunk)
+        description = f"{self.name}: responses from files"
 
-        def frames(asked: Asked) -> Iterator[pl.DataFrame]:
-            rows = pl.DataFrame(_rows(files, reader, asked.of(places)), schema=dict(SAMPLES.columns))
-            bare = rows.get_column("logprobs").is_null()
-            if not (self._scores and bare.any()):
-                yield rows
-                return
-            yield rows.filter(~bare)
-            yield from self._scored(context, rows.filter(bare), chat, messages, asked.on_refused)
+        def rows_of(unit: Unit, left: Container[str]) -> list[dict[str, object]]:
+            return _rows(files, reader, [place for place in unit.of(places) if place.sample_id in left])
 
-        generate(
-            context,
-            f"{self.name}: responses from files",
-            units(len(places), settings.sampling.chunk),
-            frames,
-            lambda unit: [(place.sample_id, question_ids[place.question]) for place in unit.of(places)],
-            "samples",
-        )
+        if self._scores and not all(place.has_logprobs for place in places):
+            asking = Asking(
+                work,
+                lambda unit: {place.sample_id: question_ids[place.question] for place in unit.of(places)},
+                lambda unit, left: [Given(row) for row in rows_of(unit, left)],
+                lambda: context.models.open(settings.teacher),
+                lambda teacher, given, on_refused: with_scores(
+                    teacher,
+                    given,
+                    chat,
+                    messages,
+                    ScoringSpec(self.name, settings.teacher.token_budget, on_refused),
+                ),
+            )
+            generate(context, description, asking, "samples")
+        else:
+            done = context.writer.done()
+            with context.console.task(description, len(places), "responses") as task:
+                for unit in work:
+                    if unit.key not in done:
+                        everything = {place.sample_id for place in unit.of(places)}
+                        rows = pl.DataFrame(rows_of(unit, everything), schema=dict(SAMPLES.columns))
+                        finish_rows(context, "samples", rows, unit)
+                    task.advance(unit.size)
         context.writer.summarise(
             {
                 "questions": len({place.question for place in places}),
@@ -155,38 +169,6 @@ class GivenSamplesStage:
                 "scored_by_teacher": sum(not p.has_logprobs for p in places) if self._scores else 0,
             }
         )
-
-    def _scored(
-        self,
-        context: StageContext,
-        rows: pl.DataFrame,
-        chat: ChatTokenizer,
-        messages: Mapping[str, Sequence[Message]],
-        on_refused: OnRefused,
-    ) -> Iterator[pl.DataFrame]:
-        """The rows with the teacher's own tokens and log-probabilities.
-
-        Those that are longer than its context come as they are: the length filter is there to drop them.
-        """
-        settings = self.recipe.settings
-        teacher = context.models.open(settings.teacher)
-        asked = rows.get_column("question_id")
-        prompts = {question: _prompt_tokens(chat, messages[question]) for question in asked.unique()}
-        lengths = asked.replace_strict(prompts, return_dtype=pl.Int64) + rows["token_ids"].list.len()
-        fits = lengths <= teacher.info.context_length
-        if not fits.all():
-            yield rows.filter(~fits)
-        if not fits.any():
-            return
-        spec = ScoringSpec(self.name, settings.teacher.token_budget, on_refused)
-        own = Reading("", "")  # the teacher reads its own responses
-        for scores in own.scored(teacher, rows.filter(fits), messages, spec):
-            tokens = scores.select("sample_id", "token_ids", "token_ends", "logprobs")
-            yield (
-                rows.drop("token_ids", "token_ends", "logprobs")
-                .join(tokens, on="sample_id", how="inner", maintain_order="right")
-                .select(list(SAMPLES.columns))
-            )
 
     def _refuse_unknown_logprobs(self, files: Sequence[ValueFile], places: Sequence[_Place]) -> None:
         settings = self.recipe.settings
@@ -246,14 +228,6 @@ def _check(
     bad = [(file.path, file.read(partial(found.add, number, file))) for number, file in enumerate(files)]
     set_aside = [SetAside(path, tuple(rows)) for path, rows in bad if rows]
     return sorted(found.places, key=lambda place: (place.question, place.candidate)), set_aside
-
-
-def _prompt_tokens(chat: ChatTokenizer, messages: Sequence[Message]) -> int:
-    """0 for a conversation that can't be rendered: the engine says why, and refuses it."""
-    try:
-        return len(chat.prompt_ids(messages))
-    except InputError:
-        return 0
 
 
 def _rows(

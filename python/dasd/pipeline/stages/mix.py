@@ -27,11 +27,12 @@ from dasd.models.tokens.think_opening import Reading
 from dasd.pipeline.stages.cuts import cut_end
 from dasd.pipeline.work import fingerprints
 from dasd.pipeline.work.context_room import least_room, no_room, prompts_of
+from dasd.pipeline.work.feeding import asking_for, generate
 from dasd.pipeline.work.judging import Judge, reasons
 from dasd.pipeline.work.requests import sample_id, sample_requests
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.students import student_after, student_identity, student_name
-from dasd.pipeline.work.units import Asked, Unit, finish_rows, generate, share, units, verdict_rows
+from dasd.pipeline.work.units import Unit, finish_rows, share, units, verdict_rows
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
 from dasd.recipe.stage_settings import MixedPolicyStage
@@ -159,14 +160,15 @@ class MixStage:
         generate(
             context,
             f"{self.name}: student answers",
-            units(len(requests), sampling.chunk, "student-"),
-            lambda asked: (
-                rows.with_columns(stage=pl.lit(spec.stage), model=pl.lit(named))
-                for rows in context.models.open(model).sample(
-                    asked.of(requests), replace(spec, on_refused=asked.on_refused)
-                )
+            asking_for(
+                requests,
+                units(len(requests), sampling.chunk, "student-"),
+                lambda: context.models.open(model),
+                lambda student, asked, on_refused: (
+                    rows.with_columns(stage=pl.lit(spec.stage), model=pl.lit(named))
+                    for rows in student.sample(asked, replace(spec, on_refused=on_refused))
+                ),
             ),
-            lambda unit: [(request.sample_id, request.question_id) for request in unit.of(requests)],
             "samples",
         )
 
@@ -229,16 +231,18 @@ class MixStage:
         sampling = settings.sampling
         spec = SamplingSpec(self.name, self.stage.temperature, sampling.top_p, sampling.max_tokens)
 
-        def frames(asked: Asked) -> Iterator[pl.DataFrame]:
-            own = replace(spec, on_refused=asked.on_refused)
-            return context.models.open(settings.teacher).continue_(asked.of(requests), own)
-
         generate(
             context,
             f"{self.name}: teacher continues",
-            units(len(requests), sampling.chunk, "teacher-"),
-            frames,
-            lambda unit: [(request.sample_id, request.question_id) for request in unit.of(requests)],
+            asking_for(
+                requests,
+                units(len(requests), sampling.chunk, "teacher-"),
+                lambda: context.models.open(settings.teacher),
+                lambda teacher, asked, on_refused: teacher.continue_(
+                    asked, replace(spec, on_refused=on_refused)
+                ),
+                size=lambda request: len(request.prefix),
+            ),
             "samples",
         )
 

@@ -173,7 +173,8 @@ class _Scoring:
             spec = ScoringSpec(self.context.name, model.token_budget, refuse)
             description = f"{self.context.name}: {who} scores the student's answers"
             with self.context.console.task(description, rows.height, "answers") as task:
-                for part in reading.scored(self.context.models.open(model), rows, self.messages, spec):
+                asked = reading.to_score(rows, self.messages)
+                for part in reading.scored(self.context.models.open(model), asked, spec):
                     parts.append(part)
                     task.advance(part.height)
         return pl.concat(parts)

@@ -164,7 +164,8 @@ class ReportStage:
         description = "report: distilled student scores"
         reading = Reading.of(settings.teacher, settings.student)
         with context.console.task(description, samples.height, "responses") as task:
-            for part in reading.scored(context.models.open(model), samples, messages, spec):
+            asked = reading.to_score(samples, messages)
+            for part in reading.scored(context.models.open(model), asked, spec):
                 parts.append(part)
                 task.advance(part.height)
         return distilled_sentences(sentences, pl.concat(parts), ALPHA, settings.select.beta)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -13,12 +13,14 @@ from dasd.base.records import SamplingSpec
 from dasd.models.files import model_identity
 from dasd.pipeline.stages import quotas
 from dasd.pipeline.work import fingerprints
+from dasd.pipeline.work.feeding import asking_for, generate
 from dasd.pipeline.work.opened_teacher import check_opened
 from dasd.pipeline.work.requests import sample_requests
 from dasd.pipeline.work.stage import StageContext
-from dasd.pipeline.work.units import Asked, generate, share, units
+from dasd.pipeline.work.units import share, units
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
+from dasd.plugins.roles import OpenedTeacher
 
 __all__ = ["SampleStage", "samples_summary"]
 
@@ -69,18 +71,21 @@ class SampleStage:
         )
         spec = SamplingSpec(self.name, self.temperature, self.top_p, self.max_tokens)
 
-        def frames(asked: Asked) -> Iterator[pl.DataFrame]:
-            teacher = context.models.open(settings.teacher)
+        def teacher() -> OpenedTeacher:
+            opened = context.models.open(settings.teacher)
             # Only an open engine knows what a server gives.
-            check_opened(self.registry, settings, teacher.info)
-            return teacher.sample(asked.of(requests), replace(spec, on_refused=asked.on_refused))
+            check_opened(self.registry, settings, opened.info)
+            return opened
 
         generate(
             context,
             f"{self.name}: teacher at temperature {self.temperature:g}",
-            units(len(requests), settings.sampling.chunk),
-            frames,
-            lambda unit: [(request.sample_id, request.question_id) for request in unit.of(requests)],
+            asking_for(
+                requests,
+                units(len(requests), settings.sampling.chunk),
+                teacher,
+                lambda opened, asked, on_refused: opened.sample(asked, replace(spec, on_refused=on_refused)),
+            ),
             "samples",
         )
         context.writer.summarise(

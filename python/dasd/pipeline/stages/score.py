@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -13,8 +13,9 @@ from dasd.base.frames import kept_ids, messages_by_question, only
 from dasd.base.records import ScoringSpec
 from dasd.models.tokens.think_opening import Reading
 from dasd.pipeline.work import fingerprints
+from dasd.pipeline.work.feeding import Asking, generate
 from dasd.pipeline.work.stage import StageContext
-from dasd.pipeline.work.units import Asked, Unit, generate, share, units
+from dasd.pipeline.work.units import share, units
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
 
@@ -57,20 +58,21 @@ class ScoreStage:
         spec = ScoringSpec(self.name, settings.student.token_budget)
         reading = Reading.of(settings.teacher, settings.student)
 
-        def left(unit: Unit) -> list[tuple[str, str]]:
-            return [row for row in unit.of(of_question) if row[0] in kept]
-
-        def frames(asked: Asked) -> Iterator[pl.DataFrame]:
-            rows = only(asked.unit.rows(samples), asked.sample_ids)
-            own = replace(spec, on_refused=asked.on_refused)
-            return reading.scored(context.models.open(settings.student), rows, messages, own)
-
         generate(
             context,
             f"{self.name}: student scores",
-            units(len(of_question), settings.sampling.chunk),
-            frames,
-            left,
+            Asking(
+                work=units(len(of_question), settings.sampling.chunk),
+                questions=lambda unit: {
+                    sample_id: question for sample_id, question in unit.of(of_question) if sample_id in kept
+                },
+                requests=lambda unit, left: reading.to_score(only(unit.rows(samples), left), messages),
+                teacher=lambda: context.models.open(settings.student),
+                ask=lambda student, asked, on_refused: reading.scored(
+                    student, asked, replace(spec, on_refused=on_refused)
+                ),
+                size=lambda each: len(each.request.text),
+            ),
             "scores",
         )
         figures = context.writer.read("scores").select(

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import polars as pl
 from pydantic import JsonValue
 
+from dasd.base.progress import Task
 from dasd.base.records import EvalSpec
-from dasd.base.schemas import EVAL
 from dasd.base.seeds import digest
 from dasd.base.small_files import read_json
-from dasd.errors import PluginError
 from dasd.evaluation.terms import EvaluationTerms, default_terms, terms_by_label
-from dasd.pipeline.work.question_places import located
+from dasd.pipeline.work.open_units import OpenUnits
 from dasd.pipeline.work.refused import Refusals
 from dasd.pipeline.work.stage import StageContext
-from dasd.pipeline.work.under_way import UnderWay
 from dasd.pipeline.work.units import Unit, units
-from dasd.plugins.roles import Evaluator
+from dasd.plugins.roles import Evaluator, Teacher
 from dasd.recipe.model_settings import CPU_BATCH_SIZE, ModelSettings
 
 __all__ = ["answer_questions", "ungraded"]
@@ -44,81 +42,108 @@ class _Work:
         """Answers that are wanted."""
         return self.questions.height * self.how.attempts
 
-    @property
-    def sample_ids(self) -> list[str]:
-        """How the frame ``refused`` calls each of them."""
-        return [self.sample_id(*key) for key in self.attempted()]
-
     def attempted(self) -> list[tuple[str, int]]:
         """(question_id, attempt) of each of them."""
         questions = self.questions.get_column("question_id")
         return [(question, attempt) for question in questions for attempt in range(self.how.attempts)]
 
-    def sample_id(self, question_id: str, attempt: int) -> str:
-        """See ``REFUSED``."""
-        return f"{self.label}/{question_id}/{attempt}"
+    def question_ids(self) -> dict[str, str]:
+        """question_id by what the frame ``refused`` calls each of them."""
+        return {_sample_id(self.label, *key): key[0] for key in self.attempted()}
+
+
+def _sample_id(label: str, question_id: str, attempt: int) -> str:
+    return f"{label}/{question_id}/{attempt}"
+
+
+SAMPLE_ID = pl.concat_str("benchmark", "question_id", pl.col("attempt").cast(pl.String), separator="/")
+"""The same of EVAL rows."""
 
 
 def answer_questions(context: StageContext, model: ModelSettings, questions: pl.DataFrame) -> None:
     """Write an EVAL row for every attempt at every question that the stage doesn't have yet.
 
-    ``questions``: QUESTIONS rows of split ``eval``. The model is opened when there is something to ask it.
-    Raises PluginError where an evaluator left answers out.
+    ``questions``: QUESTIONS rows of split ``eval``. The model is opened when there is something to ask it. One that
+    is kept full gets a benchmark at a time, another one a unit. Raises PluginError where an evaluator left answers out.
     """
-    settings = context.recipe.settings
     done = context.writer.done()
     work = _units(context, questions)
-    started = {
-        each.unit.key: UnderWay(context, each.unit.key, EVAL) for each in work if each.unit.key not in done
-    }
-    finished = sum(
-        started[each.unit.key].rows.height if each.unit.key in started else each.answers for each in work
-    )
+    waiting = deque(each for each in work if each.unit.key not in done)
     total = sum(each.answers for each in work)
-    refusals = Refusals(context, total, [key for each in work for key in each.sample_ids])
-    given = not context.writer.read("eval").select("attempt").head(1).collect().is_empty()
+    left = sum(each.answers for each in waiting)
+    units = OpenUnits(
+        context,
+        "eval",
+        Refusals(context, total, lambda: {key for each in work for key in each.question_ids()}),
+        SAMPLE_ID,
+        partial(_keep_failures, context),
+    )
     evaluators: dict[str, Evaluator] = {}
     for name, options in {each.how.evaluator: each.how.options for each in work}.items():
         evaluators[name] = context.registry.make_evaluator(name, options)
-    with context.console.task(
-        f"{context.name}: student answers", total, "answers", completed=finished
-    ) as task:
-        for each in work:
-            under_way = started.get(each.unit.key)
-            if under_way is None:
+    description = f"{context.name}: student answers"
+    with (
+        context.console.task(description, total, "answers", completed=total - left) as task,
+        units.guarded(),
+    ):
+        while waiting:
+            first = waiting.popleft()
+            open_ids = units.open(first.unit, first.question_ids())
+            task.advance(first.answers - len(open_ids))
+            units.write_whole()
+            if not open_ids:
                 continue
-            refusals.turn_to(each.unit.key)
-            before = refusals.of_unit
-            failures: Counter[str] = Counter()
-            answered = under_way.rows.select("question_id", "attempt").iter_rows()
-            spec = EvalSpec(
-                benchmark=each.label,
-                attempts=each.how.attempts,
-                temperature=settings.evaluation.temperature,
-                top_p=settings.evaluation.top_p,
-                max_tokens=each.how.max_tokens,
-                seed=settings.seed,
-                batch_size=settings.student.batch_size or CPU_BATCH_SIZE,
-                on_rows=task.advance,
-                on_failure=partial(_count, failures),
-                on_refused=partial(_refused, refusals, each),
-                done=frozenset(
-                    {*answered, *(key for key in each.attempted() if each.sample_id(*key) in before)}
-                ),
-            )
-            if len(spec.done) < each.answers:
-                evaluator = evaluators[each.how.evaluator]
-                questions_of = {each.sample_id(*key): key[0] for key in each.attempted()}
-                with located(context, questions_of), refusals.saved():
-                    for rows in evaluator.evaluate(context.models.open(model), each.questions, spec):
-                        if rows.height:
-                            under_way.add(rows, failures)
-                            failures.clear()
-            given = given or under_way.rows.height > 0
-            refusals.finish(each.unit.key, given=given)
-            _finish(context, each, under_way, under_way.notes + failures, refusals.of_unit)
-            refusals.forget()
-    refusals.tell()
+            asked = [first]
+            teacher = context.models.open(model)
+            while teacher.info.concurrency is not None and waiting and waiting[0].label == first.label:
+                asked.append(waiting.popleft())
+                more = units.open(asked[-1].unit, asked[-1].question_ids())
+                task.advance(asked[-1].answers - len(more))
+                open_ids |= more
+            _evaluate(context, evaluators[first.how.evaluator], teacher, asked, open_ids, units, task)
+    units.tell()
+
+
+def _evaluate(
+    context: StageContext,
+    evaluator: Evaluator,
+    model: Teacher,
+    asked: Sequence[_Work],
+    open_ids: frozenset[str],
+    units: OpenUnits,
+    task: Task,
+) -> None:
+    """One call of an evaluator: open units of one benchmark, of which ``open_ids`` are left."""
+    settings, label, how = context.recipe.settings, asked[0].label, asked[0].how
+    failures: Counter[str] = Counter()
+
+    def failed(reason: str) -> None:
+        failures[reason] += 1
+
+    spec = EvalSpec(
+        benchmark=label,
+        attempts=how.attempts,
+        temperature=settings.evaluation.temperature,
+        top_p=settings.evaluation.top_p,
+        max_tokens=how.max_tokens,
+        seed=settings.seed,
+        batch_size=settings.student.batch_size or CPU_BATCH_SIZE,
+        on_rows=task.advance,
+        on_failure=failed,
+        on_refused=lambda question, attempt, reason: units.refuse(
+            _sample_id(label, question, attempt), reason
+        ),
+        done=frozenset(
+            key for each in asked for key in each.attempted() if _sample_id(label, *key) not in open_ids
+        ),
+    )
+    questions = pl.concat([each.questions for each in asked])
+    for rows in evaluator.evaluate(model, questions, spec):
+        if rows.height:
+            units.take(rows, failures)
+            failures.clear()
+    units.write_whole()
+    units.check_complete(f"evaluator {how.evaluator!r}")
 
 
 def ungraded(context: StageContext) -> dict[str, JsonValue]:
@@ -151,42 +176,8 @@ def _units(context: StageContext, questions: pl.DataFrame) -> list[_Work]:
     return work
 
 
-def _finish(
-    context: StageContext,
-    work: _Work,
-    under_way: UnderWay,
-    failures: Counter[str],
-    refused: frozenset[str],
-) -> None:
-    """Write the whole unit, then forget the pieces."""
-    key = work.unit.key
-    rows = _every_attempt(under_way.rows, work, refused)
-    if rows.height:
-        context.writer.append("eval", rows, key=key)
+def _keep_failures(context: StageContext, unit: Unit, failures: Counter[str]) -> None:
+    """Until the end of the stage, when ``ungraded`` counts them."""
     if failures:
-        kept = context.writer.scratch() / f"{FAILURES}{digest(key)}.json"
+        kept = context.writer.scratch() / f"{FAILURES}{digest(unit.key)}.json"
         kept.write_text(json.dumps(failures))
-    context.writer.finish_unit(key)
-    under_way.forget()
-
-
-def _every_attempt(rows: pl.DataFrame, work: _Work, refused: frozenset[str]) -> pl.DataFrame:
-    """The rows in order of question and attempt; PluginError unless every attempt is there or was refused."""
-    keys = [key for key in work.attempted() if work.sample_id(*key) not in refused]
-    schema = {"question_id": pl.String, "attempt": pl.UInt32}
-    wanted = pl.DataFrame(keys, schema=schema, orient="row")
-    found = wanted.join(rows, on=["question_id", "attempt"], maintain_order="left")
-    if found.height != wanted.height or rows.height != wanted.height:
-        raise PluginError(
-            f"evaluator {work.how.evaluator!r} returned {rows.height} answers, {found.height} of the "
-            f"{wanted.height} wanted ({work.questions.height} questions, {work.how.attempts} attempts each)"
-        )
-    return found.select(list(EVAL.columns))
-
-
-def _refused(refusals: Refusals, work: _Work, question_id: str, attempt: int, reason: str) -> None:
-    refusals.add(work.sample_id(question_id, attempt), question_id, reason)
-
-
-def _count(failures: Counter[str], reason: str) -> None:
-    failures[reason] += 1

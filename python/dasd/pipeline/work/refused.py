@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection
 
 import polars as pl
 
+from dasd.base.frames import only
 from dasd.base.schemas import REFUSED
 from dasd.errors import BackendError
 from dasd.pipeline.work.question_places import named
@@ -33,56 +33,49 @@ class Refusals:
     done. When the stage stops for them, those under way are forgotten, so that a mended engine is asked again.
     """
 
-    def __init__(self, context: StageContext, total: int, of: Collection[str]) -> None:
-        """``of``: sample_ids of the whole list, of which there are ``total``."""
+    def __init__(self, context: StageContext, total: int, of: Callable[[], Collection[str]]) -> None:
+        """``of``: sample_ids of the whole list, of which there are ``total``; the stage may have several lists."""
         self._context = context
         self._total = total
         self._share = context.recipe.settings.refused_share
         written = context.writer.read("refused").collect()
-        self._rows = written.filter(written.get_column("sample_id").is_in(list(of)))
-        self._unit: UnderWay | None = None
+        self._rows = only(written, of()) if written.height else written
+        self._units: dict[str, UnderWay] = {}
 
-    def turn_to(self, key: str) -> None:
-        """Begin with a unit that isn't done, with what an earlier start saw refused of it."""
-        self._unit = UnderWay(self._context, key, REFUSED)
-        self._rows = pl.concat([self._rows, self._unit.rows])
+    def open(self, key: str) -> frozenset[str]:
+        """Begin with a unit that isn't done; sample_ids of it that an earlier start saw refused."""
+        unit = self._units[key] = UnderWay(self._context, key, REFUSED)
+        rows = unit.rows
+        self._rows = pl.concat([self._rows, rows])
+        return frozenset(rows.get_column("sample_id"))
 
-    @property
-    def of_unit(self) -> frozenset[str]:
-        """sample_ids of this unit that were refused."""
-        assert self._unit is not None
-        return frozenset(self._unit.rows.get_column("sample_id"))
-
-    def saved(self) -> AbstractContextManager[None]:
-        """As ``UnderWay.saved``, of this unit."""
-        assert self._unit is not None
-        return self._unit.saved()
-
-    def add(self, sample_id: str, question_id: str, reason: str) -> None:
-        """Set a request of this unit aside. Raises BackendError where that is one too many."""
-        assert self._unit is not None
+    def add(self, key: str, sample_id: str, question_id: str, reason: str) -> None:
+        """Set a request of an open unit aside. Raises BackendError where that is one too many."""
         row = pl.DataFrame([(sample_id, question_id, reason)], schema=dict(REFUSED.columns), orient="row")
-        self._unit.hold(row)
+        self._units[key].hold(row)
         self._rows = pl.concat([self._rows, row])
         if self._rows.height > allowed(self._total, self._share):
             self._stop(f"more than refused_share: {self._share:g} allows")
+
+    def save(self) -> None:
+        """Write what is held of the open units. Raises DiskFullError."""
+        for unit in self._units.values():
+            unit.save()
 
     def finish(self, key: str, *, given: bool) -> None:
         """Write the unit's refusals with it. ``given``: whether the list has any row so far.
 
         Raises BackendError where a whole unit was refused and nothing else was given: that is no single row.
         """
-        assert self._unit is not None
-        rows = self._unit.rows
+        rows = self._units[key].rows
         if rows.height and not given and self._share < 1:
             self._stop("and gave none so far")
         if rows.height:
             self._context.writer.append("refused", rows, key=key)
 
-    def forget(self) -> None:
+    def forget(self, key: str) -> None:
         """The unit is done: its files in scratch aren't needed any more."""
-        assert self._unit is not None
-        self._unit.forget()
+        self._units.pop(key).forget()
 
     def tell(self) -> None:
         """Warn of what was refused, and write the stage's count of it into the summary."""
@@ -97,8 +90,8 @@ class Refusals:
         )
 
     def _stop(self, why: str) -> None:
-        assert self._unit is not None
-        self._unit.forget()
+        for unit in self._units.values():
+            unit.forget()
         raise BackendError(
             f"{self._context.name}: the engine refused {self._rows.height} of {self._total} requests, {why}"
             f"{self._first()}. Mend the cause, leave such questions out, or raise refused_share; what is finished "
