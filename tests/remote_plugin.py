@@ -9,6 +9,8 @@ import sysconfig
 import venv
 from pathlib import Path
 
+import dasd
+
 CODE = r"""
 import ctypes, os, signal, sys
 import polars as pl
@@ -111,5 +113,7 @@ def environment(path: Path, *sites: Path, ours: bool = True) -> Path:
     seen = [*([sysconfig.get_path("purelib")] if ours else []), *sites]
     packages = next((path / "lib").glob("python3*/site-packages"))
     lines = [f"import site; site.addsitedir({str(site)!r})\n" for site in seen]
+    if ours:  # the very dasd under test, whatever is installed
+        lines.append(f"import sys; sys.path.insert(0, {str(Path(dasd.__file__).parents[1])!r})\n")
     (packages / "seen.pth").write_text("".join(lines))
     return path / "bin" / "python"

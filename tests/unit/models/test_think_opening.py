@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -60,9 +60,10 @@ class Engine:
     teacher: TransformersTeacher
     texts: dict[str, str]
 
-    def score(self, requests: Sequence[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
-        self.texts.update((request.sample_id, request.text) for request in requests)
-        return self.teacher.score(requests, spec)
+    def score(self, requests: Iterable[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
+        asked = list(requests)
+        self.texts.update((request.sample_id, request.text) for request in asked)
+        return self.teacher.score(asked, spec)
 
 
 @dataclass(frozen=True, slots=True)

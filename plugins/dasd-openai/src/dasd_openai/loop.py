@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import queue
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from itertools import islice
 from threading import Thread
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -35,24 +36,32 @@ class Loop:
             raise
 
     def unordered(
-        self, items: Sequence[ItemT], ask: Callable[[ItemT], Awaitable[ResultT]], bound: int
+        self, items: Iterable[ItemT], ask: Callable[[ItemT], Awaitable[ResultT]], bound: int
     ) -> Iterator[list[tuple[ItemT, ResultT]]]:
         """Each item with its result, ``bound`` at a time, in lists of those that have finished meanwhile.
 
-        The first error cancels the rest, and so does a caller who stops iterating.
+        Items are read in the caller's thread, a few more than ``bound``, so that none is waited for when one has
+        finished. The first error cancels the rest, and so does a caller who stops iterating.
         """
         finished: queue.SimpleQueue[tuple[ItemT, ResultT] | BaseException] = queue.SimpleQueue()
-        future = asyncio.run_coroutine_threadsafe(_ask_all(items, ask, bound, finished), self._loop)
-        left = len(items)
+        crew = _Crew(ask, bound, finished)
+        unread = iter(items)
+        under_way = 0
         try:
-            while left:
+            while True:
+                more = list(islice(unread, bound + ahead(bound) - under_way))
+                if more:
+                    self._loop.call_soon_threadsafe(crew.add, more)
+                    under_way += len(more)
+                if not under_way:
+                    return
                 batch = [_result(finished.get())]
                 while not finished.empty():
                     batch.append(_result(finished.get()))
-                left -= len(batch)
+                under_way -= len(batch)
                 yield batch
         finally:
-            future.cancel()
+            self.run(crew.dismiss())
 
     def close(self) -> None:
         """Cancel what still runs, and end the thread."""
@@ -69,27 +78,46 @@ def _result(found: tuple[ItemT, ResultT] | BaseException) -> tuple[ItemT, Result
     return found
 
 
-async def _ask_all(
-    items: Sequence[ItemT],
-    ask: Callable[[ItemT], Awaitable[ResultT]],
-    bound: int,
-    finished: queue.SimpleQueue[tuple[ItemT, ResultT] | BaseException],
-) -> None:
-    waiting = iter(items)
+def ahead(bound: int) -> int:
+    """Items that wait for a place among ``bound``, while the caller is busy with results."""
+    return 8 + bound // 4
 
-    async def work() -> None:
-        for item in waiting:
-            finished.put((item, await ask(item)))
 
-    workers = [asyncio.create_task(work()) for _ in range(min(bound, len(items)))]
-    try:
-        await asyncio.gather(*workers)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the thread that waits raises it
-        finished.put(error)
-    finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+class _Crew(Generic[ItemT, ResultT]):
+    """At most ``bound`` tasks that ask one item after another. Used in the loop's thread."""
+
+    def __init__(
+        self,
+        ask: Callable[[ItemT], Awaitable[ResultT]],
+        bound: int,
+        finished: queue.SimpleQueue[tuple[ItemT, ResultT] | BaseException],
+    ) -> None:
+        self._ask = ask
+        self._bound = bound
+        self._finished = finished
+        self._waiting: asyncio.Queue[ItemT] = asyncio.Queue()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def add(self, items: Sequence[ItemT]) -> None:
+        """More of them."""
+        for item in items:
+            self._waiting.put_nowait(item)
+        for _ in range(min(len(items), self._bound - len(self._tasks))):
+            self._tasks.append(asyncio.create_task(self._work()))
+
+    async def dismiss(self) -> None:
+        """Cancel what is under way."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _work(self) -> None:
+        try:
+            while True:
+                item = await self._waiting.get()
+                self._finished.put((item, await self._ask(item)))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the thread that waits raises it
+            self._finished.put(error)
 
 
 async def _cancel_others() -> None:

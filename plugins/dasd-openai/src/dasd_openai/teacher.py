@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import TypeVar
@@ -57,7 +57,7 @@ _NO_SCORES = (
 
 
 class OpenAITeacher:
-    """Asks one model of one server, many requests at a time; rows come as they finish."""
+    """Asks one model of one server, many requests at a time; rows come as they finish, and the next request follows."""
 
     def __init__(self, settings: ModelSettings, options: OpenAIOptions) -> None:
         """Connect to the server, waiting for it, and ask what it is.
@@ -71,7 +71,7 @@ class OpenAITeacher:
         self._loop = Loop()
         try:
             self._served = self._loop.run(probe(self._transport, options, self._tokenizer))
-            self._info = _info(settings, options, self._served, self._tokenizer)
+            self._info = _info(settings, options, self._served, self._tokenizer, self._bound)
         except BaseException:
             self.close()
             raise
@@ -81,14 +81,14 @@ class OpenAITeacher:
         """Which model, tokenizer and server this is; ``logprobs_mode`` is what the server's are at any temperature."""
         return self._info
 
-    def sample(self, requests: Sequence[SampleRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
+    def sample(self, requests: Iterable[SampleRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
         """Draw one response a request; yields SAMPLES rows as they finish.
 
         Refuses requests whose prompt leaves no room in the context, or that the server has something against.
         """
         yield from self._draw(requests, spec)
 
-    def continue_(self, requests: Sequence[ContinueRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
+    def continue_(self, requests: Iterable[ContinueRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
         """Go on from each prefix; yields SAMPLES rows of prefix and continuation as they finish.
 
         Refuses as ``sample`` does. Raises BackendError where the server doesn't take tokens.
@@ -96,14 +96,14 @@ class OpenAITeacher:
         self._need_tokens("continue a response")
         yield from self._draw(requests, spec)
 
-    def score(self, requests: Sequence[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
+    def score(self, requests: Iterable[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
         """Log-probability of every token of each text; yields SCORES rows as they finish.
 
         At most ``spec.token_budget`` tokens are under way at a time, or one text. Refuses as ``sample`` does.
         """
         self._need_tokens("score a text")
         rows = EngineRows(self._tokenizer, self._info)
-        texts = rows.texts(requests, spec.on_refused)
+        texts = rows.each_text(requests, spec.on_refused)
         budget = Budget(spec.token_budget or CPU_TOKEN_BUDGET)
 
         async def ask(text: Text) -> tuple[float, ...]:
@@ -121,13 +121,13 @@ class OpenAITeacher:
             self._loop.close()
 
     def _draw(
-        self, requests: Sequence[SampleRequest | ContinueRequest], spec: SamplingSpec
+        self, requests: Iterable[SampleRequest | ContinueRequest], spec: SamplingSpec
     ) -> Iterator[pl.DataFrame]:
         info = self._info
         if info.logprobs_mode == "processed" and spec.temperature == 1 and spec.top_p == 1:
             info = replace(info, logprobs_mode="raw")  # nothing was done to them
         rows = EngineRows(self._tokenizer, info)
-        prompted = rows.prompted(requests, spec)
+        prompted = rows.each_prompted(requests, spec)
 
         async def ask(each: Prompted) -> Generated:
             return await self._drawn(each, spec)
@@ -136,7 +136,7 @@ class OpenAITeacher:
             yield rows.samples([each for each, _ in batch], [found for _, found in batch], spec)
 
     def _served_of(
-        self, items: Sequence[ItemT], ask: Callable[[ItemT], Awaitable[FoundT]], on_refused: OnRefused
+        self, items: Iterable[ItemT], ask: Callable[[ItemT], Awaitable[FoundT]], on_refused: OnRefused
     ) -> Iterator[list[tuple[ItemT, FoundT]]]:
         """As ``Loop.unordered``; requests that fail alone are refused."""
 
@@ -223,7 +223,7 @@ class OpenAITeacher:
 
 
 def _info(
-    settings: ModelSettings, options: OpenAIOptions, served: Served, tokenizer: ChatTokenizer
+    settings: ModelSettings, options: OpenAIOptions, served: Served, tokenizer: ChatTokenizer, bound: int
 ) -> ModelInfo:
     return ModelInfo(
         model=settings.model,
@@ -234,6 +234,7 @@ def _info(
         logprobs_mode=served.logprobs,
         context_length=options.context_length or served.context_length or _declared_length(settings),
         continues=served.mode == "tokens" and served.scores is not False,
+        concurrency=bound,
     )
 
 

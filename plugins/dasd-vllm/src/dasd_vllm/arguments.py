@@ -13,8 +13,8 @@ from dasd_vllm.options import VllmOptions
 __all__ = ["batched_tokens", "engine_args", "under_way"]
 
 _PASS = 2048
-"""Tokens in a forward pass: their log-probabilities over a vocabulary of 150,000 take 1.2 GB in float32, and as
-much again while they are made; vLLM doesn't set that memory aside."""
+"""Tokens in a forward pass where the recipe or a CPU bounds it: the log-probabilities of given ones over a vocabulary of
+150,000 take 1.2 GB in float32, and as much again while they are made; vLLM doesn't set that memory aside."""
 _CPU_CACHE_MIB = 512
 
 
@@ -23,10 +23,12 @@ def under_way(token_budget: int | None) -> int:
     return token_budget or CPU_TOKEN_BUDGET
 
 
-def batched_tokens(settings: ModelSettings, options: VllmOptions) -> int:
-    """Tokens in one forward pass, where nothing has run out of memory yet."""
+def batched_tokens(settings: ModelSettings, options: VllmOptions) -> int | None:
+    """Tokens in one forward pass, where nothing has run out of memory yet; None: what vLLM chooses for its GPU."""
     if options.max_num_batched_tokens is not None:
         return options.max_num_batched_tokens
+    if settings.token_budget is None and not on_cpu():
+        return None
     return max(min(under_way(settings.token_budget), _PASS), _together(settings, options) or 1)
 
 
@@ -35,8 +37,8 @@ def _together(settings: ModelSettings, options: VllmOptions) -> int | None:
     return options.max_num_seqs or settings.batch_size or (CPU_BATCH_SIZE if on_cpu() else None)
 
 
-def engine_args(settings: ModelSettings, options: VllmOptions, path: str, batched: int) -> Any:
-    """vLLM's ``EngineArgs`` for the model at ``path``, with ``batched`` tokens in a forward pass.
+def engine_args(settings: ModelSettings, options: VllmOptions, path: str, batched: int | None) -> Any:
+    """vLLM's ``EngineArgs`` for the model at ``path``, with ``batched`` tokens in a forward pass; None: vLLM's choice.
 
     Raises InputError for a name in ``options.engine`` that this version of vLLM doesn't have.
     """
@@ -61,7 +63,7 @@ def engine_args(settings: ModelSettings, options: VllmOptions, path: str, batche
         "dtype": {"fp32": "float32", "bf16": "bfloat16"}[settings.precision],
         "tensor_parallel_size": options.tensor_parallel_size,
         "pipeline_parallel_size": options.pipeline_parallel_size,
-        "max_num_seqs": together and min(together, batched),
+        "max_num_seqs": min(together, batched) if together and batched else together,
         "max_num_batched_tokens": batched,
         "enforce_eager": cpu if options.enforce_eager is None else options.enforce_eager,
         "logprobs_mode": "raw_logprobs",

@@ -6,9 +6,9 @@ import contextlib
 import gc
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from dasd.api import BackendError, ModelSettings
 from dasd_vllm.arguments import batched_tokens, engine_args
@@ -19,6 +19,8 @@ from dasd_vllm.heads import kernel_sizes, runnable
 from dasd_vllm.options import VllmOptions
 
 __all__ = ["Engine", "Question"]
+
+ItemT = TypeVar("ItemT")
 
 SECONDS = 0.5
 """Finished answers are handed on together after this time: a frame for each costs a small model several percent."""
@@ -35,7 +37,7 @@ class Question:
 class Engine:
     """Answers questions in token ids.
 
-    It runs in this process, so that the same list of questions is batched the same way each time. After
+    It runs in this process, so that the same questions in the same order are batched the same way each time. After
     anything but a normal end it starts anew with the next list.
     """
 
@@ -62,8 +64,8 @@ class Engine:
         self._numbers = itertools.count()
         self._running = False
         self._engine: Any = None
-        self.batched_tokens = batched_tokens(settings, options)
-        """Tokens in one forward pass."""
+        self._scheduler: Any = None
+        self._batched = batched_tokens(settings, options)
         try:
             self._start()
         except BaseException:
@@ -90,17 +92,28 @@ class Engine:
             return frozenset()
         return frozenset({declared} if isinstance(declared, int) else map(int, declared))
 
+    @property
+    def batched_tokens(self) -> int:
+        """Tokens in one forward pass, at most."""
+        return int(self._scheduler.max_num_batched_tokens)
+
+    @property
+    def together(self) -> int:
+        """Sequences that it works on at a time, at most."""
+        return int(self._scheduler.max_num_seqs)
+
     def ask(
         self,
-        questions: Sequence[Question],
-        refused: Callable[[int, str], None],
+        questions: Iterable[tuple[ItemT, Question]],
+        refused: Callable[[ItemT, str], None],
         token_budget: int | None = None,
-    ) -> Iterator[list[tuple[int, Any]]]:
-        """Yields finished answers, a few at a time: index into ``questions`` and vLLM's ``RequestOutput``.
+    ) -> Iterator[list[tuple[ItemT, Any]]]:
+        """Yields finished answers, a few at a time: what was asked and vLLM's ``RequestOutput``.
 
-        ``refused`` is told of a question that vLLM doesn't take, by its index and what vLLM says of it. With
-        ``token_budget`` the questions that are under way hold at most that many tokens, or there is one.
-        Raises what vLLM raises, and BackendError while another list is under way.
+        Questions are read as there is room: a place that becomes free is taken in the next step. ``refused`` is told
+        of what vLLM doesn't take, and what it says of it. With ``token_budget`` the questions that are under way hold
+        at most that many tokens, or there is one. Raises what vLLM raises, and BackendError while other questions are
+        under way.
         """
         if self._running:
             raise BackendError(
@@ -112,37 +125,46 @@ class Engine:
         # What earlier lists left in the cache would change the last digits of this one.
         self._engine.reset_prefix_cache()
         self._running = True
-        under_way: dict[str, int] = {}
-        waiting = iter(range(len(questions)))
-        following = next(waiting, None)
-        finished: list[tuple[int, Any]] = []
+        under_way: dict[str, tuple[ItemT, int]] = {}
+        unread = iter(questions)
+        finished: list[tuple[ItemT, Any]] = []
         last = time.monotonic()
         tokens = 0
         sound = False
+
+        def read() -> tuple[ItemT, Question] | None:
+            """The next question. What goes wrong there is none of the engine's."""
+            nonlocal sound
+            sound = True
+            question = next(unread, None)
+            sound = False
+            return question
+
         try:
+            following = read()
             while following is not None or under_way:
-                while following is not None:
-                    size = len(questions[following].ids) + 1
+                while following is not None and len(under_way) < self.together:
+                    item, question = following
+                    size = len(question.ids) + 1
                     if token_budget is not None and under_way and tokens + size > token_budget:
                         break
+                    following = read()
                     name = f"dasd-{next(self._numbers)}"
-                    question, taken = questions[following], following
-                    following = next(waiting, None)
                     prompt = {"prompt_token_ids": list(question.ids)}
                     try:
                         self._engine.add_request(name, prompt, question.params)
                     except ValueError as error:  # how vLLM's checks of a request's own values end
-                        refused(taken, summary(error))
+                        refused(item, summary(error))
                         continue
-                    under_way[name] = taken
+                    under_way[name] = item, size
                     tokens += size
                 if not under_way:
                     break
                 for output in self._engine.step():
                     if output.finished:
-                        index = under_way.pop(output.request_id)
-                        tokens -= len(questions[index].ids) + 1
-                        finished.append((index, output))
+                        item, size = under_way.pop(output.request_id)
+                        tokens -= size
+                        finished.append((item, output))
                 if finished and time.monotonic() - last > SECONDS:
                     yield finished
                     finished, last = [], time.monotonic()
@@ -150,18 +172,19 @@ class Engine:
                 yield finished
             sound = True
         except GeneratorExit:
-            self._engine.abort_request(list(under_way))
             sound = True
             raise
         finally:
             self._running = False
-            if not sound:
+            if sound:
+                self._engine.abort_request(list(under_way))
+            else:
                 self._stop()
 
     def shrink(self, batched: int) -> None:
         """Start anew with at most ``batched`` tokens in a forward pass, for good."""
         self._stop()
-        self.batched_tokens = batched
+        self._batched = batched
         self._start()
 
     def close(self) -> None:
@@ -179,9 +202,10 @@ class Engine:
 
             if on_cpu():
                 keep_draws()
-            args = engine_args(self._settings, self._options, self._path, self.batched_tokens)
+            args = engine_args(self._settings, self._options, self._path, self._batched)
             try:
                 self._engine = LLMEngine.from_engine_args(args)
+                self._scheduler = self._engine.vllm_config.scheduler_config
             except Exception as error:  # noqa: BLE001 - whatever vLLM raises becomes one of ours
                 failed = error
         if failed is not None:

@@ -50,7 +50,7 @@ class VllmOptions(BaseModel):
         None,
         ge=16,
         description="Tokens in one forward pass at most; null: the model's `token_budget`, but at most 2048, "
-        "and at least `max_num_seqs`.",
+        "and at least `max_num_seqs`; on a GPU, without a `token_budget`, vLLM's own.",
     )
     enforce_eager: bool | None = Field(
         None, description="Run without compiling and CUDA graphs; null: true on a CPU, false on a GPU."

@@ -2,93 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
-from dasd.api import BackendError
+from dasd.api import BackendError, Text
 from dasd_vllm.engine import Engine, Question
 from dasd_vllm.failures import is_out_of_memory, summary
 
-__all__ = ["Forced", "Scorer"]
+__all__ = ["Scorer", "given_logprobs"]
 
 _SMALLEST_BUDGET = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Forced:
-    """Tokens of a prompt and a text behind it; the last ``scored`` of them are the text."""
-
-    name: str
-    ids: tuple[int, ...]
-    scored: int
-
-
 class Scorer:
-    """Scores sequences with one engine and remembers how much fits into memory."""
+    """Scores texts with one engine and remembers how much fits into memory."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._fits: int | None = None
 
     def score(
-        self, sequences: Sequence[Forced], token_budget: int, refused: Callable[[int, str], None]
-    ) -> Iterator[tuple[list[int], list[list[float]]]]:
-        """Yields (indices into ``sequences``, log-probabilities of their scored tokens) as they finish.
+        self, texts: Iterable[Text], token_budget: int, refused: Callable[[Text, str], None]
+    ) -> Iterator[tuple[list[Text], list[list[float]]]]:
+        """Yields texts and the log-probabilities of their tokens as they finish; texts are read as there is room.
 
         At most ``token_budget`` tokens are under way, or one longer sequence, which the engine takes in passes
         of its ``batched_tokens``. When memory runs out, both are halved, for good, and the engine starts anew.
-        ``refused`` is told of the indices that vLLM doesn't take, and why. Raises BackendError naming the sequence
+        ``refused`` is told of the texts that vLLM doesn't take, and why. Raises BackendError naming the sample
         where even the smallest budget doesn't fit.
         """
-        empty = [index for index, sequence in enumerate(sequences) if not sequence.scored]
-        if empty:
-            yield empty, [[] for _ in empty]
-        # Longest first; ties by place, so that what runs together depends on the requests alone.
-        pending = sorted(
-            (index for index, sequence in enumerate(sequences) if sequence.scored),
-            key=lambda index: (-len(sequences[index].ids), index),
-        )
-        while pending:
+        unread = iter(texts)
+        again: list[Text] = []
+        while True:
             budget = min(token_budget, self._fits or token_budget)
-            done: set[int] = set()
+            under_way: dict[str, Text] = {}
+            empty: list[Text] = []
             ran_out = ""
-            asked = list(pending)
 
-            def turned_down(place: int, why: str, asked: list[int] = asked, done: set[int] = done) -> None:
-                done.add(asked[place])
-                refused(asked[place], why)
+            def questions(
+                again: list[Text] = again, under_way: dict[str, Text] = under_way, empty: list[Text] = empty
+            ) -> Iterator[tuple[Text, Question]]:
+                for text in chain(again, unread):
+                    if text.token_ids:
+                        under_way[text.request.sample_id] = text
+                        yield text, _question(text)
+                    else:
+                        empty.append(text)
 
-            questions = [_question(sequences[index]) for index in asked]
+            def turned_down(text: Text, why: str, under_way: dict[str, Text] = under_way) -> None:
+                del under_way[text.request.sample_id]
+                refused(text, why)
+
             try:
-                for finished in self._engine.ask(questions, turned_down, budget):
-                    indices = [asked[place] for place, _ in finished]
-                    values = [
-                        _logprobs(sequences[i], output)
-                        for i, (_, output) in zip(indices, finished, strict=True)
-                    ]
-                    done.update(indices)
-                    yield indices, values
+                for finished in self._engine.ask(questions(), turned_down, budget):
+                    found = [text for text, _ in finished]
+                    values = [_logprobs(text, output) for text, output in finished]
+                    for text in found:
+                        del under_way[text.request.sample_id]
+                    yield found, values
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
                 ran_out = summary(error)
-            pending = [index for index in pending if index not in done]
-            if ran_out:  # outside of the except clause: the error holds the memory of the pass that failed
-                self._halve(min(budget, self._engine.batched_tokens), sequences[pending[0]], ran_out)
+            if empty:
+                yield empty, [[] for _ in empty]
+            again = list(under_way.values())
+            if not ran_out:
+                return
+            # Outside of the except clause: the error holds the memory of the pass that failed.
+            self._halve(min(budget, self._engine.batched_tokens), again[0], ran_out)
 
-    def _halve(self, budget: int, sequence: Forced, why: str) -> None:
+    def _halve(self, budget: int, text: Text, why: str) -> None:
         if budget // 2 < _SMALLEST_BUDGET:
             raise BackendError(
-                f"{sequence.name}: memory runs out while scoring its {len(sequence.ids)} tokens, even {budget} at "
-                f"a time ({why}); lower options.gpu_memory_utilization or options.kv_cache_memory_mib, which "
-                "leaves more for the log-probabilities"
+                f"sample {text.request.sample_id}: memory runs out while scoring its {len(text.ids)} tokens, even "
+                f"{budget} at a time ({why}); lower options.gpu_memory_utilization or options.kv_cache_memory_mib, "
+                "which leaves more for the log-probabilities"
             )
         self._fits = budget // 2
         self._engine.shrink(budget // 2)
 
 
-def _question(sequence: Forced) -> Question:
+def given_logprobs(name: str, ids: Sequence[int], start: int, output: Any) -> list[float]:
+    """Log-probabilities of a prompt's tokens ``ids`` from ``start`` on. vLLM gives none for the first of all, which is
+    never asked for."""
+    found = output.prompt_logprobs
+    if len(found) != len(ids):
+        raise BackendError(f"{name}: vLLM returned {len(found)} prompt log-probabilities; wanted {len(ids)}")
+    return [entry[token].logprob for entry, token in zip(found[start:], ids[start:], strict=True)]
+
+
+def _question(text: Text) -> Question:
     """All tokens but the last are the prompt; the last is the only one that may be sampled.
 
     So a text may be as long as the context, and nothing is computed that isn't asked for.
@@ -101,22 +106,16 @@ def _question(sequence: Forced) -> Question:
         max_tokens=1,
         prompt_logprobs=0,
         logprobs=0,
-        allowed_token_ids=[sequence.ids[-1]],
+        allowed_token_ids=[text.ids[-1]],
         detokenize=False,
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
-    return Question(sequence.ids[:-1], params)
+    return Question(text.ids[:-1], params)
 
 
-def _logprobs(sequence: Forced, output: Any) -> list[float]:
-    """Of the scored tokens. vLLM gives none for the first token of a prompt, which is never scored."""
-    before, forced = output.prompt_logprobs, output.outputs[0]
-    wanted = sequence.ids[-sequence.scored :]
-    first = len(sequence.ids) - sequence.scored
-    if len(before) != len(sequence.ids) - 1 or list(forced.token_ids) != [wanted[-1]]:
-        raise BackendError(
-            f"{sequence.name}: vLLM returned {len(before)} prompt log-probabilities and token "
-            f"{list(forced.token_ids)}; wanted {len(sequence.ids) - 1} and [{wanted[-1]}]"
-        )
-    values = [entry[token].logprob for entry, token in zip(before[first:], wanted[:-1], strict=True)]
-    return [*values, forced.logprobs[0][wanted[-1]].logprob]
+def _logprobs(text: Text, output: Any) -> list[float]:
+    name, forced, last = f"sample {text.request.sample_id}", output.outputs[0], text.ids[-1]
+    if list(forced.token_ids) != [last]:
+        raise BackendError(f"{name}: vLLM returned token {list(forced.token_ids)}; wanted [{last}]")
+    before = given_logprobs(name, text.ids[:-1], len(text.prompt_ids), output)
+    return [*before, forced.logprobs[0][last].logprob]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import polars as pl
@@ -22,6 +22,7 @@ from dasd.api import (
     SamplingSpec,
     ScoreRequest,
     ScoringSpec,
+    Text,
     model_fingerprint,
     resolve_model,
 )
@@ -30,7 +31,7 @@ from dasd_vllm.engine import Engine, Question
 from dasd_vllm.environment import engine_version
 from dasd_vllm.failures import is_out_of_memory, summary
 from dasd_vllm.options import VllmOptions
-from dasd_vllm.scoring import Forced, Scorer
+from dasd_vllm.scoring import Scorer, given_logprobs
 
 __all__ = ["VllmTeacher"]
 
@@ -41,8 +42,8 @@ _COLDEST, _HOTTEST = 0.01, 2.0
 class VllmTeacher:
     """One model on one engine, asked in token ids: nothing is tokenised or rendered by vLLM.
 
-    All requests of a list are handed to the engine, which decodes ``max_num_seqs`` of them together; each
-    draws from its own seed.
+    The engine works on ``max_num_seqs`` requests at a time, and takes the next one when one has finished; each draws
+    from its own seed.
     """
 
     def __init__(self, settings: ModelSettings, options: VllmOptions) -> None:
@@ -61,6 +62,7 @@ class VllmTeacher:
             engine_version=engine_version(),
             logprobs_mode="raw",
             context_length=self._engine.context_length,
+            concurrency=self._engine.together,
         )
         self._rows = EngineRows(self._tokenizer, self._info)
 
@@ -69,53 +71,34 @@ class VllmTeacher:
         """Which model, tokenizer, engine and version this is."""
         return self._info
 
-    def sample(self, requests: Sequence[SampleRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
+    def sample(self, requests: Iterable[SampleRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
         """Draw one response a request; yields SAMPLES rows as responses finish.
 
         Refuses requests whose prompt can't be rendered or leaves no room in the model's context, and those that
         vLLM refuses. Raises InputError for a temperature that vLLM doesn't sample at.
         """
-        prompted = self._rows.prompted(requests, spec)
-        yield from self._decode(prompted, [[]] * len(prompted), spec)
+        yield from self._decode(requests, spec)
 
-    def continue_(self, requests: Sequence[ContinueRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
+    def continue_(self, requests: Iterable[ContinueRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
         """Go on from each prefix; yields SAMPLES rows of prefix and continuation as they finish.
 
-        The prefixes are scored first, all of them, within the model's ``token_budget``. Refuses and
-        raises as ``sample`` does.
+        A prefix is scored in the pass that reads it. Refuses and raises as ``sample`` does.
         """
-        prompted = self._rows.prompted(requests, spec)
-        _check_temperature(spec)
-        forced = [Forced(_name(p), p.ids, len(p.prefix_ids)) for p in prompted]
-        prefixes: dict[int, list[float]] = {}
+        yield from self._decode(requests, spec)
 
-        def refused(index: int, why: str) -> None:
-            spec.on_refused(prompted[index].request.sample_id, why)
-
-        try:
-            for indices, logprobs in self._scorer.score(
-                forced, under_way(self._settings.token_budget), refused
-            ):
-                prefixes.update(zip(indices, logprobs, strict=True))
-        except Exception as error:
-            raise self._failed(spec.stage, "scoring prefixes", error) from error
-        served = sorted(prefixes)
-        yield from self._decode([prompted[i] for i in served], [prefixes[i] for i in served], spec)
-
-    def score(self, requests: Sequence[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
+    def score(self, requests: Iterable[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
         """Log-probability of every token of each text; yields SCORES rows as texts finish.
 
         Refuses texts that are longer than the model's context.
         """
-        texts = self._rows.texts(requests, spec.on_refused)
-        forced = [Forced(f"sample {t.request.sample_id}", t.ids, len(t.token_ids)) for t in texts]
+        texts = self._rows.each_text(requests, spec.on_refused)
 
-        def refused(index: int, why: str) -> None:
-            spec.on_refused(texts[index].request.sample_id, why)
+        def refused(text: Text, why: str) -> None:
+            spec.on_refused(text.request.sample_id, why)
 
         try:
-            for indices, logprobs in self._scorer.score(forced, under_way(spec.token_budget), refused):
-                yield self._rows.scores([texts[index] for index in indices], logprobs)
+            for found, logprobs in self._scorer.score(texts, under_way(spec.token_budget), refused):
+                yield self._rows.scores(found, logprobs)
         except Exception as error:
             raise self._failed(spec.stage, "scoring", error) from error
 
@@ -124,22 +107,18 @@ class VllmTeacher:
         self._engine.close()
 
     def _decode(
-        self, prompted: Sequence[Prompted], prefixes: Sequence[list[float]], spec: SamplingSpec
+        self, requests: Iterable[SampleRequest | ContinueRequest], spec: SamplingSpec
     ) -> Iterator[pl.DataFrame]:
         _check_temperature(spec)
-        questions = [self._question(p, spec) for p in prompted]
+        questions = ((each, self._question(each, spec)) for each in self._rows.each_prompted(requests, spec))
 
-        def refused(index: int, why: str) -> None:
-            spec.on_refused(prompted[index].request.sample_id, why)
+        def refused(prompted: Prompted, why: str) -> None:
+            spec.on_refused(prompted.request.sample_id, why)
 
         try:
             for finished in self._engine.ask(questions, refused):
-                rows = [prompted[index] for index, _ in finished]
-                answers = [
-                    self._generated(prompted[index], prefixes[index], output.outputs[0])
-                    for index, output in finished
-                ]
-                yield self._rows.samples(rows, answers, spec)
+                answers = [self._generated(prompted, output) for prompted, output in finished]
+                yield self._rows.samples([prompted for prompted, _ in finished], answers, spec)
         except Exception as error:
             raise self._failed(spec.stage, "decoding", error) from error
 
@@ -154,23 +133,28 @@ class VllmTeacher:
             max_tokens=prompted.limit,
             stop_token_ids=self._end_ids,
             logprobs=0,
+            prompt_logprobs=0 if prompted.prefix_ids else None,
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
         return Question(prompted.ids, params)
 
-    def _generated(self, prompted: Prompted, prefix: Sequence[float], answer: Any) -> Generated:
+    def _generated(self, prompted: Prompted, output: Any) -> Generated:
         """vLLM's answer, held against what was asked for."""
+        answer, name = output.outputs[0], f"sample {prompted.request.sample_id}"
         ids = list(answer.token_ids)
         stopped = bool(ids) and ids[-1] in self._end_ids
         wanted = "stop" if stopped else "length"
         if answer.finish_reason != wanted or not ids or len(ids) > prompted.limit:
             raise BackendError(
-                f"{_name(prompted)}: vLLM finished after {len(ids)} tokens with reason {answer.finish_reason!r} "
+                f"{name}: vLLM finished after {len(ids)} tokens with reason {answer.finish_reason!r} "
                 f"and last token {ids[-1:]}; wanted 'stop' behind an end token {self._end_ids}, or 'length' at "
                 f"{prompted.limit} tokens"
             )
         logprobs = [entry[token].logprob for entry, token in zip(answer.logprobs, ids, strict=True)]
+        prefix: list[float] = []
+        if prompted.prefix_ids:
+            prefix = given_logprobs(name, prompted.ids, len(prompted.prompt_ids), output)
         return Generated(ids, logprobs, prefix, stopped)
 
     def _failed(self, stage: str, doing: str, error: Exception) -> Exception:
@@ -184,10 +168,6 @@ class VllmTeacher:
                 "this model"
             )
         return BackendError(start)
-
-
-def _name(prompted: Prompted) -> str:
-    return f"sample {prompted.request.sample_id}"
 
 
 def _check_temperature(spec: SamplingSpec) -> None:

@@ -27,16 +27,16 @@ __all__ = [
     "frame_of",
 ]
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Goes up with every change of the messages; both ends must have the same."""
 MAGIC = b"\x00dasd worker\x00"
 """The worker's first bytes. What stands before them was printed by something that starts with Python."""
 
 Kind = Literal[
     # to the worker
-    "describe", "open", "sample", "continue", "score", "cancel",
+    "describe", "open", "sample", "continue", "score", "more", "cancel",
     # from the worker
-    "hello", "description", "ready", "frame", "refused", "end", "error",
+    "hello", "description", "ready", "frame", "refused", "hungry", "end", "error",
 ]  # fmt: skip
 _KINDS: tuple[Kind, ...] = get_args(Kind)
 _HEAD = struct.Struct(">BIQ")

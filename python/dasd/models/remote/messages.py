@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from pydantic import JsonValue, TypeAdapter
 
@@ -12,6 +12,7 @@ from dasd.base.records import ContinueRequest, SampleRequest, SamplingSpec, Scor
 from dasd.recipe.model_settings import ModelSettings
 
 __all__ = [
+    "Asked",
     "Continue",
     "Describe",
     "Failure",
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+RequestT_co = TypeVar("RequestT_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +54,31 @@ class Open:
     settings: ModelSettings
 
 
+class Asked(Protocol[RequestT_co]):
+    """What the worker is asked; it answers with frames and an end.
+
+    Where the requests aren't the ``last`` ones the worker says when it is ``hungry``, and gets ``more``: the same
+    record with those that follow.
+    """
+
+    @property
+    def requests(self) -> tuple[RequestT_co, ...]:
+        """Some of them, in order."""
+        ...
+
+    @property
+    def last(self) -> bool:
+        """Whether none follow."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """As ``Teacher.sample``; the worker answers with frames and an end."""
+    """As ``Teacher.sample``."""
 
     requests: tuple[SampleRequest, ...]
     spec: SamplingSpec
+    last: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +87,7 @@ class Continue:
 
     requests: tuple[ContinueRequest, ...]
     spec: SamplingSpec
+    last: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +96,7 @@ class Score:
 
     requests: tuple[ScoreRequest, ...]
     spec: ScoringSpec
+    last: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
+from itertools import islice
+from typing import TypeVar
 
 import polars as pl
 
 from dasd.base.records import (
     ContinueRequest,
     ModelInfo,
+    OnRefused,
     SampleRequest,
     SamplingSpec,
     ScoreRequest,
@@ -26,9 +29,11 @@ from dasd.recipe.model_settings import ModelSettings
 
 __all__ = ["RemoteTeacher"]
 
+RequestT = TypeVar("RequestT", SampleRequest, ContinueRequest, ScoreRequest)
+
 
 class RemoteTeacher:
-    """Speaks to a worker; frames arrive as they finish there.
+    """Speaks to a worker; frames arrive as they finish there, and requests go there as they are wanted.
 
     A generator that is closed early cancels its request after the frame that is being made; an interrupt
     ends the worker. Requests are served one after another in the order in which they are started.
@@ -64,33 +69,56 @@ class RemoteTeacher:
         """The worker's process id."""
         return self._worker.pid
 
-    def sample(self, requests: Sequence[SampleRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
+    def sample(self, requests: Iterable[SampleRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
         """As ``Teacher.sample``."""
-        return self._stream("sample", Sample(tuple(requests), spec))
+        return self._stream(
+            "sample", requests, lambda some, last: Sample(tuple(some), spec, last), spec.on_refused
+        )
 
-    def continue_(self, requests: Sequence[ContinueRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
+    def continue_(self, requests: Iterable[ContinueRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
         """As ``Teacher.continue_``."""
-        return self._stream("continue", Continue(tuple(requests), spec))
+        return self._stream(
+            "continue", requests, lambda some, last: Continue(tuple(some), spec, last), spec.on_refused
+        )
 
-    def score(self, requests: Sequence[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
+    def score(self, requests: Iterable[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
         """As ``Teacher.score``."""
-        return self._stream("score", Score(tuple(requests), spec))
+        return self._stream(
+            "score", requests, lambda some, last: Score(tuple(some), spec, last), spec.on_refused
+        )
 
     def close(self) -> None:
         """Close the engine and end the worker."""
         self._worker.close()
 
-    def _stream(self, kind: Kind, request: Sample | Continue | Score) -> Iterator[pl.DataFrame]:
+    def _stream(
+        self,
+        kind: Kind,
+        requests: Iterable[RequestT],
+        packed: Callable[[list[RequestT], bool], Sample | Continue | Score],
+        on_refused: OnRefused,
+    ) -> Iterator[pl.DataFrame]:
         number = next(self._numbers)
         self._waiting[number] = deque()
+        unread = iter(requests)
+        some = self._info.concurrency
+
+        def following() -> bytes:
+            """As many as the engine works on at a time, or of one that takes lists all."""
+            read = list(islice(unread, some))
+            return encode(packed(read, some is None or len(read) < some))
+
         try:
-            self._worker.send(kind, number, encode(request))
-            while (message := self._next(number)).kind in ("frame", "refused"):
+            self._worker.send(kind, number, following())
+            while (message := self._next(number)).kind in ("frame", "refused", "hungry"):
                 if message.kind == "frame":
                     yield self._worker.read(message, frame_of, "frame")
+                elif message.kind == "hungry":
+                    self._worker.read(message, len, "hungry")
+                    self._worker.send("more", number, following())
                 else:
                     refused = self._worker.read(message, partial(decode, Refused), "refused")
-                    request.spec.on_refused(refused.sample_id, refused.reason)
+                    on_refused(refused.sample_id, refused.reason)
             if message.kind == "error":
                 raise self._failure(message)
             self._worker.read(message, len, "end")

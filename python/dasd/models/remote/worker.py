@@ -14,16 +14,20 @@ import signal
 import sys
 import threading
 import traceback
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from typing import TypeVar
 
 import polars as pl
 
+from dasd.base.records import ContinueRequest, SampleRequest, ScoreRequest
 from dasd.errors import BackendError, PluginError
 from dasd.models.remote.backend import Backend
 from dasd.models.remote.channel import MAGIC, PROTOCOL, Channel, ChannelClosed, Message, frame_body
 from dasd.models.remote.messages import (
+    Asked,
     Continue,
     Describe,
     Failure,
@@ -37,9 +41,10 @@ from dasd.models.remote.messages import (
 )
 from dasd.plugins.host import PluginHost
 from dasd.plugins.registry import Registry
-from dasd.plugins.roles import Teacher
+from dasd.plugins.roles import OpenedTeacher
 from dasd.version import __version__
 
+RequestT = TypeVar("RequestT", SampleRequest, ContinueRequest, ScoreRequest)
 GRACE_SECONDS = 30.0
 """What a backend may take to stop. Then the worker and all that it started are killed."""
 
@@ -52,10 +57,11 @@ class Worker:
         self._channel = Channel(incoming, outgoing, self._look_after_parent)
         self._calls: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._cancelled: set[int] = set()
+        self._more: defaultdict[int, queue.SimpleQueue[Message | None]] = defaultdict(queue.SimpleQueue)
         self._state = threading.Lock()
         self._busy = False
         self._leaving = False
-        self._teacher: Teacher | None = None
+        self._teacher: OpenedTeacher | None = None
 
     def run(self) -> None:
         """Serve until the input ends."""
@@ -88,7 +94,11 @@ class Worker:
                 message = self._channel.receive()
                 if message.kind == "cancel":
                     self._cancelled.add(message.number)
+                    self._more[message.number].put(None)
+                elif message.kind == "more":
+                    self._more[message.number].put(message)
                 else:
+                    self._more[message.number] = queue.SimpleQueue()
                     self._calls.put(message)
         except ChannelClosed:
             pass
@@ -140,6 +150,7 @@ class Worker:
             if close is not None:
                 close()
             self._cancelled.discard(call.number)
+            del self._more[call.number]
         self._channel.send("end", call.number)
 
     def _frames(self, call: Message) -> Iterator[pl.DataFrame]:
@@ -151,12 +162,36 @@ class Worker:
 
         if call.kind == "sample":
             sample = decode(Sample, call.body)
-            return self._teacher.sample(sample.requests, replace(sample.spec, on_refused=refused))
+            return self._teacher.sample(
+                self._requests(call, sample), replace(sample.spec, on_refused=refused)
+            )
         if call.kind == "continue":
             go_on = decode(Continue, call.body)
-            return self._teacher.continue_(go_on.requests, replace(go_on.spec, on_refused=refused))
+            return self._teacher.continue_(
+                self._requests(call, go_on), replace(go_on.spec, on_refused=refused)
+            )
         score = decode(Score, call.body)
-        return self._teacher.score(score.requests, replace(score.spec, on_refused=refused))
+        return self._teacher.score(self._requests(call, score), replace(score.spec, on_refused=refused))
+
+    def _requests(self, call: Message, first: Asked[RequestT]) -> Iterator[RequestT]:
+        """Requests as they come, asked for while there are some left."""
+        waiting = deque(first.requests)
+        last = first.last
+        low, hungry = len(waiting) // 2, False
+        more = self._more[call.number]
+        while waiting or not last:
+            if not last and not hungry and len(waiting) <= low:
+                self._channel.send("hungry", call.number)
+                hungry = True
+            if waiting and more.empty():
+                yield waiting.popleft()
+                continue
+            message = more.get()
+            if message is None:
+                return  # cancelled
+            following = decode(type(first), message.body)
+            waiting.extend(following.requests)
+            last, hungry = following.last, False
 
 
 def describe(asked: Describe) -> Backend:
@@ -169,7 +204,7 @@ def describe(asked: Describe) -> Backend:
     return Backend.of(registry, asked.backend)
 
 
-def _open(asked: Open) -> Teacher:
+def _open(asked: Open) -> OpenedTeacher:
     settings = asked.settings.model_copy(update={"python": None})
     return _registry(settings.backend, "backend").make_teacher(settings)
 

@@ -6,8 +6,9 @@ end tokens are the same whatever engine runs the model.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import polars as pl
 
@@ -27,7 +28,8 @@ from dasd.models.tokens.chat import ChatTokenizer
 
 __all__ = ["EngineRows", "Generated", "Prompted", "Text"]
 
-Prompts = dict[tuple[Message, ...], tuple[int, ...]]
+PROMPTS = 1024
+"""Rendered conversations that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,39 +90,51 @@ class EngineRows:
     def prompted(
         self, requests: Sequence[SampleRequest | ContinueRequest], spec: SamplingSpec
     ) -> list[Prompted]:
-        """Tokens of each request, in order; a prefix enters as ``encode_response`` makes it of its text.
+        """``each_prompted`` of a list."""
+        return list(self.each_prompted(requests, spec))
 
-        ``spec.on_refused`` is told of those whose conversation the tokenizer can't render, or whose prompt leaves no
-        room in the model's context; they aren't among what is returned.
+    def each_prompted(
+        self, requests: Iterable[SampleRequest | ContinueRequest], spec: SamplingSpec
+    ) -> Iterator[Prompted]:
+        """Tokens of each request, in order, as they are read.
+
+        A prefix enters as ``encode_response`` makes it of its text. ``spec.on_refused`` is told of requests whose
+        conversation the tokenizer can't render, or whose prompt leaves no room in the model's context; they aren't
+        among what is given.
         """
-        prompts: Prompts = {}
-        found = []
+        prompts = self._prompts()
         for request in requests:
             try:
-                prompt = self._prompt(request.messages, prompts)
+                prompt = prompts(request.messages)
                 prefix = request.prefix if isinstance(request, ContinueRequest) else ""
                 ids, ends = self._tokenizer.encode_response(prefix, ended=False) if prefix else ([], [])
                 limit = self._limit(request, len(prompt), len(ids), spec)
             except InputError as error:
                 spec.on_refused(request.sample_id, str(error))
                 continue
-            found.append(Prompted(request, prompt, prefix, tuple(ids), tuple(ends), limit))
-        return found
+            yield Prompted(request, prompt, prefix, tuple(ids), tuple(ends), limit)
 
     def texts(self, requests: Sequence[ScoreRequest], on_refused: OnRefused = raise_refused) -> list[Text]:
-        """Tokens of each text to score, in order: those it was sampled as where they are this tokenizer's.
+        """``each_text`` of a list."""
+        return list(self.each_text(requests, on_refused))
+
+    def each_text(
+        self, requests: Iterable[ScoreRequest], on_refused: OnRefused = raise_refused
+    ) -> Iterator[Text]:
+        """Tokens of each text to score, in order, as they are read: those it was sampled as where they are this
+        tokenizer's.
 
         ``on_refused`` (the spec's) is told of those that can't be tokenised or are longer than the model's context;
-        they aren't among what is returned.
+        they aren't among what is given.
         """
-        prompts: Prompts = {}
-        found = []
+        prompts = self._prompts()
         for request in requests:
             try:
-                found.append(self._to_score(request, self._prompt(request.messages, prompts)))
+                text = self._to_score(request, prompts(request.messages))
             except InputError as error:
                 on_refused(request.sample_id, str(error))
-        return found
+                continue
+            yield text
 
     def samples(
         self, prompted: Sequence[Prompted], generated: Sequence[Generated], spec: SamplingSpec
@@ -173,12 +187,12 @@ class EngineRows:
             schema=dict(SCORES.columns),
         )
 
-    def _prompt(self, messages: tuple[Message, ...], known: Prompts) -> tuple[int, ...]:
-        """Tokens of a conversation, rendered once. Raises InputError where it can't be."""
-        found = known.get(messages)
-        if found is None:
-            found = known[messages] = tuple(self._tokenizer.prompt_ids(messages))
-        return found
+    def _prompts(self) -> Callable[[tuple[Message, ...]], tuple[int, ...]]:
+        """Tokens of a conversation; a question's requests come one after another, and share them.
+
+        Raises InputError where it can't be rendered.
+        """
+        return lru_cache(PROMPTS)(lambda messages: tuple(self._tokenizer.prompt_ids(messages)))
 
     def _to_score(self, request: ScoreRequest, prompt: tuple[int, ...]) -> Text:
         sampled = request.sampled

@@ -1,0 +1,236 @@
+"""Engines that read requests as they have room: kept full over units, same rows as those that take lists."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import polars as pl
+import pytest
+from tests.stage_run import ListConsole, ScriptedEvaluator, ScriptedModel, make_recipe, make_registry
+
+from dasd.base.records import ContinueRequest, SampleRequest, SamplingSpec, ScoreRequest, ScoringSpec
+from dasd.errors import BackendError, PluginError, SchemaError
+from dasd.pipeline.runner import Pipeline
+from dasd.pipeline.work import feeding
+from dasd.pipeline.work.under_way import FOLDER
+from dasd.plugins.registry import Registry
+from dasd.recipe.model_settings import ModelSettings
+from dasd.store import Run
+
+TOGETHER = 4
+FRAMES = ("samples", "verdicts", "scores", "eval", "train")
+
+
+class Fed(ScriptedModel):
+    """Works on four requests at a time; each takes a time drawn from its name, log-normal or as a test says."""
+
+    seconds: ClassVar[Callable[[str], float]] = staticmethod(
+        lambda sample_id: random.Random(sample_id).lognormvariate(0.0, 0.8)
+    )
+    asked: ClassVar[list[str]] = []
+    given: ClassVar[list[str]] = []
+    done: ClassVar[list[str]] = []
+    """Stage and sample_id of each that was given."""
+    calls_made: ClassVar[int] = 0
+
+    def __init__(self, settings: ModelSettings) -> None:
+        super().__init__(settings)
+        self.info = replace(self.info, concurrency=TOGETHER)
+
+    def _fed(
+        self, stage: str, requests: Iterable[Any], answer: Callable[[Any], pl.DataFrame]
+    ) -> Iterator[pl.DataFrame]:
+        type(self).calls_made += 1
+        unread, running, now, ended = iter(requests), [], 0.0, False
+        while True:
+            while not ended and len(running) < TOGETHER:
+                request = next(unread, None)
+                if request is None:
+                    ended = True
+                    break
+                self.asked.append(request.sample_id)
+                heapq.heappush(
+                    running,
+                    (
+                        now + type(self).seconds(request.sample_id),
+                        request.sample_id,
+                        len(self.asked),
+                        request,
+                    ),
+                )
+            if not running:
+                return
+            now, sample_id, _, request = heapq.heappop(running)
+            row = answer(request)
+            self.given.append(sample_id)
+            type(self).done.append(f"{stage} {sample_id}")
+            yield row
+
+    def sample(self, requests: Iterable[SampleRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
+        return self._fed(spec.stage, requests, lambda each: next(ScriptedModel.sample(self, [each], spec)))
+
+    def continue_(self, requests: Iterable[ContinueRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
+        return self._fed(spec.stage, requests, lambda each: next(ScriptedModel.continue_(self, [each], spec)))
+
+    def score(self, requests: Iterable[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
+        return self._fed(spec.stage, requests, lambda each: next(ScriptedModel.score(self, [each], spec)))
+
+
+def run(
+    directory: Path,
+    model: type[ScriptedModel] = Fed,
+    console: ListConsole | None = None,
+    until: str = "mix-mixed",
+) -> Run:
+    made = make_registry()
+    made._components.pop(("teacher", "scripted"))
+    made.teacher("scripted", model)
+    return Pipeline(make_recipe(), made, console=console or ListConsole()).run(directory, until=until)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """By an engine that takes lists."""
+    return run(tmp_path_factory.mktemp("whole"), ScriptedModel)
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    seconds = Fed.seconds
+    yield
+    Fed.seconds = seconds
+    Fed.fail_after = None
+    for seen in (Fed.asked, Fed.given, Fed.done):
+        seen.clear()
+
+
+def same(found: Run, whole: Run) -> bool:
+    return all(
+        found.frame(frame, with_stage=True)
+        .collect()
+        .drop("seconds", strict=False)
+        .equals(whole.frame(frame, with_stage=True).collect().drop("seconds", strict=False))
+        for frame in FRAMES
+    )
+
+
+def test_later_units_flow_in_and_the_rows_are_those_of_lists(whole: Run, tmp_path: Path) -> None:
+    found = run(tmp_path)
+    assert same(found, whole)
+    assert not list(tmp_path.rglob(FOLDER))
+    # The 36 requests of sample-low are four units of ten; an engine that is kept full is called once.
+    Fed.asked.clear()
+    Fed.calls_made = 0
+    again = run(tmp_path / "low", until="sample-low")
+    assert Fed.calls_made == 1 and len(Fed.asked) == 36
+    order = again.frame("samples").collect()["sample_id"].to_list()
+    assert Fed.asked == order, "requests are asked for in the order of the units"
+    first_unit = set(order[:10])
+    last_of_first = max(place for place, each in enumerate(Fed.given) if each in first_unit)
+    assert any(each not in first_unit for each in Fed.given[:last_of_first]), (
+        "a later unit's answer came before"
+    )
+
+
+def test_scoring_and_continuing_begin_with_the_longest(whole: Run, tmp_path: Path) -> None:
+    run(tmp_path, until="dedup-low")
+    Fed.asked.clear()
+    run(tmp_path, until="score-low")
+    texts = dict(whole.frame("samples", "sample-low").select("sample_id", "text").collect().iter_rows())
+    lengths = [len(texts[each]) for each in Fed.asked]
+    window = feeding.SORTED * TOGETHER
+    assert lengths[:window] == sorted(lengths[:window], reverse=True)
+    assert lengths != sorted(lengths, reverse=True), "not all of a stage is held for it"
+
+
+def test_what_is_finished_is_never_asked_for_again(whole: Run, tmp_path: Path) -> None:
+    for stop in (7, 5, 19, 31, 2):
+        Fed.calls, Fed.fail_after = 0, stop
+        with pytest.raises(BackendError, match="stops here"):
+            run(tmp_path, until="score-low")
+    Fed.fail_after = None
+    found = run(tmp_path, until="score-low")
+    assert len(Fed.done) == len(set(Fed.done)), "also those of units that weren't whole"
+    for frame, stage in (("samples", "sample-low"), ("scores", "score-low")):
+        assert found.frame(frame, stage).collect().equals(whole.frame(frame, stage).collect())
+
+
+def test_an_answer_without_end_bounds_what_waits_behind_it(
+    whole: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeding, "AHEAD", 5)  # times four: as many requests may wait
+    first = whole.frame("samples", "sample-low").collect()["sample_id"][0]
+    Fed.seconds = staticmethod(lambda sample_id: 1e9 if sample_id == first else 1.0)  # type: ignore[assignment]
+    Fed.calls_made = 0
+    found = run(tmp_path, until="sample-low")
+    assert Fed.calls_made == 2, "the engine ran empty once, for this answer"
+    assert Fed.given.index(first) == 19, "all others of two units were given before"
+    assert found.frame("samples").collect().equals(whole.frame("samples", "sample-low").collect())
+
+
+class Deaf(Fed):
+    """Reads four requests and no more."""
+
+    def _fed(
+        self, stage: str, requests: Iterable[Any], answer: Callable[[Any], pl.DataFrame]
+    ) -> Iterator[pl.DataFrame]:
+        unread = iter(requests)
+        for request in [next(unread) for _ in range(TOGETHER)]:
+            yield answer(request)
+
+
+def test_an_engine_that_stops_reading_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SchemaError, match="'scripted'.* ended before it had read all requests"):
+        run(tmp_path, Deaf, until="sample-low")
+
+
+class Forgetful(ScriptedEvaluator):
+    """Leaves out the last question."""
+
+    def evaluate(self, model: Any, questions: pl.DataFrame, spec: Any) -> Iterator[pl.DataFrame]:
+        yield from super().evaluate(model, questions.head(-1), spec)
+
+
+def test_an_evaluator_gets_a_benchmark_at_once_and_answers_all_of_it(whole: Run, tmp_path: Path) -> None:
+    def registry(evaluator: type[ScriptedEvaluator]) -> Registry:
+        made = make_registry()
+        for role in ("teacher", "evaluator"):
+            made._components.pop((role, "scripted"))  # type: ignore[call-overload]
+        made.teacher("scripted", Fed)
+        made.evaluator("scripted", lambda _: evaluator())
+        return made
+
+    class Watching(ScriptedEvaluator):
+        heights: ClassVar[list[int]] = []
+
+        def evaluate(self, model: Any, questions: pl.DataFrame, spec: Any) -> Iterator[pl.DataFrame]:
+            self.heights.append(questions.height)
+            yield from super().evaluate(model, questions, spec)
+
+    recipe = make_recipe(sampling={"chunk": 4})
+    found = Pipeline(recipe, registry(Watching), console=ListConsole()).run(
+        tmp_path / "a", until="evaluate-before"
+    )
+    assert Watching.heights == [6], "three units of two questions"
+    rows = found.frame("eval").collect().drop("seconds")
+    assert rows.equals(whole.frame("eval", "evaluate-before").collect().drop("seconds"))
+    with pytest.raises(PluginError, match="evaluator 'scripted' left out 2 of 4 answers"):
+        Pipeline(recipe, registry(Forgetful), console=ListConsole()).run(
+            tmp_path / "b", until="evaluate-before"
+        )
+
+
+def test_progress_tells_what_runs_and_what_waits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from dasd.base.progress import Console
+
+    made = make_registry()
+    made._components.pop(("teacher", "scripted"))
+    made.teacher("scripted", Fed)
+    Pipeline(make_recipe(), made, console=Console()).run(tmp_path, until="sample-low")
+    told = capsys.readouterr().err
+    assert "36/36 responses" in told and "running=0, waiting=0" in told
