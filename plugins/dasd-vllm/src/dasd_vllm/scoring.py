@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
 from typing import Any
 
 from dasd.api import BackendError, Text
@@ -33,7 +33,7 @@ class Scorer:
         where even the smallest budget doesn't fit.
         """
         unread = iter(texts)
-        again: list[Text] = []
+        again: deque[Text] = deque()
         while True:
             budget = min(token_budget, self._fits or token_budget)
             under_way: dict[str, Text] = {}
@@ -41,9 +41,9 @@ class Scorer:
             ran_out = ""
 
             def questions(
-                again: list[Text] = again, under_way: dict[str, Text] = under_way, empty: list[Text] = empty
+                under_way: dict[str, Text] = under_way, empty: list[Text] = empty
             ) -> Iterator[tuple[Text, Question]]:
-                for text in chain(again, unread):
+                while (text := again.popleft() if again else next(unread, None)) is not None:
                     if text.token_ids:
                         under_way[text.request.sample_id] = text
                         yield text, _question(text)
@@ -67,7 +67,7 @@ class Scorer:
                 ran_out = summary(error)
             if empty:
                 yield empty, [[] for _ in empty]
-            again = list(under_way.values())
+            again.extendleft(reversed(under_way.values()))
             if not ran_out:
                 return
             # Outside of the except clause: the error holds the memory of the pass that failed.
