@@ -13,8 +13,8 @@ from dasd_vllm.options import VllmOptions
 __all__ = ["batched_tokens", "engine_args", "under_way"]
 
 _PASS = 2048
-"""Tokens in a forward pass where the recipe or a CPU bounds it: log-probabilities of given ones over a vocabulary of 150,000
-take 1.2 GB in float32, and as much again while they are made; vLLM doesn't set that memory aside."""
+"""Tokens in a forward pass where the recipe or a CPU bounds it: over a vocabulary of 150,000 the log-probabilities of
+given ones take 1.2 GB in float32, and as much again while they are made; vLLM doesn't set that memory aside."""
 _CPU_CACHE_MIB = 512
 
 
