@@ -13,7 +13,7 @@ import click
 
 from dasd.base.printable import echo
 from dasd.base.suggest import nearest
-from dasd.cli.options import F, split_names
+from dasd.cli.options import F, run_option, split_names
 
 if TYPE_CHECKING:
     from dasd.base.progress import Console
@@ -67,12 +67,8 @@ def model_options(command: F) -> F:
                 callback=split_names,
                 help="For MODEL: NAME, NAME:VALUE or a .jsonl, .parquet or .csv file, with commas between several.",
             ),
-            click.option(
-                "--run",
-                "directory",
-                type=click.Path(path_type=Path, file_okay=False),
-                metavar="DIR",
-                help="Run directory for MODEL; runs/evaluate-..., the same for the same command, when absent.",
+            run_option(
+                "Run directory for MODEL; runs/evaluate-..., the same for the same command, when absent."
             ),
             click.option(
                 "--count", type=at_least_one, metavar="N", help="Questions of each benchmark at most."

@@ -46,14 +46,14 @@ verbose_option = click.option(
 )
 
 
-def run_option(what: str) -> Callable[[F], F]:
-    """``--run DIR`` as ``directory``; ``what`` says what becomes of a run that is there."""
+def run_option(text: str) -> Callable[[F], F]:
+    """``--run DIR`` as ``directory``; ``text`` is its help."""
     return click.option(
         "--run",
         "directory",
         type=click.Path(path_type=Path, file_okay=False),
         metavar="DIR",
-        help=f"Run directory; runs/ and the recipe's name when absent. {what}",
+        help=text,
     )
 
 

@@ -23,7 +23,7 @@ from dasd.cli.options import (
 @click.command()
 @click.argument("recipe", default="demo")
 @plugins_option
-@run_option("An existing one is continued.")
+@run_option("Run directory; runs/ and the recipe's name when absent. An existing one is continued.")
 @override_option
 @click.option("--until", metavar="STAGE", help="Stop after this stage, or after the last of this kind.")
 @click.option("--dry-run", is_flag=True, help="Show the stages and which of them would run; change nothing.")

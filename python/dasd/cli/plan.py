@@ -36,7 +36,9 @@ def _number(name: str, text: str, metavar: str = "N", field: str | None = None) 
 @click.command()
 @click.argument("recipe", default="demo")
 @plugins_option
-@run_option("Finished stages of it are reused and measured.")
+@run_option(
+    "Run directory; runs/ and the recipe's name when absent. Finished stages of it are reused and measured."
+)
 @override_option
 @_number("--response-tokens", "Mean length of the teacher's responses; as measured when absent.")
 @_number("--answer-tokens", "Mean length of the student's answers in evaluation.")

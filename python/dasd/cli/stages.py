@@ -20,6 +20,7 @@ from dasd.cli.options import (
     plugins_option,
     print_table,
     quiet_option,
+    run_option,
     verbose_option,
 )
 
@@ -94,13 +95,7 @@ def _run_option(kind: str) -> Callable[[F], F]:
         return model_options
     if kind not in ON_FILES:
         return lambda command: command
-    return click.option(
-        "--run",
-        "directory",
-        type=click.Path(path_type=Path, file_okay=False),
-        metavar="DIR",
-        help="Run directory for FILE; runs/ and the names of recipe and file when absent.",
-    )
+    return run_option("Run directory for FILE; runs/ and the names of recipe and file when absent.")
 
 
 def _on_run(

@@ -13,7 +13,7 @@ from dasd.errors import PluginError
 from dasd.plugins.code import code_digest
 from dasd.plugins.components import Component, Owner, Role
 
-__all__ = ["Catalogue"]
+__all__ = ["Catalogue", "first_line"]
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 """Names stand in recipes, lists (``a,b``), ``NAME:VALUE`` and paths."""
@@ -51,7 +51,7 @@ class Catalogue:
             )
         if not isinstance(doc, str):
             raise PluginError(f"{registers} doc={_short(doc)}; wanted a text")
-        doc = doc or _first_line(factory)
+        doc = doc or first_line(factory)
         component = Component(role, name, factory, self._owner, doc, options, **declared)
         known = self._components.get((role, name))
         if known is not None:
@@ -121,8 +121,9 @@ def _short(value: object) -> str:
     return text if len(text) <= 100 else f"{text[:100]}..."
 
 
-def _first_line(factory: Callable[..., Any]) -> str:
-    return (getattr(factory, "__doc__", None) or "").strip().split("\n", 1)[0]
+def first_line(documented: object) -> str:
+    """Of a docstring; "" without one."""
+    return (getattr(documented, "__doc__", None) or "").strip().split("\n", 1)[0]
 
 
 def _clash(known: Component, new: Component) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
 
@@ -16,6 +16,7 @@ from dasd.base.suggest import did_you_mean
 from dasd.errors import PluginError
 from dasd.plugins import hooks
 from dasd.plugins.blame import words_of
+from dasd.plugins.catalogue import first_line
 from dasd.plugins.components import Component, Owner
 from dasd.plugins.entry_points import installed_points
 from dasd.plugins.load_guard import loading
@@ -130,20 +131,23 @@ class PluginHost:
         from dasd.version import __version__
 
         plugin = importlib.import_module(module)
-        owner = Owner(name, "dasd", __version__)
-        manager, scratch = _register(plugin, owner)
+        manager, scratch = _register(plugin, Owner(name, "dasd", __version__))
         self.registry.merge(scratch)
-        self._accept(owner, manager, scratch, _summary(plugin), builtin=True, requested=False)
+        record = PluginRecord(name, "dasd", __version__, True, False, first_line(plugin))
+        self._accept(record, manager, scratch)
 
     def _load_entry_point(self, point: metadata.EntryPoint, requested: bool, seconds: float | None) -> None:
         distribution = _distribution(point)
         version = (point.dist.version if point.dist else "") or "unknown"
-        owner = Owner(point.name, distribution, version, (_root(point),))
+        summary = str(point.dist.metadata.json.get("summary", "")) if point.dist else ""
+        record = PluginRecord(point.name, distribution, version, False, requested, summary)
         scratch: Registry | None = None
         try:
             with loading(point.name, seconds):
                 plugin = point.load()
-                manager, scratch = _register(plugin, owner)
+                manager, scratch = _register(
+                    plugin, Owner(point.name, distribution, version, (_root(point),))
+                )
             self.registry.merge(scratch)
         except KeyboardInterrupt:
             raise
@@ -156,34 +160,14 @@ class PluginHost:
                 ) from error
             if scratch is not None:
                 self.registry.contest(scratch)
-            self.plugins.append(
-                PluginRecord(
-                    point.name, distribution, version, False, False, _installed_summary(point), error=cause
-                )
-            )
+            self.plugins.append(replace(record, error=cause))
             self.warn(f"plugin {point.name} ({distribution} {version}) is broken and ignored: {cause}")
             return
-        self._accept(owner, manager, scratch, _installed_summary(point), builtin=False, requested=requested)
+        self._accept(record, manager, scratch)
 
-    def _accept(
-        self,
-        owner: Owner,
-        manager: pluggy.PluginManager,
-        scratch: Registry,
-        summary: str,
-        builtin: bool,
-        requested: bool,
-    ) -> None:
-        record = PluginRecord(
-            owner.plugin,
-            owner.distribution,
-            owner.version,
-            builtin,
-            requested,
-            summary,
-            tuple(scratch.components()),
-            tuple(name for name in HOOKS if getattr(manager.hook, name).get_hookimpls()),
-        )
+    def _accept(self, record: PluginRecord, manager: pluggy.PluginManager, scratch: Registry) -> None:
+        called = tuple(name for name in HOOKS if getattr(manager.hook, name).get_hookimpls())
+        record = replace(record, components=tuple(scratch.components()), hooks=called)
         self.plugins.append(record)
         self._managers.append((record, manager))
 
@@ -331,14 +315,6 @@ def _distribution(point: metadata.EntryPoint) -> str:
 def _root(point: metadata.EntryPoint) -> str:
     """Top-level module of the entry point."""
     return point.value.split(":")[0].split(".")[0].strip()
-
-
-def _installed_summary(point: metadata.EntryPoint) -> str:
-    return str(point.dist.metadata.json.get("summary", "")) if point.dist else ""
-
-
-def _summary(plugin: object) -> str:
-    return (getattr(plugin, "__doc__", None) or "").strip().split("\n", 1)[0]
 
 
 def _cause(error: BaseException) -> str:

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import polars as pl
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from dasd.base.schemas import DRAW, QUESTIONS, SAMPLES
 from dasd.curation.sources.rows import first_of, messages_of, text_of
@@ -31,6 +39,36 @@ QUESTION_COLUMNS = ("messages", "input", "question", "prompt", "problem")
 TEXT_COLUMNS = ("output", "response", "text")
 
 
+def _or_none(value: object, check: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return check(value)
+    except ValidationError:
+        return None
+
+
+_OF_ITS_KIND = WrapValidator(_or_none)
+_Text = Annotated[str | None, _OF_ITS_KIND]
+
+
+class _Meta(BaseModel):
+    """What ``dasd export --to text`` writes beside a text; all else is None."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False, protected_namespaces=())
+
+    question_id: _Text = None
+    answer: _Text = None
+    verifier: _Text = None
+    candidate: Annotated[Annotated[int, Field(ge=0, lt=2**32)] | None, _OF_ITS_KIND] = None
+    temperature: Annotated[Annotated[float, Field(ge=0, le=100)] | None, _OF_ITS_KIND] = None
+    top_p: Annotated[Annotated[float, Field(ge=1e-9, le=1)] | None, _OF_ITS_KIND] = None
+    seed: Annotated[Annotated[int, Field(ge=0, lt=2**64)] | None, _OF_ITS_KIND] = None
+    finish_reason: Annotated[Literal["stop", "length"] | None, _OF_ITS_KIND] = None
+    model: _Text = None
+    model_revision: _Text = None
+    engine: _Text = None
+    engine_version: _Text = None
+
+
 def response_row(value: Mapping[str, object]) -> dict[str, Any]:
     """A row with the keys of RESPONSES, without tokens. ValueError says what is missing or of a wrong kind.
 
@@ -48,13 +86,10 @@ def response_row(value: Mapping[str, object]) -> dict[str, Any]:
     messages = messages_of(question)
     return {
         "sample_id": identifier,
-        "question_id": _kept(meta, "question_id", str),
         "messages": [{"role": turn.role, "content": turn.content} for turn in messages],
         "text": text,
         "domain": text_of(value.get("domain"), "domain"),
-        "answer": _kept(meta, "answer", str),
-        "verifier": _kept(meta, "verifier", str),
-        **{name: check(meta.get(name)) for name, check in _META.items()},
+        **_Meta.model_validate(meta).model_dump(),
         "token_ids": None,
         "logprobs": None,
         "logprobs_mode": None,
@@ -101,41 +136,3 @@ def _meta(cell: object) -> Mapping[str, object]:
 def _opened(cell: object) -> str:
     """What the prompt held of the text; earlier versions wrote ``true``, for the usual tag."""
     return cell if isinstance(cell, str) else USUAL if cell is True else ""
-
-
-def _kept(meta: Mapping[str, object], name: str, kind: type) -> object:
-    found = meta.get(name)
-    return found if isinstance(found, kind) else None
-
-
-def _text(value: object) -> object:
-    return value if isinstance(value, str) else None
-
-
-def _whole(bits: int) -> Callable[[object], object]:
-    return lambda value: value if type(value) is int and 0 <= value < 2**bits else None
-
-
-def _number(lowest: float, highest: float) -> Callable[[object], object]:
-    def check(value: object) -> object:
-        known = isinstance(value, float | int) and not isinstance(value, bool)
-        return float(value) if known and lowest <= value <= highest else None  # type: ignore[operator,arg-type]
-
-    return check
-
-
-def _finish(value: object) -> object:
-    return value if value in ("stop", "length") else None
-
-
-_META: Mapping[str, Callable[[object], object]] = {
-    "candidate": _whole(32),
-    "temperature": _number(0, 100),
-    "top_p": _number(1e-9, 1),
-    "seed": _whole(64),
-    "finish_reason": _finish,
-    "model": _text,
-    "model_revision": _text,
-    "engine": _text,
-    "engine_version": _text,
-}
