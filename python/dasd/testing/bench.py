@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 
-from dasd.api import ModelInfo, SampleRequest, SamplingSpec, Teacher
+from dasd.api import ModelInfo, OnRefused, SampleRequest, SamplingSpec, Teacher
 from dasd.base.records import Message
 from dasd.base.schemas import SAMPLES
 from dasd.errors import DasdError
@@ -17,7 +16,7 @@ from dasd.models.miniature import world
 from dasd.models.tokens.chat import ChatTokenizer
 from dasd.recipe.model_settings import ModelSettings
 
-__all__ = ["QUESTIONS", "Bench", "apart", "gathered", "refusing", "said_and_served", "tiles"]
+__all__ = ["QUESTIONS", "Bench", "apart", "check_refused", "gathered", "tiles"]
 
 QUESTIONS = tuple(question.question for question in world.questions(4, seed=11, split="eval"))
 """What teachers are asked: sums that the miniature teacher can do."""
@@ -85,9 +84,13 @@ class Bench:
             self._samples[temperature] = self.sample(self.requests(), self.spec(temperature))
         return self._samples[temperature]
 
+    def question(self, number: int) -> tuple[Message, ...]:
+        """A conversation that asks one of the questions, round and round."""
+        return (Message("user", self.questions[number % len(self.questions)]),)
+
     def messages(self, sample_id: str) -> tuple[Message, ...]:
         """The conversation of one of ``requests()``."""
-        return (Message("user", self.questions[int(sample_id.split("-")[1])]),)
+        return self.question(int(sample_id.split("-")[1]))
 
 
 def gathered(frames: Iterable[pl.DataFrame], order: Sequence[str]) -> pl.DataFrame:
@@ -106,22 +109,18 @@ def apart(got: Sequence[float], wanted: Sequence[float]) -> float:
     return float(differences.max(initial=0.0))
 
 
-@contextmanager
-def refusing(sample_id: str) -> Iterator[None]:
-    """A check that fails where the engine raises an error for one request that it can't serve."""
+def check_refused(
+    start: Callable[[OnRefused], Iterable[pl.DataFrame]], refused: str, served: Sequence[str]
+) -> None:
+    """Fails unless ``refused`` alone is refused, with a reason, and each of ``served`` has a row."""
+    told: dict[str, str] = {}
     try:
-        yield
+        rows = [sample_id for frame in start(told.__setitem__) for sample_id in frame["sample_id"]]
     except DasdError as error:
         raise AssertionError(
             f"one request that can't be served ended the work ({type(error).__name__}: {error}); wanted "
-            f"spec.on_refused({sample_id!r}, reason), and rows for the others"
+            f"spec.on_refused({refused!r}, reason), and rows for the others"
         ) from error
-
-
-def said_and_served(
-    told: Mapping[str, str], refused: str, rows: Sequence[str], served: Sequence[str]
-) -> None:
-    """Fails unless ``refused`` alone was refused, with a reason, and the others have a row each."""
     assert list(told) == [refused], f"on_refused was told of {list(told)}; wanted {[refused]}"
     assert told[refused].strip(), "on_refused got no reason"
     assert sorted(rows) == sorted(served), f"rows for {sorted(rows)}; wanted {sorted(served)}"

@@ -9,7 +9,6 @@ import polars as pl
 import pytest
 
 from dasd.api import BackendError, ContinueRequest
-from dasd.base.records import Message
 from dasd.testing.bench import Bench, gathered, tiles
 from dasd.testing.sampling import SamplingChecks
 
@@ -98,7 +97,7 @@ class ContinuingChecks(SamplingChecks):
             ContinueRequest(
                 f"continue-{i}",
                 "question-0",
-                (Message("user", bench.questions[i % len(bench.questions)]),),
+                bench.question(i),
                 0,
                 50 + i,
                 prefix,

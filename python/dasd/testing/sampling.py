@@ -11,7 +11,7 @@ import pytest
 
 from dasd.api import SampleRequest
 from dasd.base.records import LogprobsMode, Message
-from dasd.testing.bench import Bench, apart, refusing, said_and_served, tiles
+from dasd.testing.bench import Bench, apart, check_refused, tiles
 from dasd.testing.reference import is_local, token_logprobs
 from dasd.testing.suite import ComponentSuite, caught_stdout
 
@@ -200,12 +200,12 @@ class SamplingChecks(ComponentSuite):
         text = "1 + 2 " * room
         request = SampleRequest("sample-too-long", "question-too-long", (Message("user", text),), 0, 1)
         others = bench.requests(1)[:2]
-        told: dict[str, str] = {}
-        spec = replace(bench.spec(), on_refused=told.__setitem__)
         asked = [others[0], request, others[1]]
-        with refusing(request.sample_id):
-            rows = [s for frame in bench.teacher.sample(asked, spec) for s in frame["sample_id"]]
-        said_and_served(told, request.sample_id, rows, [other.sample_id for other in others])
+        check_refused(
+            lambda on_refused: bench.teacher.sample(asked, replace(bench.spec(), on_refused=on_refused)),
+            request.sample_id,
+            [other.sample_id for other in others],
+        )
 
     def test_rows_come_as_they_finish(self, bench: Bench) -> None:
         """Many requests come in several frames, so that little is lost when a run is killed."""

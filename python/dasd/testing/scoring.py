@@ -10,10 +10,9 @@ import polars as pl
 import pytest
 
 from dasd.api import BackendError, SampledTokens, ScoreRequest, ScoringSpec
-from dasd.base.records import Message
 from dasd.models.tokens.chat import ChatTokenizer
 from dasd.recipe.model_settings import ModelSettings
-from dasd.testing.bench import Bench, apart, gathered, refusing, said_and_served, tiles
+from dasd.testing.bench import Bench, apart, check_refused, gathered, tiles
 from dasd.testing.sampling import PROMPTABLE, SamplingChecks
 
 __all__ = ["ScoringChecks"]
@@ -60,7 +59,7 @@ class ScoringChecks(SamplingChecks):
             ids += bench.tokenizer.encode_response(character, ended=False)[0]
             ends += [place + 1] * (len(ids) - len(ends))
         sampled = SampledTokens(ids, ends, bench.tokenizer.hash)
-        asked = [ScoreRequest("sample-0", self._messages(bench, 0), text, ended=False, sampled=sampled)]
+        asked = [ScoreRequest("sample-0", bench.question(0), text, ended=False, sampled=sampled)]
         if self._scoring_refused(bench, asked) or bench.info.tokenizer_hash != bench.tokenizer.hash:
             return
         row = self._scored(bench, asked).row(0, named=True)
@@ -79,9 +78,7 @@ class ScoringChecks(SamplingChecks):
         for i, text in enumerate(TEXTS):
             ids, ends = other.encode_response(text, ended=False)
             sampled = SampledTokens(ids, ends, "0" * 32)
-            asked.append(
-                ScoreRequest(f"text-{i}", self._messages(bench, i), text, ended=False, sampled=sampled)
-            )
+            asked.append(ScoreRequest(f"text-{i}", bench.question(i), text, ended=False, sampled=sampled))
         if self._scoring_refused(bench, asked):
             return
         for row, text in zip(self._scored(bench, asked).iter_rows(named=True), TEXTS, strict=True):
@@ -96,7 +93,7 @@ class ScoringChecks(SamplingChecks):
     def test_the_end_is_scored_where_the_text_ended(self, bench: Bench) -> None:
         """``ended`` adds the end token behind the others, which covers no bytes; nothing else changes."""
         asked = [
-            ScoreRequest(f"{kind}-{i}", self._messages(bench, i), text, ended=kind == "ended")
+            ScoreRequest(f"{kind}-{i}", bench.question(i), text, ended=kind == "ended")
             for i, text in enumerate(TEXTS)
             for kind in ("open", "ended")
         ]
@@ -117,8 +114,7 @@ class ScoringChecks(SamplingChecks):
     def test_the_token_budget_changes_no_score(self, bench: Bench) -> None:
         """In chunks of a few tokens or all at once: the same numbers, and no row for no request."""
         asked = [
-            ScoreRequest(f"text-{i}", self._messages(bench, i), text, ended=True)
-            for i, text in enumerate(TEXTS)
+            ScoreRequest(f"text-{i}", bench.question(i), text, ended=True) for i, text in enumerate(TEXTS)
         ]
         if self._scoring_refused(bench, asked):
             return
@@ -132,20 +128,17 @@ class ScoringChecks(SamplingChecks):
         """``spec.on_refused`` is told of it, with a reason; nothing is cut, and its neighbours have their rows."""
         room = bench.info.context_length
         text = "1 + 2 " * min(room, PROMPTABLE)
-        request = ScoreRequest("sample-too-long", self._messages(bench, 0), text, ended=True)
+        request = ScoreRequest("sample-too-long", bench.question(0), text, ended=True)
         if self._scoring_refused(bench, [request]):
             return
         if room > PROMPTABLE:
             pytest.skip(f"no text is made for a context of {room} tokens")
-        other = ScoreRequest("sample-0", self._messages(bench, 0), TEXTS[0], ended=True)
-        told: dict[str, str] = {}
-        spec = ScoringSpec("suite", 4096, told.__setitem__)
-        with refusing(request.sample_id):
-            rows = [s for frame in bench.teacher.score([request, other], spec) for s in frame["sample_id"]]
-        said_and_served(told, request.sample_id, rows, [other.sample_id])
-
-    def _messages(self, bench: Bench, number: int) -> tuple[Message, ...]:
-        return (Message("user", bench.questions[number % len(bench.questions)]),)
+        other = ScoreRequest("sample-0", bench.question(0), TEXTS[0], ended=True)
+        check_refused(
+            lambda refused: bench.teacher.score([request, other], ScoringSpec("suite", 4096, refused)),
+            request.sample_id,
+            [other.sample_id],
+        )
 
     def _scored(self, bench: Bench, asked: Sequence[ScoreRequest], token_budget: int = 4096) -> pl.DataFrame:
         frames = bench.teacher.score(asked, ScoringSpec("suite", token_budget))

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from dasd.errors import InputError
-from dasd.models.remote.process import interpreter
+from dasd.models.remote.process import OWN_VARIABLES, interpreter
 
 __all__ = ["examine_elsewhere"]
 
 _SECONDS = 300
-_OWN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
-"""Variables of this environment that would leak into the other one."""
 
 
 def examine_elsewhere(python: Path) -> dict[str, Any]:
@@ -25,7 +23,7 @@ def examine_elsewhere(python: Path) -> dict[str, Any]:
     neither, and where dasd isn't installed or is too old to report.
     """
     python = interpreter(str(python), "--python")
-    environment = {name: value for name, value in os.environ.items() if name not in _OWN}
+    environment = {name: value for name, value in os.environ.items() if name not in OWN_VARIABLES}
     command = [str(python), "-m", "dasd", "doctor", "--json"]
     try:
         done = subprocess.run(

@@ -22,7 +22,7 @@ from dasd.models.remote.channel import PROTOCOL, Channel, ChannelClosed, Garbled
 from dasd.models.remote.messages import Hello, decode
 from dasd.version import __version__
 
-__all__ = ["WorkerProcess", "interpreter"]
+__all__ = ["OWN_VARIABLES", "WorkerProcess", "interpreter"]
 
 BodyT = TypeVar("BodyT")
 
@@ -33,7 +33,7 @@ STOP_SECONDS = 45.0
 _DYING_SECONDS = 5.0
 _FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
 """Codes of a process that was ended, and is no worse for it the next time."""
-_OWN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
+OWN_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
 """Variables of this environment that would leak its packages into the other one."""
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _LOG_LINES, _SHOWN_LINES, _LINE_LENGTH = 200, 15, 500
@@ -290,7 +290,7 @@ class _Log:
 
 def _environment(python: Path) -> dict[str, str]:
     """This process's environment, as if that Python's own were active: its programs (ninja) come first."""
-    kept = {k: v for k, v in os.environ.items() if k not in _OWN}
+    kept = {k: v for k, v in os.environ.items() if k not in OWN_VARIABLES}
     return {**kept, "PATH": os.pathsep.join([str(python.parent), kept.get("PATH", os.defpath)])}
 
 
