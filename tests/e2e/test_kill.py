@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.in_memory import in_memory
 from tests.killing import (
     Launcher,
     Moment,
@@ -67,10 +68,17 @@ def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
         yield started
 
 
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """In memory."""
+    with in_memory() as place:
+        yield place
+
+
 @pytest.fixture(scope="module")
-def whole(launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Whole:
-    directory = tmp_path_factory.mktemp("runs") / "whole"
-    return run_whole(launcher, directory, pipeline(directory))
+def whole(launcher: Launcher) -> Iterator[Whole]:
+    with in_memory() as place:
+        yield run_whole(launcher, place / "whole", pipeline(place / "whole"))
 
 
 @pytest.fixture(scope="module")
