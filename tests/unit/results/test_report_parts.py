@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -292,24 +294,26 @@ def test_a_student_that_did_not_improve_is_said_aloud() -> None:
     assert "the accuracy fell" in gather.changes((before, _checkpoint("low", 0.1, 0.05, 9.0)))[0]
 
 
-def _words(svg: str) -> list[str]:
-    return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
-
-
 def test_a_wide_spread_gets_a_logarithmic_axis_that_says_so() -> None:
+    from dasd.results.report.drawing import Plot, drawing
     from dasd.results.report.figures_training import checkpoints_figure, losses_figure
 
+    def words_of(draw: Callable[[], Plot]) -> list[str]:
+        return re.findall(r"<text[^>]*>([^<]*)</text>", drawing("some", "Some", draw).svg)
+
     before, low = _checkpoint("before", 0.01, 0.005, 200.0), _checkpoint("low", 0.9, 0.05, 1.5)
-    words = _words(checkpoints_figure([before, low], "eval").svg)
+    words = words_of(lambda: checkpoints_figure([before, low], "eval"))
     assert "KL to the teacher (nats a response, log scale)" in words
     assert "Accuracy (%)" in words  # a share keeps its zero
     assert {"1", "10", "100"} <= set(words)
-    narrow = _words(checkpoints_figure([before, _checkpoint("low", 0.9, 0.05, 150.0)], "eval").svg)
+    low = _checkpoint("low", 0.9, 0.05, 150.0)
+    narrow = words_of(lambda: checkpoints_figure([before, low], "eval"))
     assert "KL to the teacher (nats a response)" in narrow
     for last, label in ((0.1, "loss (nats a token, log scale)"), (0.0, "loss (nats a token)")):
         rows = [("train-low", 1, 5.0), ("train-low", 2, last)]
         schema = {"stage": pl.String, "step": pl.UInt32, "loss": pl.Float64}
-        assert label in _words(losses_figure(pl.DataFrame(rows, schema=schema, orient="row")).svg)
+        losses = pl.DataFrame(rows, schema=schema, orient="row")
+        assert label in words_of(partial(losses_figure, losses))
 
 
 def test_every_key_of_the_numbers_is_documented() -> None:

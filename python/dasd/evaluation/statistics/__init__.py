@@ -5,12 +5,23 @@ Pure functions: frames in, records out. The formulas and where they are from sta
 
 from __future__ import annotations
 
-from dasd.evaluation.statistics.average import average, length, truncation_rate
-from dasd.evaluation.statistics.bootstrap import bootstrap
-from dasd.evaluation.statistics.estimate import Estimate, Interval, mean_over_questions, t_interval
-from dasd.evaluation.statistics.majority import majority_at, majority_of
+from dasd.evaluation.statistics.estimate import (
+    Estimate,
+    Interval,
+    bootstrap,
+    mean_over_questions,
+    t_interval,
+)
 from dasd.evaluation.statistics.paired import Comparison, compare
-from dasd.evaluation.statistics.passing import pass_at, pass_probability
+from dasd.evaluation.statistics.scores import (
+    average,
+    length,
+    majority_at,
+    majority_of,
+    pass_at,
+    pass_probability,
+    truncation_rate,
+)
 from dasd.evaluation.statistics.share_intervals import share_difference_interval, share_interval
 from dasd.evaluation.statistics.summary import SUMMARY, summary
 

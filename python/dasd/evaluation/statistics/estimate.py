@@ -1,4 +1,4 @@
-"""A mean over questions with its standard error, and the interval around it."""
+"""A mean over questions with its standard error, and the intervals around it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ __all__ = [
     "LEVEL",
     "Estimate",
     "Interval",
+    "bootstrap",
     "mean_over_questions",
     "one_benchmark",
     "question_values",
@@ -24,6 +25,7 @@ __all__ = [
 
 LEVEL = 0.95
 """Of every interval."""
+_AT_ONCE = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,27 @@ def t_interval(estimate: Estimate) -> Interval | None:
         return None
     reach = t_reach(estimate.questions) * estimate.standard_error
     return Interval(estimate.value - reach, estimate.value + reach)
+
+
+def bootstrap(values: Sequence[float], draws: int = 10_000, seed: int = 0) -> Interval:
+    """Percentile interval of the mean of one value a question, by drawing questions.
+
+    Each question's value carries its attempts' noise, so this is the interval for other questions of the kind.
+    Deviations are scaled by sqrt(n / (n - 1)), as drawing from a sample understates its variance. Raises InputError
+    for fewer than two questions.
+    """
+    whole = np.asarray(values, dtype=np.float64)
+    if whole.size < 2:
+        raise InputError(f"bootstrap: wanted at least two questions to draw from, got {whole.size}")
+    random = np.random.default_rng(seed)
+    parts = []
+    for start in range(0, draws, step := max(1, _AT_ONCE // whole.size)):
+        picked = random.integers(whole.size, size=(min(step, draws - start), whole.size))
+        parts.append(whole[picked].mean(axis=1))
+    centre = float(whole.mean())
+    low, high = np.quantile(np.concatenate(parts), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    scale = float(np.sqrt(whole.size / (whole.size - 1)))
+    return Interval(centre + float(low - centre) * scale, centre + float(high - centre) * scale)
 
 
 def question_values(rows: pl.DataFrame, value: pl.Expr) -> list[np.ndarray]:

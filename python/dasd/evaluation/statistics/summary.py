@@ -7,10 +7,8 @@ from collections.abc import Sequence
 import polars as pl
 
 from dasd.base.schemas import Schema
-from dasd.evaluation.statistics.average import average, length, truncation_rate
 from dasd.evaluation.statistics.estimate import Estimate, t_interval
-from dasd.evaluation.statistics.majority import majority_at
-from dasd.evaluation.statistics.passing import pass_at
+from dasd.evaluation.statistics.scores import average, length, majority_at, pass_at, truncation_rate
 from dasd.evaluation.statistics.share_intervals import share_interval
 
 __all__ = ["SUMMARY", "summary"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
+from typing import TypeVar
 
 from dasd.evaluation.verifiers.notation import LONGEST, normal
 from dasd.evaluation.verifiers.quantity import (
@@ -22,6 +23,7 @@ __all__ = ["NeedsSymbols", "Symbols", "equal"]
 Symbols = Callable[[str, str, str], bool]
 """``(what, expected, found)``, what being ``value`` or ``relation``: whether both are the same."""
 
+_Part = TypeVar("_Part")
 _BASED = re.compile(r"([0-9A-Fa-f]+)_\{?(?:\\text)?\s*(\d{1,2}|two|three|eight|ten)\s*\}?")
 _LETTER = re.compile(r"[A-Za-z]")
 _UNREAD = re.compile(r"['\"?@#&~`;:]")
@@ -72,12 +74,10 @@ def _equal_shapes(wanted: Shape, got: Shape, symbols: Symbols) -> bool:
         return wanted.text == got.text or _scalars(wanted.text, got.text, symbols)
     if "words" in kinds:
         return _words(wanted, got)
-    if kinds == ("matrix", "matrix"):
-        return wanted.brackets == got.brackets and _in_order(wanted.parts, got.parts, symbols)
     if set(kinds) == {"matrix", "tuple"}:
         flat = wanted if wanted.kind == "matrix" else got
         return "1" in flat.brackets.split("x") and _in_order(wanted.parts, got.parts, symbols)
-    if kinds == ("tuple", "tuple"):
+    if kinds in (("tuple", "tuple"), ("matrix", "matrix")):
         return wanted.brackets == got.brackets and _in_order(wanted.parts, got.parts, symbols)
     if kinds == ("relation", "relation") and _same_relation(wanted, got, symbols):
         return True
@@ -139,12 +139,16 @@ def _by_name(shape: Shape) -> tuple[str, ...]:
 
 
 def _any_order(wanted: tuple[str, ...], got: tuple[str, ...], symbols: Symbols) -> bool:
+    return _paired(wanted, got, lambda one, other: _parts_equal(one, other, symbols))
+
+
+def _paired(wanted: Sequence[_Part], got: Sequence[_Part], same: Callable[[_Part, _Part], bool]) -> bool:
     """Every expected element once. Equality is transitive up to rounding, so the first match will do."""
     if len(wanted) != len(got):
         return False
     left = list(got)
     for element in wanted:
-        match = next((g for g in left if _parts_equal(element, g, symbols)), None)
+        match = next((other for other in left if same(element, other)), None)
         if match is None:
             return False
         left.remove(match)
@@ -192,14 +196,8 @@ def _quantities(exact: Quantity, written: Quantity) -> bool:
         return factor is not None and written.value * factor == exact.value
     if exact.percent == written.percent:
         return written.value == exact.value or (_endless(exact.value) and approximates(written, exact.value))
-    as_value = _share(exact) == _share(written)
-    if exact.percent:  # "50%" and "50": the question asked for per cent
-        return as_value or (written.value == exact.value and abs(exact.value) > 1)
-    return as_value or (written.value == exact.value and abs(exact.value) > 1)
-
-
-def _share(number: Quantity) -> Fraction:
-    return number.value / 100 if number.percent else number.value
+    # "50%" and "50": the question asked for per cent.
+    return exact.share == written.share or (written.value == exact.value and abs(exact.value) > 1)
 
 
 def _endless(value: Fraction) -> bool:
@@ -226,7 +224,7 @@ def _value(text: str, number: Quantity | None) -> str:
     if number is not None and number.unit == "degree":
         text = f"{number.value}^\\circ"
     elif number is not None:
-        value = _share(number)
+        value = number.share
         if number.decimals is not None and not number.percent:
             return re.sub(r"[^\d.+-]", "", text)
         return f"\\frac{{{value.numerator}}}{{{value.denominator}}}" if value.denominator > 1 else str(value)
@@ -264,15 +262,7 @@ def _same_region(
 ) -> bool:
     if left is None or right is None or (left[0] and right[0] and _squeezed(left[0]) != _squeezed(right[0])):
         return False
-    if len(left[1]) != len(right[1]):
-        return False
-    rest = list(right[1])
-    for piece in left[1]:
-        match = next((other for other in rest if _same_piece(piece, other, symbols)), None)
-        if match is None:
-            return False
-        rest.remove(match)
-    return True
+    return _paired(left[1], right[1], lambda one, other: _same_piece(one, other, symbols))
 
 
 def _same_piece(wanted: Piece, got: Piece, symbols: Symbols) -> bool:

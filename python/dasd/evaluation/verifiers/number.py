@@ -46,8 +46,8 @@ class NumberVerifier:
         if found is None:
             return Grade(False, None)
         written, number = found
-        allowed = max(relative * abs(_share(wanted)), absolute)
-        correct = abs(_share(number) - _share(wanted)) <= allowed
+        allowed = max(relative * abs(wanted.share), absolute)
+        correct = abs(number.share - wanted.share) <= allowed
         if number.percent != wanted.percent and not correct and abs(wanted.value) > 1:
             # A percentage that was asked for as one: 50 and 50 %.
             correct = abs(number.value - wanted.value) <= max(relative * abs(wanted.value), absolute)
@@ -79,10 +79,6 @@ def _tolerances(argument: str) -> tuple[Fraction, Fraction]:
             f"verifier 'number:{argument}': wanted a tolerance such as 1e-6, rel=1e-6 or abs=0.01"
         ) from error
     return found["rel"], found["abs"]
-
-
-def _share(number: Quantity) -> Fraction:
-    return number.value / 100 if number.percent else number.value
 
 
 def _found(text: str) -> tuple[str, Quantity] | None:

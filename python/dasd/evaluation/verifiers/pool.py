@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
-from typing import Literal
+from typing import Literal, cast
 
 from dasd.errors import PluginError
 
@@ -203,10 +203,8 @@ class _Worker:
         with suppress(BrokenPipeError):
             stdin.write(json.dumps([expected, found]).encode() + b"\n")
             line = self._line(seconds)
-        if line == "right":
-            return "right"
-        if line == "wrong":
-            return "wrong"
+        if line in ("right", "wrong"):
+            return cast("Verdict", line)
         if line == "out of memory":
             self.kill()
             return "out of memory"
@@ -222,18 +220,18 @@ class _Worker:
         with suppress(ProcessLookupError):
             self.process.kill()
         self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                with suppress(OSError):
-                    pipe.close()
+        self._close()
 
     def disown(self) -> None:
         """Close the pipes of a process that is another's child."""
+        self._close()
+        self.process.returncode = 0
+
+    def _close(self) -> None:
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
                 with suppress(OSError):
                     pipe.close()
-        self.process.returncode = 0
 
     def _line(self, seconds: float) -> str | None:
         """Its next line; "" at its end, None when time is over."""

@@ -39,42 +39,15 @@ _NO_UNIT = re.compile(
     re.IGNORECASE,
 )
 _SHORT_UNITS = frozenset(
-    (
-        "m",
-        "s",
-        "g",
-        "h",
-        "l",
-        "L",
-        "N",
-        "W",
-        "V",
-        "A",
-        "K",
-        "C",
-        "F",
-        "J",
-        "Hz",
-        "Pa",
-        "cm",
-        "mm",
-        "km",
-        "kg",
-        "mg",
-        "ft",
-        "in",
-        "yd",
-        "mi",
-        "lb",
-        "oz",
-        "ml",
-        "mL",
-        "hr",
-        "min",
-        "sec",
-        "mph",
-        "sq",
+    name
+    for names in (
+        "m cm mm km ft in yd mi sq",
+        "g kg mg lb oz",
+        "s sec min h hr",
+        "l L ml mL",
+        "N J W V A K C F Hz Pa mph",
     )
+    for name in names.split()
 )
 _NAMES = {
     name: unit
@@ -146,6 +119,11 @@ class Quantity:
     """Digits after the decimal point as written; None if it isn't a decimal number."""
     digits: int
     """Significant digits as written."""
+
+    @property
+    def share(self) -> Fraction:
+        """The value, of a percentage as a part of one."""
+        return self.value / 100 if self.percent else self.value
 
 
 def quantity(text: str) -> Quantity | None:

@@ -23,9 +23,9 @@ from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
 from dasd.recipe.stage_settings import OffPolicyStage
 from dasd.results.report.answers import MOST
-from dasd.results.report.build import Distilled, build
+from dasd.results.report.build import build
 from dasd.results.report.data import FORMAT
-from dasd.results.report.distilled import ALPHA, RESPONSES, distilled_sentences
+from dasd.results.report.distilled import ALPHA, RESPONSES, Distilled, distilled_sentences
 from dasd.results.report.series import compared, rows_of, sampled_ids
 from dasd.store import Run, Summaries
 from dasd.store.run import REPORT, REPORT_PAGE

@@ -94,8 +94,6 @@ def gather_facts(run: Run, checkpoint: str | None = None) -> Facts:
     stages = tuple(names[: names.index(checkpoint) + 1] if checkpoint in names else names)
     checkpoints = gather.checkpoints(run)
     selections = tuple(item for item in steps.selections(run) if item.stage in stages)
-    warnings = [*gather.warnings_of(run, checkpoints)]
-    warnings += [f"Selection, {item.stage}: {warning}" for item in selections for warning in item.warnings]
     data = ReportData(
         run=gather.run_facts(run),
         checkpoints=checkpoints,
@@ -105,7 +103,7 @@ def gather_facts(run: Run, checkpoint: str | None = None) -> Facts:
         distilled=None,
         figures=(),
         stages=gather.stage_times(run),
-        warnings=tuple(public_text(warning) for warning in warnings),
+        warnings=tuple(public_text(warning) for warning in gather.warnings_of(run, checkpoints, selections)),
         notes=(),
     )
     evaluated = any(stage.kind == "evaluate" and stage.rows.get("eval") for stage in run.stages())

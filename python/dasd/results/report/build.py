@@ -15,16 +15,16 @@ from dasd.recipe.stage_settings import OffPolicyStage
 from dasd.results.report import cutoffs, gather, series, steps
 from dasd.results.report.answers import MOST, PARTS, OwnAnswers, along_answers, own_answers_figures
 from dasd.results.report.data import CheckpointFigures, FigureNote, ReportData
-from dasd.results.report.distilled import distilled_figures
+from dasd.results.report.distilled import Distilled, distilled_figures
 from dasd.results.report.page import Example, render
 from dasd.results.report.response import illustrative, sentence_views
 from dasd.store import Run
 from dasd.store.origin import origin_of
 
 if TYPE_CHECKING:
-    from dasd.results.report.drawing import Drawing
+    from dasd.results.report.drawing import Drawing, Plot
 
-__all__ = ["Distilled", "Report", "build"]
+__all__ = ["Report", "build"]
 
 Grade = Callable[[pl.DataFrame], pl.Series]
 """Rows with question_id and text to nullable Booleans: right, wrong, or nobody knows."""
@@ -46,18 +46,6 @@ KL_NOTE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Distilled:
-    """What the report's own scoring under the final checkpoint gave."""
-
-    sentences: pl.DataFrame
-    """SENTENCES rows with p_distilled."""
-    stage: str
-    checkpoint: str
-    alpha: float
-    beta: float
-
-
-@dataclass(frozen=True, slots=True)
 class Report:
     """The report as numbers and as a page."""
 
@@ -72,16 +60,17 @@ class _Gallery:
     drawings: dict[str, Drawing] = field(default_factory=dict)
     notes: list[FigureNote] = field(default_factory=list)
 
-    def add(self, figure: str, title: str, why_not: str, draw: Callable[[], Drawing]) -> None:
+    def add(self, figure: str, title: str, why_not: str, draw: Callable[[], Plot]) -> None:
         """Draw unless ``why_not`` says why not."""
         if not why_not and find_spec("matplotlib") is None:
             why_not = "matplotlib is not installed; pip install 'dasd[report]' and run the stage again."
         if why_not:
             self.notes.append(FigureNote(figure=figure, title=title, shown=False, n="", why_not=why_not))
             return
-        drawing = draw()
-        self.drawings[figure] = drawing
-        self.notes.append(FigureNote(figure=figure, title=drawing.title, shown=True, n=drawing.n))
+        from dasd.results.report.drawing import drawing
+
+        self.drawings[figure] = drawn = drawing(figure, title, draw)
+        self.notes.append(FigureNote(figure=figure, title=title, shown=True, n=drawn.n))
 
 
 def build(run: Run, grade: Grade, distilled: Distilled | None, answers: OwnAnswers) -> Report:
@@ -94,8 +83,6 @@ def build(run: Run, grade: Grade, distilled: Distilled | None, answers: OwnAnswe
     _draw_sentences(gallery, run, grade, distilled, example)
     _draw_answers(gallery, answers)
     _draw_training(gallery, run)
-    warnings = [*gather.warnings_of(run, checkpoints)]
-    warnings += [f"Selection, {item.stage}: {warning}" for item in selections for warning in item.warnings]
     origin = origin_of(run)
     has_kl = any(item.metric("kl_nats_per_response") for item in checkpoints)
     data = ReportData(
@@ -104,15 +91,11 @@ def build(run: Run, grade: Grade, distilled: Distilled | None, answers: OwnAnswe
         selections=selections,
         flow=steps.flow(run),
         trainings=gather.trainings(run),
-        distilled=None
-        if distilled is None or not distilled.sentences.height
-        else distilled_figures(
-            distilled.sentences, distilled.stage, distilled.checkpoint, distilled.alpha, distilled.beta
-        ),
+        distilled=None if distilled is None else distilled_figures(distilled),
         own_answers=own_answers_figures(answers),
         figures=tuple(gallery.notes),
         stages=gather.stage_times(run),
-        warnings=tuple(warnings),
+        warnings=tuple(gather.warnings_of(run, checkpoints, selections)),
         notes=(*((origin.sentence(),) if origin is not None else ()), *((KL_NOTE,) if has_kl else ())),
     )
     recipe = read_small(run.directory / "recipe.yaml").decode("utf-8")
@@ -127,7 +110,7 @@ def _draw_checkpoints(gallery: _Gallery, checkpoints: Sequence[CheckpointFigures
         None,
     )
 
-    def draw() -> Drawing:
+    def draw() -> Plot:
         from dasd.results.report.figures_training import checkpoints_figure
 
         return checkpoints_figure(checkpoints, benchmark)
@@ -144,7 +127,7 @@ def _draw_sentences(
     there = [name for name in sampled if name in series.stage_names(run, "sample")]
     probabilities = series.response_probabilities(run, there, DENSITY_RESPONSES, seed)
 
-    def density() -> Drawing:
+    def density() -> Plot:
         from dasd.results.report.figures_sentences import density_figure
 
         return density_figure(probabilities)
@@ -160,7 +143,7 @@ def _draw_sentences(
     ]
     compared = series.selected_and_random(run, chosen, DENSITY_RESPONSES, seed)
 
-    def selected_density() -> Drawing:
+    def selected_density() -> Plot:
         from dasd.results.report.figures_sentences import selected_density_figure
 
         return selected_density_figure(compared)
@@ -185,7 +168,7 @@ def _draw_sentences(
         "no sentences were scored under both models.",
     )
 
-    def response() -> Drawing:
+    def response() -> Plot:
         from dasd.results.report.figures_sentences import probabilities_figure
 
         assert example is not None
@@ -217,7 +200,7 @@ def _draw_answers(gallery: _Gallery, answers: OwnAnswers) -> None:
     )
     along = along_answers(answers.sentences)
 
-    def probabilities() -> Drawing:
+    def probabilities() -> Plot:
         from dasd.results.report.figures_sentences import answer_probabilities_figure
 
         return answer_probabilities_figure(along, answers.sentences, PARTS, drawn)
@@ -244,11 +227,11 @@ def _draw_positions(
     caption: str,
     missing: str,
 ) -> None:
-    def draw() -> Drawing:
+    def draw() -> Plot:
         from dasd.results.report.figures_sentences import positions_figure
 
         shares = series.positions(sentences, correct(), POSITION_BINS)
-        return positions_figure(name, title, shares, caption)
+        return positions_figure(shares, caption)
 
     gallery.add(name, title, "" if sentences.height else missing, draw)
 
@@ -257,7 +240,7 @@ def _draw_training(gallery: _Gallery, run: Run) -> None:
     answers = cutoffs.cut_offs(run)
     bins = cutoffs.cut_off_bins(answers)
 
-    def cut_off() -> Drawing:
+    def cut_off() -> Plot:
         from dasd.results.report.figures_sentences import cut_off_figure
 
         return cut_off_figure(
@@ -272,7 +255,7 @@ def _draw_training(gallery: _Gallery, run: Run) -> None:
     gallery.add("cut-off", "Cut-off rate by length of the training response", missing, cut_off)
     losses = series.losses(run)
 
-    def draw_losses() -> Drawing:
+    def draw_losses() -> Plot:
         from dasd.results.report.figures_training import losses_figure
 
         return losses_figure(losses)
@@ -316,7 +299,7 @@ def _example(run: Run, grade: Grade, distilled: Distilled | None) -> Example | N
         sample_id=sample_id,
         stage=stage,
         verdict=verdicts.get(known.get(sample_id), "answer not graded"),
-        messages=tuple((turn["role"], turn["content"]) for turn in messages["messages"][0]),
+        turns=messages["messages"][0].to_list(),
         sentences=own,
         views=tuple(sentence_views(sample["text"], own.head(EXAMPLE_SENTENCES))),
         omitted=max(0, own.height - EXAMPLE_SENTENCES),
@@ -325,7 +308,7 @@ def _example(run: Run, grade: Grade, distilled: Distilled | None) -> Example | N
 
 def _example_sentences(run: Run, distilled: Distilled | None) -> tuple[pl.DataFrame, str]:
     """Sentences to choose the example from, and the training stage that they belong to."""
-    if distilled is not None and distilled.sentences.height:
+    if distilled is not None:
         return distilled.sentences, distilled.stage
     for name in reversed(series.stage_names(run, "select")):
         chosen = run.frame("verdicts", name).filter(pl.col("kept"))

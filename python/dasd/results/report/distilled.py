@@ -7,6 +7,8 @@ than alpha apart from one of them; else common, as is a sentence of which a prob
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import polars as pl
 
 from dasd import kernels
@@ -14,13 +16,25 @@ from dasd.base.schemas import SENTENCES
 from dasd.results.report.data import DistilledFigures
 from dasd.results.report.numbers import finite
 
-__all__ = ["ALPHA", "RESPONSES", "distilled_figures", "distilled_sentences", "kind_of"]
+__all__ = ["ALPHA", "RESPONSES", "Distilled", "distilled_figures", "distilled_sentences", "kind_of"]
 
 ALPHA = 0.1
 """Pairwise difference of probabilities up to which a sentence is shared. No source states it: our choice."""
 
 RESPONSES = 64
 """Responses that the final checkpoint scores for the report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Distilled:
+    """What the report's own scoring under the final checkpoint gave."""
+
+    sentences: pl.DataFrame
+    """SENTENCES rows with p_distilled, of one response or more."""
+    stage: str
+    checkpoint: str
+    alpha: float
+    beta: float
 
 
 def kind_of(alpha: float, beta: float) -> pl.Expr:
@@ -71,20 +85,18 @@ def distilled_sentences(
     )
 
 
-def distilled_figures(
-    sentences: pl.DataFrame, stage: str, checkpoint: str, alpha: float, beta: float
-) -> DistilledFigures:
-    """Counts of kinds and mean probabilities of what ``distilled_sentences`` gave."""
-    counts = dict(sentences.group_by("kind").len().sort("kind").iter_rows())
-    means = sentences.select(pl.col("p_teacher", "p_student", "p_distilled").fill_nan(None).mean())
+def distilled_figures(found: Distilled) -> DistilledFigures:
+    """Counts of kinds and mean probabilities."""
+    counts = dict(found.sentences.group_by("kind").len().sort("kind").iter_rows())
+    means = found.sentences.select(pl.col("p_teacher", "p_student", "p_distilled").fill_nan(None).mean())
     p_teacher, p_student, p_distilled = means.row(0)
     return DistilledFigures(
-        stage=stage,
-        checkpoint=checkpoint,
-        responses=sentences["sample_id"].n_unique(),
-        alpha=alpha,
-        beta=beta,
-        sentences={kind: int(count) for kind, count in counts.items()},
+        stage=found.stage,
+        checkpoint=found.checkpoint,
+        responses=found.sentences["sample_id"].n_unique(),
+        alpha=found.alpha,
+        beta=found.beta,
+        sentences=counts,
         mean_p_teacher=finite(p_teacher),
         mean_p_student=finite(p_student),
         mean_p_distilled=finite(p_distilled),

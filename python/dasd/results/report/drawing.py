@@ -10,10 +10,9 @@ import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import wraps
 from html import escape
 from importlib.resources import files
-from typing import Any, ParamSpec
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -29,15 +28,14 @@ __all__ = [
     "PAPER",
     "RULE",
     "Drawing",
+    "Plot",
     "axes_row",
+    "drawing",
     "page_colours",
     "spread_wide",
-    "styled",
     "to_svg",
     "with_colours",
 ]
-
-Arguments = ParamSpec("Arguments")
 
 INK, MUTED, RULE, PAPER = "#010101", "#020202", "#030303", "#040404"
 COLOURS = ("#050505", "#060606", "#070707", "#080808", "#090909", "#0b0b0b")
@@ -94,6 +92,19 @@ _SETTINGS: dict[Any, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Plot:
+    """A figure as matplotlib has it."""
+
+    figure: Figure
+    what: str
+    """Its marks, for those who are read to."""
+    caption: str
+    """What is seen and how it was computed, in plain text."""
+    n: str
+    """What it was drawn from, e.g. ``"n = 400 responses"``."""
+
+
+@dataclass(frozen=True, slots=True)
 class Drawing:
     """A figure of the page."""
 
@@ -102,20 +113,15 @@ class Drawing:
     title: str
     svg: str
     caption: str
-    """What is seen and how it was computed, in plain text."""
     n: str
-    """What it was drawn from, e.g. ``"n = 400 responses"``."""
 
 
-def styled(draw: Callable[Arguments, Drawing]) -> Callable[Arguments, Drawing]:
-    """``draw`` with the page's settings; matplotlib's own are as before once it returns."""
-
-    @wraps(draw)
-    def drawn(*arguments: Arguments.args, **named: Arguments.kwargs) -> Drawing:
-        with matplotlib.rc_context(_SETTINGS):
-            return draw(*arguments, **named)
-
-    return drawn
+def drawing(name: str, title: str, draw: Callable[[], Plot]) -> Drawing:
+    """What ``draw`` gives, with the page's settings; matplotlib's own are as before once this returns."""
+    with matplotlib.rc_context(_SETTINGS):
+        plot = draw()
+        svg = to_svg(plot.figure, name, f"{title}: {plot.what}; {plot.n}")
+    return Drawing(name, title, svg, plot.caption, plot.n)
 
 
 def page_colours() -> dict[str, str]:

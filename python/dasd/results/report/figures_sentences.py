@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from dasd.evaluation.statistics.density import density
-from dasd.results.report.drawing import COLOURS, INK, KIND_COLOURS, MUTED, Drawing, axes_row, styled, to_svg
+from dasd.results.report.drawing import COLOURS, INK, KIND_COLOURS, MUTED, Plot, axes_row
 from dasd.results.report.numbers import count
 
 __all__ = [
@@ -35,20 +36,14 @@ KIND_WORDS = {
 _ANSWERS = {True: "right answers", False: "wrong answers", None: "answers not graded"}
 _STYLES = ("-", "--", "-.", ":")
 _MODELS = (
-    ("p_teacher", "teacher", "-", "o"),
-    ("p_student", "student", "--", "s"),
-    ("p_distilled", "distilled", ":", "D"),
+    ("p_teacher", "teacher", "teacher", "-", "o"),
+    ("p_student", "student before distillation", "student", "--", "s"),
+    ("p_distilled", "distilled student", "distilled", ":", "D"),
 )
-"""Column of SENTENCES, colour, line and marker of each model's curve."""
-_MODEL_WORDS = {
-    "p_teacher": "teacher",
-    "p_student": "student before distillation",
-    "p_distilled": "distilled student",
-}
+"""Column of SENTENCES, words, colour, line and marker of each model's curve."""
 
 
-@styled
-def density_figure(probabilities: pl.DataFrame) -> Drawing:
+def density_figure(probabilities: pl.DataFrame) -> Plot:
     """Density of the response probability by temperature, from ``series.response_probabilities``."""
     figure, (axes,) = axes_row([1.0], height=2.9)
     parts: list[str] = []
@@ -62,20 +57,16 @@ def density_figure(probabilities: pl.DataFrame) -> Drawing:
     axes.set_xlabel("response probability (geometric mean of its tokens' probabilities)")
     axes.set_ylabel("density")
     axes.legend(loc="upper left")
-    n = f"n = {', '.join(parts)}"
-    title = "Response probability by temperature"
-    return Drawing(
-        "density",
-        title,
-        to_svg(figure, "density", f"{title}: one density curve for each sampling temperature; {n}"),
+    return Plot(
+        figure,
+        "one density curve for each sampling temperature",
         "Kernel density of the teacher's responses before filtering. Probabilities are raw: at temperature 1 "
         "whatever the sampling temperature. Ticks on the axis mark the medians.",
-        n,
+        f"n = {', '.join(parts)}",
     )
 
 
-@styled
-def selected_density_figure(probabilities: pl.DataFrame) -> Drawing:
+def selected_density_figure(probabilities: pl.DataFrame) -> Plot:
     """Density of the response probability of selected and of random responses; a panel a stage.
 
     ``probabilities``: from ``series.selected_and_random``.
@@ -95,16 +86,13 @@ def selected_density_figure(probabilities: pl.DataFrame) -> Drawing:
             f"{count(stage.filter(pl.col('group') == 'selected').height)}{noun} ({stage['stage'][0]})"
         )
     all_axes[0].set_ylabel("density")
-    n = f"n = {', '.join(parts)}"
-    title = "Response probability of selected and random responses"
-    return Drawing(
-        "density-selected",
-        title,
-        to_svg(figure, "density-selected", f"{title}: two density curves for each selection; {n}"),
+    return Plot(
+        figure,
+        "two density curves for each selection",
         "Kernel density of the teacher's probability of the responses that were selected, and of as many that a seeded "
         "draw takes from the same questions' candidates. Raw probabilities, at temperature 1. Ticks on the axis mark "
         "the medians.",
-        n,
+        f"n = {', '.join(parts)}",
     )
 
 
@@ -127,8 +115,7 @@ def _curve(
     axes.set_xlabel("response probability")
 
 
-@styled
-def positions_figure(name: str, title: str, shares: pl.DataFrame, caption: str) -> Drawing:
+def positions_figure(shares: pl.DataFrame, caption: str) -> Plot:
     """Stacked shares of the kinds of sentences by position, from ``series.positions``; a panel a group."""
     groups = shares.partition_by("correct", maintain_order=True)
     groups.sort(key=lambda group: {True: 0, False: 1, None: 2}[group["correct"][0]])
@@ -169,12 +156,10 @@ def positions_figure(name: str, title: str, shares: pl.DataFrame, caption: str) 
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     figure.legend(list(handles.values()), list(handles), loc="outside right center", reverse=True)
-    n = "n = " + "; ".join(parts)
-    return Drawing(name, title, to_svg(figure, name, f"{title}: stacked bars of shares; {n}"), caption, n)
+    return Plot(figure, "stacked bars of shares", caption, "n = " + "; ".join(parts))
 
 
-@styled
-def probabilities_figure(sentences: pl.DataFrame) -> Drawing:
+def probabilities_figure(sentences: pl.DataFrame) -> Plot:
     """The probabilities of one response's sentences along the response; ``sentences`` in order."""
     figure, (axes,) = axes_row([1.0], height=2.8)
     number = np.arange(1, sentences.height + 1)
@@ -183,17 +168,7 @@ def probabilities_figure(sentences: pl.DataFrame) -> Drawing:
         if kind in ("teacher", "student", "boosted") and len(rows):
             axes.bar(rows, np.ones(len(rows)), width=1.0, color=colour, alpha=0.14, linewidth=0)
     third = sentences["p_distilled"].null_count() < sentences.height
-    marked = sentences.height <= 60
-    for column, colour, style, marker in _MODELS[: 3 if third else 2]:
-        axes.plot(
-            number,
-            sentences[column].cast(pl.Float64).to_numpy(),
-            style,
-            marker=marker if marked else "",
-            markersize=3.5,
-            color=KIND_COLOURS[colour],
-            label=_MODEL_WORDS[column],
-        )
+    _model_curves(axes, number, sentences, _MODELS[: 3 if third else 2], marked=sentences.height <= 60)
     axes.set_xlim(0.5, sentences.height + 0.5)
     axes.set_ylim(0, 1.02)
     if sentences.height <= 24:
@@ -201,22 +176,16 @@ def probabilities_figure(sentences: pl.DataFrame) -> Drawing:
     axes.set_xlabel("sentence")
     axes.set_ylabel("probability")
     figure.legend(loc="outside upper left", ncols=3)
-    n = f"n = 1 response of {count(sentences.height)} sentences"
-    title = "One response, sentence by sentence"
-    return Drawing(
-        "response",
-        title,
-        to_svg(figure, "response", f"{title}: probability of each sentence under each model; {n}"),
+    return Plot(
+        figure,
+        "probability of each sentence under each model",
         "Geometric mean of the token probabilities in each sentence, each model with its own tokenizer. "
         "Shaded behind: Teacher, Student and Boosted sentences, in the colours of the text below.",
-        n,
+        f"n = 1 response of {count(sentences.height)} sentences",
     )
 
 
-@styled
-def answer_probabilities_figure(
-    along: pl.DataFrame, sentences: pl.DataFrame, parts: int, drawn: str
-) -> Drawing:
+def answer_probabilities_figure(along: pl.DataFrame, sentences: pl.DataFrame, parts: int, drawn: str) -> Plot:
     """Mean probability of a sentence under each model along the student's own answers; a panel for right and wrong.
 
     ``along``: from ``answers.along_answers``, of ``sentences``; ``drawn``: which answers these are, in a sentence.
@@ -229,16 +198,7 @@ def answer_probabilities_figure(
         name = _ANSWERS[group["correct"][0]]
         words.append(f"{count(own.height)} sentences of {count(own['sample_id'].n_unique())} {name}")
         centres = (group["part"].to_numpy() + 0.5) / parts
-        for column, colour, style, marker in _MODELS:
-            axes.plot(
-                centres,
-                group[column].to_numpy(),
-                style,
-                marker=marker,
-                markersize=3.5,
-                color=KIND_COLOURS[colour],
-                label=_MODEL_WORDS[column],
-            )
+        _model_curves(axes, centres, group, _MODELS)
         axes.set_title(name.capitalize())
         axes.set_ylim(0, 1.02)
         _from_start_to_end(axes)
@@ -247,16 +207,34 @@ def answer_probabilities_figure(
         axes.tick_params(labelleft=False)
     handles, labels = all_axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=3)
-    n = f"n = {'; '.join(words)}"
-    title = "Probability of sentences in the student's own answers"
-    return Drawing(
-        "answers",
-        title,
-        to_svg(figure, "answers", f"{title}: mean under three models by position; {n}"),
+    return Plot(
+        figure,
+        "mean under three models by position",
         f"{drawn} Means over the sentences in each tenth of an answer; a sentence's probability is the geometric mean "
         "of its tokens' under each model.",
-        n,
+        f"n = {'; '.join(words)}",
     )
+
+
+def _model_curves(
+    axes: Axes,
+    places: npt.NDArray[Any],
+    rows: pl.DataFrame,
+    models: Sequence[tuple[str, str, str, str, str]],
+    *,
+    marked: bool = True,
+) -> None:
+    """The probability under each of ``models``."""
+    for column, words, colour, style, marker in models:
+        axes.plot(
+            places,
+            rows[column].cast(pl.Float64).to_numpy(),
+            style,
+            marker=marker if marked else "",
+            markersize=3.5,
+            color=KIND_COLOURS[colour],
+            label=words,
+        )
 
 
 def _from_start_to_end(axes: Axes) -> None:
@@ -267,8 +245,7 @@ def _from_start_to_end(axes: Axes) -> None:
     axes.get_xticklabels()[-1].set_horizontalalignment("right")
 
 
-@styled
-def cut_off_figure(bins: pl.DataFrame, *, curves: Sequence[str], caption: str) -> Drawing:
+def cut_off_figure(bins: pl.DataFrame, *, curves: Sequence[str], caption: str) -> Plot:
     """Share of cut-off answers by length of the training response.
 
     ``bins``: columns curve (string), low and high (tokens), share, standard_error, n.
@@ -299,8 +276,6 @@ def cut_off_figure(bins: pl.DataFrame, *, curves: Sequence[str], caption: str) -
     if len(curves) > 1:
         axes.legend(loc="best")
     axes.axhline(0, color=INK, linewidth=0.4)
-    n = f"n = {count(int(bins['n'].sum()))} answers of the student"
-    title = "Cut-off rate by length of the training response"
-    return Drawing(
-        "cut-off", title, to_svg(figure, "cut-off", f"{title}: points with error bars; {n}"), caption, n
+    return Plot(
+        figure, "points with error bars", caption, f"n = {count(int(bins['n'].sum()))} answers of the student"
     )

@@ -9,14 +9,13 @@ import polars as pl
 from matplotlib.ticker import MaxNLocator
 
 from dasd.results.report.data import CheckpointFigures
-from dasd.results.report.drawing import COLOURS, INK, MUTED, Drawing, axes_row, spread_wide, styled, to_svg
+from dasd.results.report.drawing import COLOURS, INK, MUTED, Plot, axes_row, spread_wide
 from dasd.results.report.numbers import count, plus_minus
 
 __all__ = ["checkpoints_figure", "losses_figure"]
 
 
-@styled
-def losses_figure(losses: pl.DataFrame) -> Drawing:
+def losses_figure(losses: pl.DataFrame) -> Plot:
     """Loss of every training, side by side on one scale, from ``series.losses``."""
     groups = losses.partition_by("stage", maintain_order=True)
     steps = [int(group["step"][-1]) for group in groups]
@@ -43,20 +42,16 @@ def losses_figure(losses: pl.DataFrame) -> Drawing:
         axes.tick_params(labelleft=False)
     all_axes[0].set_ylabel("loss (nats a token" + (", log scale)" if wide else ")"))
     figure.supxlabel("optimiser step", fontsize=9)
-    n = "n = " + ", ".join(parts)
-    title = "Training loss"
-    return Drawing(
-        "losses",
-        title,
-        to_svg(figure, "losses", f"{title}: one curve for each training; {n}"),
+    return Plot(
+        figure,
+        "one curve for each training",
         "Mean cross-entropy over the trained tokens of each step; long trainings are averaged over equal "
         "runs of steps. Each stage trains on data of its own, so levels of two stages can't be compared.",
-        n,
+        "n = " + ", ".join(parts),
     )
 
 
-@styled
-def checkpoints_figure(checkpoints: Sequence[CheckpointFigures], benchmark: str | None) -> Drawing:
+def checkpoints_figure(checkpoints: Sequence[CheckpointFigures], benchmark: str | None) -> Plot:
     """Accuracy and KL of the student over the checkpoints, with one standard error each way."""
     students = [checkpoint for checkpoint in checkpoints if checkpoint.role != "teacher"]
     teacher = next((checkpoint for checkpoint in checkpoints if checkpoint.role == "teacher"), None)
@@ -125,17 +120,12 @@ def checkpoints_figure(checkpoints: Sequence[CheckpointFigures], benchmark: str 
             if (metric := checkpoint.metric(name, benchmark=_of(name, benchmark))) is not None
         }
     )
-    n = "n = " + ", ".join(sizes)
-    title = "Accuracy and KL over the checkpoints"
-    return Drawing(
-        "checkpoints",
-        title,
-        to_svg(
-            figure, "checkpoints", f"{title}: points with error bars, before training and after each; {n}"
-        ),
+    return Plot(
+        figure,
+        "points with error bars, before training and after each",
         "Bars are one standard error each way: over questions for the accuracy, over held-out responses for "
         "the KL. They don't cover the difference between runs with other seeds.",
-        n,
+        "n = " + ", ".join(sizes),
     )
 
 

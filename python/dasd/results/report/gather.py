@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import polars as pl
 from pydantic import JsonValue
 
@@ -16,6 +14,7 @@ from dasd.results.report.data import (
     ModelFacts,
     OriginFacts,
     RunFacts,
+    SelectionFigures,
     StageTime,
     TrainingFigures,
 )
@@ -45,7 +44,6 @@ def run_facts(run: Run) -> RunFacts:
     versions: dict[str, str] = {}
     for manifest in run.stages():
         versions |= manifest.versions
-    machine = record.machine
     origin = origin_of(run)
     plugins = f" --plugins {','.join(settings.plugins)}" if settings.plugins else ""
     return RunFacts(
@@ -53,25 +51,10 @@ def run_facts(run: Run) -> RunFacts:
         started=record.created,
         dasd_version=record.dasd_version,
         versions=versions,
-        machine=MachineFacts(
-            cpu=machine.cpu,
-            cores=machine.cores,
-            memory_bytes=machine.memory_bytes,
-            accelerators=machine.accelerators,
-            platform=record.platform,
-        ),
+        machine=MachineFacts(**record.machine.model_dump(), platform=record.platform),
         seed=record.seed,
         models=_models(run),
-        origin=None
-        if origin is None
-        else OriginFacts(
-            run=origin.run,
-            created=origin.created,
-            selected_in=origin.selected_in,
-            student=origin.student,
-            selector=origin.selector,
-            contents=origin.contents,
-        ),
+        origin=None if origin is None else OriginFacts(**origin.model_dump()),
         command=f"dasd pipeline recipe.yaml{plugins} --run runs/{record.name}-again",
     )
 
@@ -88,18 +71,18 @@ def _models(run: Run) -> tuple[ModelFacts, ...]:
                 continue
             revision = revision or _content(manifest.settings.get(role))
             if "samples" in manifest.rows:
-                columns = ("model_revision", "tokenizer_hash", "engine", "engine_version")
-                rows = run.frame("samples", manifest.name).select(columns).head(1).collect()
-        row: Mapping[str, str] = rows.row(0, named=True) if rows.height else {}
+                samples = run.frame("samples", manifest.name).head(1)
+                rows = samples.select(
+                    "tokenizer_hash", "engine", "engine_version", "model_revision"
+                ).collect()
+        row: dict[str, str] = rows.row(0, named=True) if rows.height else {}
         facts.append(
             ModelFacts(
                 role=role,
                 model=model.model,
                 backend=model.backend,
-                revision=row.get("model_revision", "") or revision,
-                tokenizer_hash=row.get("tokenizer_hash", ""),
-                engine=row.get("engine", ""),
-                engine_version=row.get("engine_version", ""),
+                revision=row.pop("model_revision", "") or revision,
+                **row,
             )
         )
     return tuple(facts)
@@ -190,14 +173,17 @@ def stage_times(run: Run) -> tuple[StageTime, ...]:
     )
 
 
-def warnings_of(run: Run, checkpoints: tuple[CheckpointFigures, ...]) -> list[str]:
+def warnings_of(
+    run: Run, checkpoints: tuple[CheckpointFigures, ...], selections: tuple[SelectionFigures, ...]
+) -> list[str]:
     """What a reader of the headline table must not overlook."""
     found = [
         f"{manifest.name}: nothing was left to train on, so its model is the one before it."
         for manifest in run.stages()
         if manifest.kind == "train" and manifest.summary.get("skipped") is True
     ]
-    return found + changes(checkpoints)
+    found += changes(checkpoints)
+    return found + [f"Selection, {item.stage}: {warning}" for item in selections for warning in item.warnings]
 
 
 def changes(checkpoints: tuple[CheckpointFigures, ...]) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from dasd.results.report.inspection import Sample
 from dasd.results.report.numbers import MISSING, decimal
 from dasd.results.report.page import environment, legend, style
@@ -25,7 +27,9 @@ def facts(sample: Sample) -> list[tuple[str, str]]:
 
 def totals(sample: Sample) -> str:
     """Sentences by kind and the mean difference of the probabilities, in words."""
-    counts = ", ".join(f"{number} {kind}" for kind, number in sample.counts().items())
+    counts = ", ".join(
+        f"{number} {kind}" for kind, number in Counter(view.kind for view in sample.sentences).items()
+    )
     deltas = [view.delta for view in sample.sentences if view.delta is not None]
     mean = f"{sum(deltas) / len(deltas):+.3f}".replace("-", "−") if deltas else MISSING
     return f"{len(sample.sentences)} sentences: {counts}; mean Δ {mean}"
@@ -42,7 +46,6 @@ def render_sample(sample: Sample, run: str) -> str:
             run=run,
             facts=facts(sample),
             legend=legend({view.kind for view in sample.sentences}),
-            third=any(view.p_distilled is not None for view in sample.sentences),
             totals=totals(sample),
         )
     )

@@ -102,20 +102,15 @@ def _columns(third: bool) -> list[str]:
     return ["p_teacher", "p_student", "delta", *(["p_distilled"] if third else [])]
 
 
-def _third(sample: Sample) -> bool:
-    return any(view.p_distilled is not None for view in sample.sentences)
-
-
 def plain_lines(sample: Sample) -> list[str]:
     """One sample without colour: a sentence a line, its kind as a letter."""
     lines = _head_lines(sample)
     if sample.sentences:
-        third = _third(sample)
-        lines.append("  ".join(["   #", "kind", *_columns(third), "sentence"]))
+        lines.append("  ".join(["   #", "kind", *_columns(sample.third), "sentence"]))
         for view in sample.sentences:
             figures = [
                 figure.rjust(len(name))
-                for figure, name in zip(_figures(view, third), _columns(third), strict=True)
+                for figure, name in zip(_figures(view, sample.third), _columns(sample.third), strict=True)
             ]
             text = view.text.strip().replace("\n", "\\n")
             lines.append("  ".join([f"{view.number:4d}", f"{view.letter:4s}", *figures, text]))
@@ -129,9 +124,8 @@ def show_coloured(console: Console, sample: Sample) -> None:
     for line in _head_lines(sample):
         console.print(Text(printable(line), style="bold" if line.startswith("[") else ""), soft_wrap=True)
     if sample.sentences:
-        third = _third(sample)
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for name in ("#", "kind", *_columns(third)):
+        for name in ("#", "kind", *_columns(sample.third)):
             table.add_column(name, justify="left" if name == "kind" else "right", no_wrap=True)
         table.add_column("sentence", overflow="fold")
         for view in sample.sentences:
@@ -139,7 +133,7 @@ def show_coloured(console: Console, sample: Sample) -> None:
             table.add_row(
                 Text(str(view.number)),
                 Text(view.kind, style=style),
-                *(Text(figure) for figure in _figures(view, third)),
+                *(Text(figure) for figure in _figures(view, sample.third)),
                 Text(printable(view.text).strip(), style=style),
             )
         console.print(table)

@@ -95,12 +95,10 @@ class Sample(Part):
     """Empty where the response was not scored under both models."""
     verdicts: tuple[SampleVerdict, ...]
 
-    def counts(self) -> dict[str, int]:
-        """Sentences by kind, in the order of their first appearance."""
-        found: dict[str, int] = {}
-        for view in self.sentences:
-            found[view.kind] = found.get(view.kind, 0) + 1
-        return found
+    @property
+    def third(self) -> bool:
+        """Whether a distilled model has scored it."""
+        return any(view.p_distilled is not None for view in self.sentences)
 
 
 def _samples(run: Run, stage: str | None) -> pl.LazyFrame:

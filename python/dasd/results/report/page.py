@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -11,8 +11,8 @@ import polars as pl
 
 from dasd.base.printable import printable
 from dasd.results.report import tables, tables_sentences
-from dasd.results.report.data import Metric, ReportData
-from dasd.results.report.numbers import MISSING, decimal, plus_minus
+from dasd.results.report.data import ReportData
+from dasd.results.report.numbers import MISSING, decimal
 from dasd.results.report.response import SentenceView
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Example:
     sample_id: str
     stage: str
     verdict: str
-    messages: tuple[tuple[str, str], ...]
+    turns: Sequence[Mapping[str, str]]
     """Role and content of the turns of the question."""
     sentences: pl.DataFrame
     """All its SENTENCES rows in order."""
@@ -50,11 +50,6 @@ class Example:
     def third(self) -> bool:
         """Whether a distilled model has scored it."""
         return any(view.p_distilled is not None for view in self.views)
-
-    @property
-    def turns(self) -> list[dict[str, str]]:
-        """The question's turns for the template."""
-        return [{"role": role, "content": content} for role, content in self.messages]
 
     @property
     def role(self) -> str:
@@ -165,15 +160,11 @@ def _tiles(data: ReportData) -> list[Tile]:
     for what, name, as_percent, source in wanted:
         first, last = before.metric(name, benchmark=source), after.metric(name, benchmark=source)
         if first is not None and last is not None:
-            start, _, start_error = _words(first, as_percent).partition(" ")
-            end, _, end_error = _words(last, as_percent).partition(" ")
+            start, _, start_error = tables.with_error(first, as_percent=as_percent).partition(" ")
+            end, _, end_error = tables.with_error(last, as_percent=as_percent).partition(" ")
             error = f"{start_error} before, {end_error} after {after.name}"
             tiles.append(Tile(what, start, end, error if start_error and end_error else ""))
     return tiles
-
-
-def _words(metric: Metric, as_percent: bool) -> str:
-    return plus_minus(metric.value, metric.standard_error, as_percent=as_percent)
 
 
 def _facts(data: ReportData) -> list[tuple[str, str]]:

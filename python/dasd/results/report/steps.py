@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import polars as pl
-from pydantic import JsonValue
 
 from dasd.recipe.settings import RecipeSettings
 from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage
@@ -16,6 +14,19 @@ from dasd.results.report.series import compared
 from dasd.store import Run
 
 __all__ = ["flow", "selections"]
+
+
+_FROM_SUMMARY = (
+    "score_length_correlation",
+    "agreement_longest",
+    "agreement_random",
+    "agreement_random_expected",
+    "discriminated",
+    "tokens_mean_before",
+    "tokens_mean_after",
+    "wrong_before",
+    "wrong_after",
+)
 
 
 class _Step(NamedTuple):
@@ -130,6 +141,7 @@ def _selection(run: Run, settings: RecipeSettings, stage: OffPolicyStage) -> Sel
     known = sum(kinds.values())
     verdicts = run.frame("verdicts", name).select(pl.len(), pl.col("kept").sum()).collect()
     candidates, selected = verdicts.row(0)
+    warnings = summary.get("warnings")
 
     def share(kind: str) -> float | None:
         return kinds.get(kind, 0) / known if known else None
@@ -146,19 +158,6 @@ def _selection(run: Run, settings: RecipeSettings, stage: OffPolicyStage) -> Sel
         teacher_share=share("teacher"),
         student_share=share("student"),
         common_share=share("common"),
-        score_length_correlation=as_float(summary.get("score_length_correlation")),
-        agreement_longest=as_float(summary.get("agreement_longest")),
-        agreement_random=as_float(summary.get("agreement_random")),
-        agreement_random_expected=as_float(summary.get("agreement_random_expected")),
-        discriminated=as_float(summary.get("discriminated")),
-        tokens_mean_before=as_float(summary.get("tokens_mean_before")),
-        tokens_mean_after=as_float(summary.get("tokens_mean_after")),
-        wrong_before=as_float(summary.get("wrong_before")),
-        wrong_after=as_float(summary.get("wrong_after")),
-        warnings=_words(summary),
+        warnings=tuple(map(str, warnings)) if isinstance(warnings, list) else (),
+        **{name: as_float(summary.get(name)) for name in _FROM_SUMMARY},
     )
-
-
-def _words(summary: Mapping[str, JsonValue]) -> tuple[str, ...]:
-    found = summary.get("warnings")
-    return tuple(str(item) for item in found) if isinstance(found, list) else ()

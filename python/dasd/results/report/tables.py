@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dasd.base.progress import human_seconds
-from dasd.results.report.data import CheckpointFigures, FlowRow, Metric, ReportData, SelectionFigures
+from dasd.results.report.data import FlowRow, Metric, ReportData, SelectionFigures
 from dasd.results.report.numbers import MISSING, count, decimal, number, percent, plus_minus, short
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "selection_table",
     "time_table",
     "training_table",
+    "with_error",
 ]
 
 ACCURACY, LENGTH, CUT_OFF, KL = "accuracy", "length_tokens", "cut_off_rate", "kl_nats_per_response"
@@ -57,9 +58,9 @@ def _headline(data: ReportData, benchmark: str | None) -> TextTable:
     for index, checkpoint in enumerate(data.checkpoints):
         teacher = checkpoint.role == "teacher"
         accuracy, length, cut_off = (
-            _find(checkpoint, name, benchmark) for name in (ACCURACY, LENGTH, CUT_OFF)
+            checkpoint.metric(name, benchmark=benchmark) for name in (ACCURACY, LENGTH, CUT_OFF)
         )
-        kl = _find(checkpoint, KL, None)
+        kl = checkpoint.metric(KL)
         if teacher:
             reference.add(index)
         else:
@@ -70,10 +71,10 @@ def _headline(data: ReportData, benchmark: str | None) -> TextTable:
                 {"before": "before training", "teacher": "teacher (reference)"}.get(
                     checkpoint.name, f"after {checkpoint.name}"
                 ),
-                _with_error(accuracy, as_percent=True),
-                _with_error(length),
-                _with_error(cut_off, as_percent=True),
-                _with_error(kl) if not teacher else "0",
+                with_error(accuracy, as_percent=True),
+                with_error(length),
+                with_error(cut_off, as_percent=True),
+                with_error(kl) if not teacher else "0",
             )
         )
     parts = []
@@ -82,7 +83,7 @@ def _headline(data: ReportData, benchmark: str | None) -> TextTable:
     if kl_responses:
         parts.append(f"KL: n = {count(kl_responses)} held-out teacher responses")
     if reference:
-        found = _find(data.checkpoints[min(reference)], ACCURACY, benchmark)
+        found = data.checkpoints[min(reference)].metric(ACCURACY, benchmark=benchmark)
         if found is not None:
             parts.append(f"teacher: n = {count(found.n)} held-out responses, one a question")
     several = len(benchmarks(data)) > 1
@@ -112,7 +113,7 @@ def domain_tables(data: ReportData) -> list[TextTable]:
         rows = [
             (
                 "before training" if item.name == "before" else f"after {item.name}",
-                *(_with_error(_find(item, ACCURACY, benchmark, domain), as_percent=True) for domain in sizes),
+                *(with_error(item.metric(ACCURACY, domain, benchmark), as_percent=True) for domain in sizes),
             )
             for item in students
         ]
@@ -158,88 +159,72 @@ def selection_table(data: ReportData) -> TextTable | None:
     )
 
 
+_Column = tuple[str, Callable[[FlowRow], str]]
+_FILTERED: _Column = ("after filters", lambda row: _left(row.after_filter, row.dropped_by_filter))
+_TRAINED: tuple[_Column, ...] = (
+    ("trained rows", lambda row: count(row.trained_rows)),
+    ("trained tokens", lambda row: short(row.trained_tokens)),
+)
+_OFF_POLICY: tuple[_Column, ...] = (
+    ("questions", lambda row: count(row.questions)),
+    ("sampled", lambda row: count(row.sampled)),
+    _FILTERED,
+    ("after dedup", lambda row: _left(row.after_dedup, row.dropped_by_dedup)),
+    ("selected", lambda row: count(row.selected)),
+    *_TRAINED,
+)
+_MIXED: tuple[_Column, ...] = (
+    ("student's answers", lambda row: count(row.sampled)),
+    ("continued by the teacher", lambda row: count(row.continued)),
+    _FILTERED,
+    *_TRAINED,
+)
+
+
 def flow_tables(data: ReportData) -> list[TextTable]:
     """From samples to trained tokens: one table of the off-policy stages, one of the mixed-policy ones."""
-    off_policy = [row for row in data.flow if row.kind == "off-policy"]
-    mixed = [row for row in data.flow if row.kind == "mixed-policy"]
-    tables = []
-    if off_policy:
-        tables.append(_off_policy_table(off_policy))
-    if mixed:
-        tables.append(_mixed_table(mixed))
-    return tables
-
-
-def _off_policy_table(flow: Sequence[FlowRow]) -> TextTable:
-    return TextTable(
-        caption="From samples to training rows",
-        head=(
-            "stage",
-            "questions",
-            "sampled",
-            "after filters",
-            "after dedup",
-            "selected",
-            "trained rows",
-            "trained tokens",
+    tables = (
+        (
+            "off-policy",
+            _OFF_POLICY,
+            "From samples to training rows",
+            "Counts of the teacher's responses. Trained tokens: tokens with loss, once through the data.",
         ),
-        rows=tuple(
+        (
+            "mixed-policy",
+            _MIXED,
+            "From the student's answers to training rows",
             (
-                row.stage,
-                count(row.questions),
-                count(row.sampled),
-                _left(row.after_filter, row.dropped_by_filter),
-                _left(row.after_dedup, row.dropped_by_dedup),
-                count(row.selected),
-                count(row.trained_rows),
-                short(row.trained_tokens),
-            )
-            for row in flow
+                "One answer a question. The teacher goes on from those that drifted, which is to say hit their "
+                "cap. Trained rows: what passed the filters, and off-policy responses for balance."
+            ),
         ),
-        note="Counts of the teacher's responses. Trained tokens: tokens with loss, once through the data.",
     )
-
-
-def _mixed_table(flow: Sequence[FlowRow]) -> TextTable:
-    return TextTable(
-        caption="From the student's answers to training rows",
-        head=(
-            "stage",
-            "student's answers",
-            "continued by the teacher",
-            "after filters",
-            "trained rows",
-            "trained tokens",
-        ),
-        rows=tuple(
-            (
-                row.stage,
-                count(row.sampled),
-                count(row.continued),
-                _left(row.after_filter, row.dropped_by_filter),
-                count(row.trained_rows),
-                short(row.trained_tokens),
-            )
-            for row in flow
-        ),
-        note="One answer a question. The teacher goes on from those that drifted, which is to say hit their "
-        "cap. Trained rows: what passed the filters, and off-policy responses for balance.",
-    )
+    return [
+        TextTable(
+            caption=caption,
+            head=("stage", *(head for head, _ in columns)),
+            rows=tuple((row.stage, *(show(row) for _, show in columns)) for row in rows),
+            note=note,
+        )
+        for kind, columns, caption, note in tables
+        if (rows := [row for row in data.flow if row.kind == kind])
+    ]
 
 
 def dropped_table(data: ReportData) -> TextTable | None:
     """Why responses were dropped, a column a training stage."""
-    reasons: dict[tuple[str, str], None] = {}
-    for row in data.flow:
-        reasons |= {("filters", reason): None for reason in row.dropped_by_filter}
-    for row in data.flow:
-        reasons |= {("dedup", reason): None for reason in row.dropped_by_dedup}
+    steps = {
+        "filters": [row.dropped_by_filter for row in data.flow],
+        "dedup": [row.dropped_by_dedup for row in data.flow],
+    }
+    reasons = dict.fromkeys((step, reason) for step, rows in steps.items() for row in rows for reason in row)
     if not reasons:
         return None
     rows = [
         (
             f"{step}: {reason.replace('_', ' ')}",
-            *(count(_dropped(row, step).get(reason, 0)) for row in data.flow),
+            *(count(dropped.get(reason, 0)) for dropped in steps[step]),
         )
         for step, reason in reasons
     ]
@@ -291,13 +276,8 @@ def time_table(data: ReportData) -> TextTable:
     return TextTable("Time by stage", ("stage", "time", "share"), tuple(rows))
 
 
-def _find(
-    checkpoint: CheckpointFigures, name: str, benchmark: str | None, group: str = "all"
-) -> Metric | None:
-    return checkpoint.metric(name, group, benchmark)
-
-
-def _with_error(metric: Metric | None, *, as_percent: bool = False) -> str:
+def with_error(metric: Metric | None, *, as_percent: bool = False) -> str:
+    """The figure with its standard error in words."""
     if metric is None:
         return MISSING
     return plus_minus(metric.value, metric.standard_error, as_percent=as_percent)
@@ -310,10 +290,6 @@ def _left(kept: int | None, dropped: dict[str, int]) -> str:
 
 def _change(before: float | None, after: float | None, show: Callable[[float | None], str]) -> str:
     return MISSING if before is None and after is None else f"{show(before)} → {show(after)}"
-
-
-def _dropped(row: FlowRow, step: str) -> dict[str, int]:
-    return row.dropped_by_filter if step == "filters" else row.dropped_by_dedup
 
 
 def _percent(value: float | None) -> str:
