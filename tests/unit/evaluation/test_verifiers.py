@@ -153,8 +153,15 @@ WRITTEN = [
     (r"\boxed{7\text{ km}}", "$7$ miles", False),
     (r"\boxed{1,\! 234,\! 567}", "1234567", True),
     (r"\boxed{2, 3}", r"x_1=2,\quadx_2=3", True),
+    (r"\boxed{sin(x)}", r"\sin x", True),
+    (r"\boxed{ln(2)}", r"\ln 2", True),
+    (r"\boxed{2 pi r}", r"2\pi r", True),
+    (r"\boxed{(0, inf)}", r"(0,\infty)", True),
+    (r"\boxed{x^-1}", r"\frac{1}{x}", True),
+    (r"\boxed{\sqrt[3]2}", r"\sqrt[3]{2}", True),
+    ("Hence 3 + x", "x + 3", True),
 ]
-"""Ways of writing that math-verify's own tests have, in other words."""
+"""Ways of writing: those that math-verify's own tests have, in other words, and plain text."""
 
 
 @pytest.mark.parametrize(("response", "answer", "correct"), WRITTEN)

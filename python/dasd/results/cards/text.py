@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from typing import Any
 
 from dasd.recipe.question_settings import QuestionSource
 from dasd.recipe.stage_settings import MixedPolicyStage
-from dasd.results.cards import markdown
 from dasd.results.cards.facts import Facts, shown_model
 from dasd.results.cards.licences import Licences
 from dasd.results.cards.names import public
@@ -19,21 +19,23 @@ from dasd.results.report.tables import TextTable
 
 __all__ = ["card_text"]
 
+_MARKUP = frozenset("<&[`|\\")
+
 
 def card_text(facts: Facts, licences: Licences, title: str, **more: Any) -> str:
     """The card's text below its front matter; ``more``: what the model's or the data set's part of it shows."""
     import jinja2
 
-    # Markdown, no HTML: words of the data go through plain_words, all others are the run's own.
+    # Markdown, no HTML: words of the data go through _plain_words, all others are the run's own.
     made = jinja2.Environment(  # noqa: S701
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     made.filters |= {
-        "bullets": markdown.bullets,
-        "fenced": markdown.fenced,
+        "bullets": _bullets,
+        "fenced": _fenced,
         "quoted": json.dumps,
-        "table": lambda rows, *head: markdown.table(head, rows),
-        "text_table": markdown.text_table,
+        "table": lambda rows, *head: _table(head, rows),
+        "text_table": _text_table,
     }
     template = files("dasd.results.cards").joinpath("templates/card.md.j2").read_text(encoding="utf-8")
     settings, run = facts.settings, facts.data.run
@@ -49,7 +51,7 @@ def card_text(facts: Facts, licences: Licences, title: str, **more: Any) -> str:
         mixed=any(isinstance(stage, MixedPolicyStage) for stage in _stages(facts)),
         made=[found for found in _made(facts) if found is not None],
         questions=[
-            (markdown.plain_words(item.source), markdown.plain_words(item.domain), count(item.questions))
+            (_plain_words(item.source), _plain_words(item.domain), count(item.questions))
             for item in facts.questions
         ],
         sources=_sources(facts),
@@ -133,10 +135,55 @@ def _models(facts: Facts, licences: Licences) -> list[tuple[str, ...]]:
             (
                 role,
                 *map(
-                    markdown.plain_words,
+                    _plain_words,
                     (shown_model(section.model), revision or MISSING, engine or model.backend),
                 ),
                 str(licence),
             )
         )
     return rows
+
+
+# -- pieces of Markdown; each ends with an empty line, or is nothing ------------------------------------
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table; no rows: nothing."""
+    body = [_row(row) for row in rows]
+    return "\n".join([_row(head), "|" + "---|" * len(head), *body, "\n"]) if body else ""
+
+
+def _text_table(found: TextTable) -> str:
+    """A table of the report with its caption and its note."""
+    if not found.rows:
+        return ""
+    rows = [
+        [_plain_words(cell) for cell in row] for row in found.rows
+    ]  # a filter's reasons are a plugin's words
+    return (
+        f"**{_plain_words(found.caption)}**\n\n"
+        + _table(found.head, rows)
+        + (f"{found.note}\n\n" if found.note else "")
+    )
+
+
+def _plain_words(text: str) -> str:
+    """Words of data, such as a domain, as Markdown that shows them: no markup, no HTML, no cell of their own."""
+    return "".join(f"&#{ord(sign)};" if sign in _MARKUP else sign for sign in " ".join(text.split()))
+
+
+def _fenced(text: str, language: str) -> str:
+    """A block of code, whatever strokes the code has in it."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}{language}\n" + text.rstrip("\n") + f"\n{fence}\n\n"
+
+
+def _bullets(items: Sequence[str]) -> str:
+    """A list; no items: nothing."""
+    return "".join(f"- {item}\n" for item in items) + ("\n" if items else "")
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"

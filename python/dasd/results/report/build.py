@@ -17,7 +17,7 @@ from dasd.results.report.answers import MOST, PARTS, OwnAnswers, along_answers, 
 from dasd.results.report.data import CheckpointFigures, FigureNote, ReportData
 from dasd.results.report.distilled import Distilled, distilled_figures
 from dasd.results.report.page import Example, render
-from dasd.results.report.response import illustrative, sentence_views
+from dasd.results.report.response import Grade, illustrative, sentence_views
 from dasd.store import Run
 from dasd.store.origin import origin_of
 
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Report", "build"]
 
-Grade = Callable[[pl.DataFrame], pl.Series]
-"""Rows with question_id and text to nullable Booleans: right, wrong, or nobody knows."""
-
+_CAN_DRAW = find_spec("matplotlib") is not None
 DENSITY_RESPONSES = 4000
 POSITION_RESPONSES = 3000
 POSITION_BINS = 10
@@ -62,7 +60,7 @@ class _Gallery:
 
     def add(self, figure: str, title: str, why_not: str, draw: Callable[[], Plot]) -> None:
         """Draw unless ``why_not`` says why not."""
-        if not why_not and find_spec("matplotlib") is None:
+        if not why_not and not _CAN_DRAW:
             why_not = "matplotlib is not installed; pip install 'dasd[report]' and run the stage again."
         if why_not:
             self.notes.append(FigureNote(figure=figure, title=title, shown=False, n="", why_not=why_not))
@@ -103,57 +101,56 @@ def build(run: Run, grade: Grade, distilled: Distilled | None, answers: OwnAnswe
 
 
 def _draw_checkpoints(gallery: _Gallery, checkpoints: Sequence[CheckpointFigures]) -> None:
+    if _CAN_DRAW:
+        from dasd.results.report import figures_training
+
     students = [item for item in checkpoints if item.role != "teacher"]
     measured = [item for item in students if item.metric("accuracy") or item.metric("kl_nats_per_response")]
     benchmark = next(
         (metric.benchmark for item in students for metric in item.metrics if metric.metric == "accuracy"),
         None,
     )
-
-    def draw() -> Plot:
-        from dasd.results.report.figures_training import checkpoints_figure
-
-        return checkpoints_figure(checkpoints, benchmark)
-
     why_not = "" if len(measured) > 1 else "fewer than two checkpoints were evaluated."
-    gallery.add("checkpoints", "Accuracy and KL over the checkpoints", why_not, draw)
+    gallery.add(
+        "checkpoints",
+        "Accuracy and KL over the checkpoints",
+        why_not,
+        lambda: figures_training.checkpoints_figure(checkpoints, benchmark),
+    )
 
 
 def _draw_sentences(
     gallery: _Gallery, run: Run, grade: Grade, distilled: Distilled | None, example: Example | None
 ) -> None:
+    if _CAN_DRAW:
+        from dasd.results.report import figures_sentences
+
     seed = run.record.seed
     sampled = [f"sample-{stage.name}" for stage in run.settings.stages if isinstance(stage, OffPolicyStage)]
     there = [name for name in sampled if name in series.stage_names(run, "sample")]
     probabilities = series.response_probabilities(run, there, DENSITY_RESPONSES, seed)
-
-    def density() -> Plot:
-        from dasd.results.report.figures_sentences import density_figure
-
-        return density_figure(probabilities)
-
     enough = probabilities.height > 1 and probabilities.group_by("stage").len()["len"].min() > 1  # type: ignore[operator]
     why_not = "" if enough else "the teacher's responses carry no raw log-probabilities."
-    gallery.add("density", "Response probability by temperature", why_not, density)
-
+    gallery.add(
+        "density",
+        "Response probability by temperature",
+        why_not,
+        lambda: figures_sentences.density_figure(probabilities),
+    )
     chosen = [
         stage.removeprefix("sample-")
         for stage in there
         if stage.replace("sample-", "select-", 1) in series.stage_names(run, "select")
     ]
     compared = series.selected_and_random(run, chosen, DENSITY_RESPONSES, seed)
-
-    def selected_density() -> Plot:
-        from dasd.results.report.figures_sentences import selected_density_figure
-
-        return selected_density_figure(compared)
-
     enough = compared.height > 0 and compared.group_by("stage", "group").len()["len"].min() > 1  # type: ignore[operator]
     why_not = "" if enough else "no response with raw log-probabilities was selected."
     gallery.add(
-        "density-selected", "Response probability of selected and random responses", why_not, selected_density
+        "density-selected",
+        "Response probability of selected and random responses",
+        why_not,
+        lambda: figures_sentences.selected_density_figure(compared),
     )
-
     every = series.selected_sentences(run)
     ids = series.sampled_ids(every, POSITION_RESPONSES, seed, "positions")
     sentences = series.rows_of(every, ids)
@@ -167,15 +164,12 @@ def _draw_sentences(
         "position in the response, at both temperatures together.",
         "no sentences were scored under both models.",
     )
-
-    def response() -> Plot:
-        from dasd.results.report.figures_sentences import probabilities_figure
-
-        assert example is not None
-        return probabilities_figure(example.sentences)
-
-    missing = "" if example is not None else "no response has sentences scored under both models."
-    gallery.add("response", "One response, sentence by sentence", missing, response)
+    gallery.add(
+        "response",
+        "One response, sentence by sentence",
+        "" if example is not None else "no response has sentences scored under both models.",
+        lambda: figures_sentences.probabilities_figure(example.sentences if example else SENTENCES.empty()),
+    )
     third = distilled.sentences if distilled is not None else sentences.clear()
     _draw_positions(
         gallery,
@@ -192,6 +186,9 @@ def _draw_sentences(
 
 def _draw_answers(gallery: _Gallery, answers: OwnAnswers) -> None:
     """The student's own answers: probabilities and kinds along them."""
+    if _CAN_DRAW:
+        from dasd.results.report import figures_sentences
+
     drawn = (
         f"Up to {MOST} right and {MOST} wrong answers of the student after {answers.checkpoint}, drawn from its "
         "evaluation by the run's seed"
@@ -199,14 +196,12 @@ def _draw_answers(gallery: _Gallery, answers: OwnAnswers) -> None:
         + "."
     )
     along = along_answers(answers.sentences)
-
-    def probabilities() -> Plot:
-        from dasd.results.report.figures_sentences import answer_probabilities_figure
-
-        return answer_probabilities_figure(along, answers.sentences, PARTS, drawn)
-
-    title = "Probability of sentences in the student's own answers"
-    gallery.add("answers", title, answers.why_not, probabilities)
+    gallery.add(
+        "answers",
+        "Probability of sentences in the student's own answers",
+        answers.why_not,
+        lambda: figures_sentences.answer_probabilities_figure(along, answers.sentences, PARTS, drawn),
+    )
     _draw_positions(
         gallery,
         "positions-answers",
@@ -227,40 +222,38 @@ def _draw_positions(
     caption: str,
     missing: str,
 ) -> None:
-    def draw() -> Plot:
-        from dasd.results.report.figures_sentences import positions_figure
+    if _CAN_DRAW:
+        from dasd.results.report import figures_sentences
 
-        shares = series.positions(sentences, correct(), POSITION_BINS)
-        return positions_figure(shares, caption)
-
-    gallery.add(name, title, "" if sentences.height else missing, draw)
+    gallery.add(
+        name,
+        title,
+        "" if sentences.height else missing,
+        lambda: figures_sentences.positions_figure(
+            series.positions(sentences, correct(), POSITION_BINS), caption
+        ),
+    )
 
 
 def _draw_training(gallery: _Gallery, run: Run) -> None:
-    answers = cutoffs.cut_offs(run)
-    bins = cutoffs.cut_off_bins(answers)
+    if _CAN_DRAW:
+        from dasd.results.report import figures_sentences, figures_training
 
-    def cut_off() -> Plot:
-        from dasd.results.report.figures_sentences import cut_off_figure
-
-        return cut_off_figure(
-            bins,
-            curves=bins["curve"].unique(maintain_order=True).to_list(),
-            caption="Share of the student's own answers in the mixed-policy stage that hit the cap, by the "
-            "length of the response it was trained on; bars are one standard error, small figures the "
-            "answers in each bin. A rate that rises with the length is exposure bias.",
-        )
-
+    bins = cutoffs.cut_off_bins(cutoffs.cut_offs(run))
     missing = "" if bins.height else "no mixed-policy stage has run, so the student answered nothing itself."
-    gallery.add("cut-off", "Cut-off rate by length of the training response", missing, cut_off)
+    gallery.add(
+        "cut-off",
+        "Cut-off rate by length of the training response",
+        missing,
+        lambda: figures_sentences.cut_off_figure(bins),
+    )
     losses = series.losses(run)
-
-    def draw_losses() -> Plot:
-        from dasd.results.report.figures_training import losses_figure
-
-        return losses_figure(losses)
-
-    gallery.add("losses", "Training loss", "" if losses.height else "no training has run.", draw_losses)
+    gallery.add(
+        "losses",
+        "Training loss",
+        "" if losses.height else "no training has run.",
+        lambda: figures_training.losses_figure(losses),
+    )
 
 
 def _texts(run: Run, sample_ids: Sequence[str]) -> pl.DataFrame:

@@ -12,8 +12,8 @@ from math import sqrt
 
 import polars as pl
 
+from dasd.base.frames import kept_ids
 from dasd.recipe.stage_settings import MixedPolicyStage
-from dasd.results.report.series import selected_ids
 from dasd.store import Run
 
 __all__ = ["BINS", "cut_off_bins", "cut_offs"]
@@ -46,9 +46,9 @@ def cut_offs(run: Run) -> pl.DataFrame:
 
 def _lengths(run: Run, stage: str) -> pl.LazyFrame:
     """question_id and tokens of the response that was selected for it (the longest of several)."""
-    chosen = selected_ids(run, f"select-{stage}")
+    chosen = kept_ids(run.frame("verdicts", f"select-{stage}"))
     done = {manifest.name: manifest for manifest in run.stages()}
-    samples = run.frame("samples", f"sample-{stage}").filter(pl.col("sample_id").is_in(chosen))
+    samples = run.frame("samples", f"sample-{stage}").filter(pl.col("sample_id").is_in(list(chosen)))
     own = samples.select("sample_id", "question_id", tokens=pl.col("token_ids").list.len())
     if "scores" in getattr(done.get(f"score-{stage}"), "rows", {}):
         scored = run.frame("scores", f"score-{stage}").select(

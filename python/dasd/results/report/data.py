@@ -22,6 +22,7 @@ __all__ = [
     "ModelFacts",
     "OriginFacts",
     "OwnAnswersFigures",
+    "Part",
     "ReportData",
     "RunFacts",
     "SelectionFigures",

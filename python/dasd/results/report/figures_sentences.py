@@ -245,14 +245,14 @@ def _from_start_to_end(axes: Axes) -> None:
     axes.get_xticklabels()[-1].set_horizontalalignment("right")
 
 
-def cut_off_figure(bins: pl.DataFrame, *, curves: Sequence[str], caption: str) -> Plot:
+def cut_off_figure(bins: pl.DataFrame) -> Plot:
     """Share of cut-off answers by length of the training response.
 
     ``bins``: columns curve (string), low and high (tokens), share, standard_error, n.
     """
     figure, (axes,) = axes_row([1.0], height=2.9)
-    for index, curve in enumerate(curves):
-        rows = bins.filter(pl.col("curve") == curve).sort("low")
+    curves = bins.partition_by("curve", maintain_order=True)
+    for index, rows in enumerate(curves):
         middle = ((rows["low"] + rows["high"]) / 2).to_numpy()
         axes.errorbar(
             middle,
@@ -262,7 +262,7 @@ def cut_off_figure(bins: pl.DataFrame, *, curves: Sequence[str], caption: str) -
             capsize=2.5,
             elinewidth=1.0,
             color=COLOURS[index % len(COLOURS)],
-            label=curve,
+            label=rows["curve"][0],
         )
         for x, y, size in zip(middle, rows["share"], rows["n"], strict=True):
             axes.annotate(
@@ -276,6 +276,11 @@ def cut_off_figure(bins: pl.DataFrame, *, curves: Sequence[str], caption: str) -
     if len(curves) > 1:
         axes.legend(loc="best")
     axes.axhline(0, color=INK, linewidth=0.4)
+    caption = (
+        "Share of the student's own answers in the mixed-policy stage that hit the cap, by the length of the response "
+        "it was trained on; bars are one standard error, small figures the answers in each bin. A rate that rises "
+        "with the length is exposure bias."
+    )
     return Plot(
         figure, "points with error bars", caption, f"n = {count(int(bins['n'].sum()))} answers of the student"
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict
 
 from dasd.errors import InputError
+from dasd.results.report.data import Part
 from dasd.results.report.numbers import finite
-from dasd.results.report.response import SentenceView, sentence_views
+from dasd.results.report.response import Grade, SentenceView, sentence_views
 from dasd.results.report.series import rows_of, selected_sentences
 from dasd.store import Run
 
@@ -24,16 +24,7 @@ __all__ = [
     "sample",
 ]
 
-Grade = Callable[[pl.DataFrame], pl.Series]
-"""Rows with question_id and text to nullable Booleans."""
-
 CANDIDATES_SHOWN = 8
-
-
-class Part(BaseModel):
-    """Base of what is printed with ``--json``."""
-
-    model_config = ConfigDict(frozen=True)
 
 
 class ListedSample(Part):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
 from dasd.results.report.numbers import finite
 
-__all__ = ["LETTERS", "SentenceView", "illustrative", "sentence_views"]
+__all__ = ["LETTERS", "Grade", "SentenceView", "illustrative", "sentence_views"]
 
+Grade = Callable[[pl.DataFrame], pl.Series]
+"""Rows with question_id and text to nullable Booleans: right, wrong, or nobody knows."""
 LETTERS = {"teacher": "T", "student": "S", "common": "C", "shared": "=", "boosted": "B"}
 """One character a kind, where there is no colour."""
 

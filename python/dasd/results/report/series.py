@@ -23,7 +23,6 @@ __all__ = [
     "rows_of",
     "sampled_ids",
     "selected_and_random",
-    "selected_ids",
     "selected_sentences",
     "stage_names",
 ]
@@ -61,12 +60,6 @@ def sampled_ids(rows: pl.LazyFrame, limit: int, seed: int, what: str) -> list[st
 def rows_of(frame: pl.LazyFrame, sample_ids: Sequence[str]) -> pl.DataFrame:
     """The rows of ``frame`` that belong to these samples, in the frame's order."""
     return frame.filter(pl.col("sample_id").is_in(list(sample_ids))).collect(engine="streaming")
-
-
-def selected_ids(run: Run, stage: str) -> list[str]:
-    """The samples that a select stage kept, in its order."""
-    verdicts = run.frame("verdicts", stage).filter(pl.col("kept")).select("sample_id")
-    return verdicts.collect().to_series().to_list()
 
 
 def selected_sentences(run: Run) -> pl.LazyFrame:

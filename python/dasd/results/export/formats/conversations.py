@@ -10,7 +10,7 @@ import polars as pl
 from dasd.base.rows_file import FileFormat, RowsFile
 from dasd.plugins.exports import ExportedFile, ExportRun, ExportStage
 
-__all__ = ["Lost", "answer_turn", "conversation", "write_stage"]
+__all__ = ["Lost", "answer_turn", "conversation", "write_stages"]
 
 _MESSAGE = pl.Struct({"role": pl.String, "content": pl.String})
 
@@ -61,18 +61,25 @@ class Lost:
             )
 
 
-def write_stage(
+def write_stages(
     run: ExportRun,
-    stage: ExportStage,
     directory: Path,
-    name: str,
     files: FileFormat,
-    rows: Iterator[pl.DataFrame],
     shape: Callable[[pl.DataFrame], pl.DataFrame],
-) -> ExportedFile:
-    """Write ``shape`` of each frame of ``rows`` to the file ``name`` with the suffix of ``files``."""
-    with RowsFile(directory / name, files) as file:
-        for frame in rows:
-            file.write(shape(frame))
-            run.on_rows(frame.height)
-    return ExportedFile(file.path.name, stage.name, file.rows)
+    name: Callable[[ExportStage], str] = lambda stage: stage.name,
+    *,
+    sampled_tokens: bool = False,
+    trained_tokens: bool = False,
+) -> tuple[ExportedFile, ...]:
+    """A file a training, called ``name(stage)`` with the suffix of its format: ``shape`` of each frame of its rows.
+
+    ``files``: the format where the run asks for none; the tokens: those that the frames are to have.
+    """
+    written = []
+    for stage in run.stages:
+        with RowsFile(directory / name(stage), run.files or files) as file:
+            for frame in stage.frames(sampled_tokens=sampled_tokens, trained_tokens=trained_tokens):
+                file.write(shape(frame))
+                run.on_rows(frame.height)
+        written.append(ExportedFile(file.path.name, stage.name, file.rows))
+    return tuple(written)

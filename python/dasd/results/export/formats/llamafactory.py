@@ -17,12 +17,13 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from dasd.models.tokens.think_opening import Reading
 from dasd.plugins.exports import Exported, ExportedFile, ExportRun, ExportStage
 from dasd.recipe.training_settings import TrainerSettings
-from dasd.results.export.formats.conversations import Lost, conversation, write_stage
+from dasd.results.export.formats.conversations import Lost, conversation, write_stages
 from dasd.results.export.formats.settings_files import (
     commands,
     hyper_parameters,
     not_carried,
-    start_model,
+    run_settings,
+    start_settings,
     write_yaml,
 )
 
@@ -60,16 +61,14 @@ class LlamaFactoryExporter:
             dropped += frame.height - int(frame.select(_alternates().sum()).item())
             return frame.select(messages=conversation(pl.lit(reading.texts(frame["response"]))))
 
-        files = []
+        files = write_stages(run, directory, "jsonl", shape)
         described: dict[str, JsonValue] = {}
-        for stage in run.stages:
-            data = write_stage(run, stage, directory, stage.name, run.files or "jsonl", stage.frames(), shape)
-            files.append(data)
+        for stage, data in zip(run.stages, files, strict=True):
             described[_dataset(run, stage)] = _description(data)
             self._configuration(run, stage, directory)
         info = json.dumps(described, indent=2, ensure_ascii=False)
         (directory / "dataset_info.json").write_text(info + "\n", encoding="utf-8")
-        return Exported(tuple(files), tuple(self._told(run, lost, dropped)), _use(run))
+        return Exported(files, tuple(self._told(run, lost, dropped)), _use(run))
 
     def _told(self, run: ExportRun, lost: Lost, dropped: int) -> list[str]:
         told = [*not_carried(run), *lost.sentences()]
@@ -88,10 +87,6 @@ class LlamaFactoryExporter:
         system: dict[str, JsonValue] = (
             {} if run.system_prompt is None else {"default_system": run.system_prompt}
         )
-        revision: dict[str, JsonValue] = (
-            {} if run.student.revision is None else {"model_revision": run.student.revision}
-        )
-        start = start_model(run, stage)
         write_yaml(
             directory / f"{stage.name}.yaml",
             (
@@ -100,9 +95,7 @@ class LlamaFactoryExporter:
                 f"  llamafactory-cli train {stage.name}.yaml",
             ),
             {
-                "model_name_or_path": start,
-                **({} if start.startswith("checkpoints/") else revision),
-                "trust_remote_code": run.student.trust_remote_code,
+                **start_settings(run, stage),
                 "flash_attn": "fa2" if trainer.precision == "bf16" else "sdpa",
                 "stage": "sft",
                 "do_train": True,
@@ -121,10 +114,7 @@ class LlamaFactoryExporter:
                 **hyper_parameters(stage),
                 "warmup_ratio": trainer.warmup_ratio,
                 "disable_gradient_checkpointing": not trainer.gradient_checkpointing,
-                "seed": run.seed % 2**32,
-                "logging_steps": 10,
-                "save_strategy": "epoch",
-                "report_to": "none",
+                **run_settings(run),
             },
         )
 

@@ -15,7 +15,7 @@ import yaml
 
 from dasd.base.schemas import DRAW
 from dasd.plugins.exports import Exported, ExportedFile, ExportRun, ExportStage
-from dasd.results.export.formats.conversations import write_stage
+from dasd.results.export.formats.conversations import write_stages
 
 __all__ = ["LogprobsExporter", "TextExporter"]
 
@@ -36,10 +36,7 @@ class TextExporter:
             columns = ("uuid", "input", "output", "domain", "meta")
             return pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row")
 
-        files = tuple(
-            write_stage(run, stage, directory, _name(stage), run.files or "jsonl", stage.frames(), shape)
-            for stage in run.stages
-        )
+        files = write_stages(run, directory, "jsonl", shape, _name)
         _readme(directory, run, files)
         told = []
         if run.system_prompt is not None:
@@ -66,22 +63,9 @@ class LogprobsExporter:
             known = frame.filter(pl.col("logprobs").is_not_null())
             without += frame.height - known.height
             processed += int((known["logprobs_mode"] != "raw").sum())
-            return known.select("token_ids", "logprobs", sample_uuid="sample_id").select(
-                "sample_uuid", "token_ids", "logprobs"
-            )
+            return known.select(pl.col("sample_id").alias("sample_uuid"), "token_ids", "logprobs")
 
-        files = tuple(
-            write_stage(
-                run,
-                stage,
-                directory,
-                _name(stage),
-                run.files or "parquet",
-                stage.frames(sampled_tokens=True),
-                shape,
-            )
-            for stage in run.stages
-        )
+        files = write_stages(run, directory, "parquet", shape, _name, sampled_tokens=True)
         _readme(directory, run, files)
         told = []
         if without:

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from dasd.models.files import resolve_model
 from dasd.plugins.exports import ExportRun, ExportStage
 
-__all__ = ["commands", "hyper_parameters", "not_carried", "start_model", "write_yaml"]
+__all__ = ["commands", "hyper_parameters", "not_carried", "run_settings", "start_settings", "write_yaml"]
 
 _MERGED = "-merged"
 _MERGE = (
@@ -59,13 +59,27 @@ def not_carried(run: ExportRun) -> Iterator[str]:
         yield f"trainer.options of {', '.join(seen)} are not written"
 
 
-def start_model(run: ExportRun, stage: ExportStage) -> str:
+def start_settings(run: ExportRun, stage: ExportStage) -> dict[str, JsonValue]:
     """What a training starts from: the recipe's student, or what the training before it in the export leaves."""
     before = [other for other in run.stages if other.number < stage.number]
-    if not before:
-        return resolve_model(run.student.model)
-    left = f"checkpoints/{before[-1].name}"
-    return left if before[-1].trainer.adapter is None else f"{left}{_MERGED}"
+    if before:
+        merged = "" if before[-1].trainer.adapter is None else _MERGED
+        start: dict[str, JsonValue] = {"model_name_or_path": f"checkpoints/{before[-1].name}{merged}"}
+    else:
+        start = {"model_name_or_path": resolve_model(run.student.model)}
+        if run.student.revision is not None:
+            start["model_revision"] = run.student.revision
+    return {**start, "trust_remote_code": run.student.trust_remote_code}
+
+
+def run_settings(run: ExportRun) -> dict[str, JsonValue]:
+    """Seed, and what is written how often."""
+    return {
+        "seed": run.seed % 2**32,
+        "logging_steps": 10,
+        "save_strategy": "epoch",
+        "report_to": "none",
+    }
 
 
 def commands(run: ExportRun, command: str) -> Iterator[str]:

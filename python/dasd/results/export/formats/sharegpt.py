@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from dasd.plugins.exports import Exported, ExportRun
-from dasd.results.export.formats.conversations import Lost, conversation, write_stage
+from dasd.results.export.formats.conversations import Lost, conversation, write_stages
 
 __all__ = ["ShareGptExporter"]
 
@@ -29,10 +29,7 @@ class ShareGptExporter:
             )
             return frame.select(id=pl.col("sample_id"), conversations=conversation().list.eval(turn))
 
-        files = tuple(
-            write_stage(run, stage, directory, stage.name, run.files or "jsonl", stage.frames(), shape)
-            for stage in run.stages
-        )
+        files = write_stages(run, directory, "jsonl", shape)
         advice = (
             "loss on the answer alone and packing are the receiving tool's to set: the format has no place for "
             "them"

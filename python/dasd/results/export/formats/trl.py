@@ -9,23 +9,23 @@ takes as they are.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from dasd.base.rows_file import FileFormat
 from dasd.plugins.exports import Exported, ExportRun, ExportStage
 from dasd.recipe.training_settings import TrainerSettings
-from dasd.results.export.formats.conversations import Lost, answer_turn, write_stage
+from dasd.results.export.formats.conversations import Lost, answer_turn, write_stages
 from dasd.results.export.formats.rendering import rendering_problem
 from dasd.results.export.formats.settings_files import (
     commands,
     hyper_parameters,
     not_carried,
-    start_model,
+    run_settings,
+    start_settings,
     write_yaml,
 )
 
@@ -56,20 +56,14 @@ class TrlExporter:
     def export(self, run: ExportRun, directory: Path) -> Exported:
         """Write rows and configurations."""
         lost = Lost()
-        files = []
-        for stage in run.stages:
-            frames = stage.frames(trained_tokens=self._tokens)
-            shape = _token_row if self._tokens else partial(_message_row, run)
-            data = write_stage(
-                run,
-                stage,
-                directory,
-                stage.name,
-                run.files or ("parquet" if self._tokens else "jsonl"),
-                _seen(frames, lost),
-                shape,
-            )
-            files.append(data)
+
+        def shape(frame: pl.DataFrame) -> pl.DataFrame:
+            lost.see(frame)
+            return _token_row(frame) if self._tokens else _message_row(run, frame)
+
+        form: FileFormat = "parquet" if self._tokens else "jsonl"
+        files = write_stages(run, directory, form, shape, trained_tokens=self._tokens)
+        for stage, data in zip(run.stages, files, strict=True):
             self._configuration(run, stage, directory, data.path)
         told = list(not_carried(run))
         if self._tokens:
@@ -87,7 +81,7 @@ class TrlExporter:
             "packing isolates neighbours by position ids, which wants flash attention: pip install flash-attn",
             "on N devices divide gradient_accumulation_steps by N",
         )
-        return Exported(tuple(files), tuple(told), use)
+        return Exported(files, tuple(told), use)
 
     def _configuration(self, run: ExportRun, stage: ExportStage, directory: Path, data: str) -> None:
         trainer = stage.trainer
@@ -99,11 +93,6 @@ class TrlExporter:
             if trainer.packing
             else {"packing": False}
         )
-        revision: dict[str, JsonValue] = (
-            {"model_revision": run.student.revision}
-            if run.student.revision is not None and not start_model(run, stage).startswith("checkpoints/")
-            else {}
-        )
         bf16 = trainer.precision == "bf16"
         write_yaml(
             directory / f"{stage.name}.yaml",
@@ -112,9 +101,7 @@ class TrlExporter:
                 f"  trl sft --config {stage.name}.yaml",
             ),
             {
-                "model_name_or_path": start_model(run, stage),
-                **revision,
-                "trust_remote_code": run.student.trust_remote_code,
+                **start_settings(run, stage),
                 "attn_implementation": "flash_attention_2" if bf16 else "sdpa",
                 "dtype": "bfloat16" if bf16 else "float32",
                 "datasets": [{"path": kind, "data_files": data, "split": "train"}],
@@ -128,10 +115,7 @@ class TrlExporter:
                 **hyper_parameters(stage),
                 "warmup_steps": trainer.warmup_ratio,  # below 1 a share of all steps
                 "gradient_checkpointing": trainer.gradient_checkpointing,
-                "seed": run.seed % 2**32,
-                "logging_steps": 10,
-                "save_strategy": "epoch",
-                "report_to": "none",
+                **run_settings(run),
             },
         )
 
@@ -151,12 +135,6 @@ def _adapter(trainer: TrainerSettings) -> dict[str, JsonValue]:
         "lora_dropout": lora.dropout,
         "lora_target_modules": targets,
     }
-
-
-def _seen(frames: Iterator[pl.DataFrame], lost: Lost) -> Iterator[pl.DataFrame]:
-    for frame in frames:
-        lost.see(frame)
-        yield frame
 
 
 def _message_row(run: ExportRun, frame: pl.DataFrame) -> pl.DataFrame:
