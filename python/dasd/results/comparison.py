@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import NamedTuple
 
 import polars as pl
@@ -87,20 +88,10 @@ def _compared(paired: _Paired, value: str, shared: bool, draws: int, seed: int) 
     if not first.height and not second.height:
         return None
     found = compare_rows(first, second, value, draws=draws, seed=seed)
-    return {
-        "first": found.first,
-        "second": found.second,
-        "difference": found.difference,
-        "standard_error": found.standard_error,
-        "low": found.interval.low if found.interval else None,
-        "high": found.interval.high if found.interval else None,
-        "p_value": found.p_value,
-        "exact": found.exact,
-        "t_p_value": found.t_p_value,
-        "questions": found.questions,
-        "higher": found.better,
-        "lower": found.worse,
-    }
+    fields = asdict(found)
+    ends = fields.pop("interval") or {"low": None, "high": None}
+    higher, lower = fields.pop("better"), fields.pop("worse")
+    return {**fields, **ends, "higher": higher, "lower": lower}
 
 
 def _about_prompts(one: Evaluation, two: Evaluation) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def choose(
     named = dict.fromkeys(name for evaluation in chosen for name in evaluation.benchmarks)
     wanted = [_known(name, named, "benchmark", found[0].origin.source) for name in benchmarks]
     return [
-        _with_attempts(evaluation, evaluation.attempts.filter(pl.col("benchmark").is_in(wanted)))
+        replace(evaluation, attempts=evaluation.attempts.filter(pl.col("benchmark").is_in(wanted)))
         for evaluation in chosen
     ]
 
@@ -71,12 +72,6 @@ def _known(name: str, known: Iterable[str], what: str, source: str) -> str:
             f"Evaluated: {', '.join(known)}"
         )
     return name
-
-
-def _with_attempts(evaluation: Evaluation, attempts: pl.DataFrame) -> Evaluation:
-    return Evaluation(
-        evaluation.checkpoint, attempts, evaluation.questions, evaluation.ungraded, evaluation.origin
-    )
 
 
 # -- runs --------------------------------------------------------------------------------------------

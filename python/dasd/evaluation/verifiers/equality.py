@@ -234,19 +234,18 @@ def _value(text: str, number: Quantity | None) -> str:
 def _same_relation(wanted: Shape, got: Shape, symbols: Symbols) -> bool:
     if len(wanted.signs) != 1 or len(got.signs) != 1 or "\\in" in (*wanted.signs, *got.signs):
         return False
-    sides, sign = got.parts, got.signs[0]
-    if sign[0] == ">":
-        sides, sign = (got.parts[1], got.parts[0]), sign.replace(">", "<")
-    of_wanted, sign_wanted = wanted.parts, wanted.signs[0]
-    if sign_wanted[0] == ">":
-        of_wanted, sign_wanted = (of_wanted[1], of_wanted[0]), sign_wanted.replace(">", "<")
-    if sign != sign_wanted:
-        return False
-    return symbols(
+    (of_wanted, sign), (of_got, other) = _less(wanted), _less(got)
+    return sign == other and symbols(
         "relation" if sign in ("=", "!=") else "inequality",
         f"({of_wanted[0]})-({of_wanted[1]})",
-        f"({sides[0]})-({sides[1]})",
+        f"({of_got[0]})-({of_got[1]})",
     )
+
+
+def _less(relation: Shape) -> tuple[tuple[str, ...], str]:
+    """Sides and sign of a relation, ">" as "<" with the sides exchanged."""
+    sides, sign = relation.parts, relation.signs[0]
+    return (sides[::-1], sign.replace(">", "<")) if sign[0] == ">" else (sides, sign)
 
 
 def _regions(wanted: Shape, got: Shape, symbols: Symbols) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from itertools import pairwise
 
 from dasd.evaluation.verifiers.answers import final_answer, final_text, first_sentence
 
@@ -55,36 +54,23 @@ def expression_in(sentence: str, stated: bool) -> str | None:
     if stated:
         sentence = _THAT_IS.split(sentence)[-1]
         sentence = _SUBJECT.sub("", sentence)
-    spans = list(_SPAN.finditer(sentence))
+    spans = _lists(sentence)
     if spans and stated:
-        lead = sentence[: spans[0].start()]
+        joined = spans[0]
+        lead = sentence[: joined[0].start()]
         if _HEDGED.search(lead):
             return None
-        joined = [spans[0]]
-        for before, after in pairwise(spans):
-            if not _BETWEEN.fullmatch(sentence[before.end() : after.start()]):
-                break
-            joined.append(after)
         # "12 $\text{cm}$" or "$5$ cm": what stands right beside belongs to it.
         if len(joined) == 1:
             whole = first_sentence(_SPAN.sub(lambda span: " " + _inside(span) + " ", sentence))
-            if len(whole) <= spans[0].end() - spans[0].start() + 30 and not re.search(
-                r"[a-zA-Z]{3,}\s", lead
-            ):
+            if len(whole) <= len(joined[0][0]) + 30 and not re.search(r"[a-zA-Z]{3,}\s", lead):
                 return whole
-        return " , ".join(_inside(span) for span in joined)
+        return " , ".join(map(_inside, joined))
     if spans:
         if _HEDGED.search(sentence):
             return None
         last = spans[-1]
-        if len(spans) > 1 and _BETWEEN.fullmatch(sentence[spans[-2].end() : last.start()]):
-            joined = [last]
-            for before, after in zip(reversed(spans[:-1]), reversed(spans[1:]), strict=True):
-                if not _BETWEEN.fullmatch(sentence[before.end() : after.start()]):
-                    break
-                joined.insert(0, before)
-            return " , ".join(_inside(span) for span in joined)
-        return _chain_end(_inside(last))
+        return _chain_end(_inside(last[0])) if len(last) == 1 else " , ".join(map(_inside, last))
     clause = first_sentence(sentence) if stated else sentence.strip().rstrip(".*_ ")
     if stated:
         return clause or None
@@ -103,6 +89,17 @@ def expression_in(sentence: str, stated: bool) -> str | None:
     if len(numbers) == 1 and not re.search(r"\b(?:or|and)\b|[\"{}<>\[\]]|\w\(", clause):
         return str(numbers[0])
     return clause if len(clause.split()) <= 3 else None
+
+
+def _lists(sentence: str) -> list[list[re.Match[str]]]:
+    """The formulas, those together that only "and", "or" or a comma part."""
+    found: list[list[re.Match[str]]] = []
+    for span in _SPAN.finditer(sentence):
+        if found and _BETWEEN.fullmatch(sentence[found[-1][-1].end() : span.start()]):
+            found[-1].append(span)
+        else:
+            found.append([span])
+    return found
 
 
 def _inside(span: re.Match[str]) -> str:

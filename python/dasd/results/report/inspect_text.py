@@ -37,18 +37,13 @@ HEAD = ("sample", "stage", "question", "cand", "tokens", "T", "S", "C", "selecte
 
 
 def _cells(row: ListedSample, width: int) -> tuple[str, ...]:
-    def count(number: int | None) -> str:
-        return "-" if number is None else str(number)
-
     return (
         row.sample_id[:12],
         row.stage,
         _one_line(row.question or row.question_id, width),
         str(row.candidate),
         str(row.tokens),
-        count(row.teacher),
-        count(row.student),
-        count(row.common),
+        *(_number(number, "d") for number in (row.teacher, row.student, row.common)),
         _yes_no(row.selected),
         _yes_no(row.correct),
         row.dropped_by or "-",

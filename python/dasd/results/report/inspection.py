@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import polars as pl
 
 from dasd.errors import InputError
@@ -119,33 +117,22 @@ def listing(run: Run, stage: str | None, limit: int, grade: Grade) -> list[Liste
         .select(
             "sample_id",
             "question_id",
-            "run_stage",
             "candidate",
             "text",
+            stage="run_stage",
             tokens=pl.col("token_ids").list.len(),
         )
         .head(limit)
         .collect()
     )
-    ids = rows["sample_id"].to_list()
-    kinds = _kinds(run, ids)
-    verdicts = _verdicts(run, ids)
-    questions = _questions(run, rows["question_id"].unique().to_list())
-    return [
-        ListedSample(
-            sample_id=row["sample_id"],
-            question_id=row["question_id"],
-            question=_asked(questions.get(row["question_id"], ())),
-            stage=row["run_stage"],
-            candidate=row["candidate"],
-            tokens=row["tokens"],
-            **_counted(kinds.get(row["sample_id"])),
-            selected=_selected(verdicts.get(row["sample_id"], ())),
-            dropped_by=_dropped(verdicts.get(row["sample_id"], ())),
-            correct=correct,
-        )
-        for row, correct in zip(rows.iter_rows(named=True), grade(rows), strict=True)
-    ]
+    listed = (
+        rows.with_columns(correct=grade(rows))
+        .join(_asked(run, rows["question_id"]), on="question_id", how="left", maintain_order="left")
+        .join(_kinds(run, rows["sample_id"]), on="sample_id", how="left", maintain_order="left")
+        .join(_judged(run, rows["sample_id"]), on="sample_id", how="left", maintain_order="left")
+        .with_columns(pl.col("question").fill_null(""))
+    )
+    return [ListedSample(**row) for row in listed.iter_rows(named=True)]
 
 
 def find_sample(run: Run, prefix: str, stage: str | None = None) -> str:
@@ -216,56 +203,40 @@ def _sentences(run: Run, sample_id: str, text: str) -> list[SentenceView]:
     return sentence_views(text, rows.collect(engine="streaming"))
 
 
-def _kinds(run: Run, sample_ids: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Sentences by kind of each sample that has any, under teacher and student."""
-    counts = (
+def _kinds(run: Run, sample_ids: pl.Series) -> pl.DataFrame:
+    """sample_id, and sentences of each kind under teacher and student, of the samples that have any."""
+    return (
         selected_sentences(run)
-        .filter(pl.col("sample_id").is_in(list(sample_ids)))
-        .group_by("sample_id", "kind")
-        .len()
+        .filter(pl.col("sample_id").is_in(sample_ids.to_list()))
+        .group_by("sample_id")
+        .agg((pl.col("kind") == kind).sum().alias(kind) for kind in ("teacher", "student", "common"))
         .collect(engine="streaming")
     )
-    found: dict[str, dict[str, int]] = {}
-    for sample_id, kind, number in counts.iter_rows():
-        found.setdefault(sample_id, {})[kind] = int(number)
-    return found
 
 
-def _counted(kinds: dict[str, int] | None) -> dict[str, int | None]:
-    names = ("teacher", "student", "common")
-    return {name: None if kinds is None else kinds.get(name, 0) for name in names}
+def _judged(run: Run, sample_ids: pl.Series) -> pl.DataFrame:
+    """sample_id, whether the first selection that it came to took it, and the first other stage that dropped it."""
+    selection = pl.col("run_stage").str.starts_with("select-")
+    return (
+        rows_of(run.frame("verdicts", with_stage=True), sample_ids.to_list())
+        .group_by("sample_id", maintain_order=True)
+        .agg(
+            selected=pl.col("kept").filter(selection).first(),
+            dropped_by=pl.format("{}: {}", "run_stage", "reason")
+            .filter(~selection & ~pl.col("kept"))
+            .first(),
+        )
+    )
 
 
-Verdicts = Sequence[tuple[str, bool, str]]
-
-
-def _verdicts(run: Run, sample_ids: Sequence[str]) -> dict[str, list[tuple[str, bool, str]]]:
-    """Stage, kept and reason of every verdict on each sample, in the order of the stages."""
-    rows = rows_of(run.frame("verdicts", with_stage=True), sample_ids)
-    found: dict[str, list[tuple[str, bool, str]]] = {}
-    for sample_id, stage, kept, reason in rows.select("sample_id", "run_stage", "kept", "reason").iter_rows():
-        found.setdefault(sample_id, []).append((stage, kept, reason))
-    return found
-
-
-def _selected(verdicts: Verdicts) -> bool | None:
-    return next((kept for stage, kept, _ in verdicts if stage.startswith("select-")), None)
-
-
-def _dropped(verdicts: Verdicts) -> str | None:
-    lost = [
-        f"{stage}: {reason}"
-        for stage, kept, reason in verdicts
-        if not kept and not stage.startswith("select-")
-    ]
-    return lost[0] if lost else None
-
-
-def _questions(run: Run, question_ids: Sequence[str]) -> dict[str, Sequence[dict[str, str]]]:
-    rows = run.frame("questions").filter(pl.col("question_id").is_in(list(question_ids)))
-    return dict(rows.select("question_id", "messages").collect().iter_rows())
-
-
-def _asked(messages: Sequence[dict[str, str]]) -> str:
-    """The user's last turn."""
-    return next((turn["content"] for turn in reversed(messages) if turn["role"] == "user"), "")
+def _asked(run: Run, question_ids: pl.Series) -> pl.DataFrame:
+    """question_id and the user's last turn."""
+    users = pl.element().filter(pl.element().struct.field("role") == "user")
+    return (
+        run.frame("questions")
+        .filter(pl.col("question_id").is_in(question_ids.to_list()))
+        .select(
+            "question_id", question=pl.col("messages").list.eval(users).list.last().struct.field("content")
+        )
+        .collect()
+    )

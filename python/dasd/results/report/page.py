@@ -62,16 +62,6 @@ class Example:
         return legend({view.kind for view in self.views})
 
 
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """A figure before and after, in large type."""
-
-    what: str
-    before: str
-    after: str
-    error: str
-
-
 def legend(kinds: set[str]) -> list[tuple[str, str]]:
     """Kind and meaning of each of ``kinds``, in a fixed order."""
     return [(kind, words) for kind, words in _MEANINGS.items() if kind in kinds]
@@ -144,7 +134,8 @@ def _name(model: str) -> str:
     return model.rstrip("/").rpartition("/")[2] if model.startswith("/") else model
 
 
-def _tiles(data: ReportData) -> list[Tile]:
+def _tiles(data: ReportData) -> list[dict[str, str]]:
+    """Figures before and after, in large type."""
     students = [item for item in data.checkpoints if item.role != "teacher"]
     if len(students) < 2:
         return []
@@ -163,7 +154,8 @@ def _tiles(data: ReportData) -> list[Tile]:
             start, _, start_error = tables.with_error(first, as_percent=as_percent).partition(" ")
             end, _, end_error = tables.with_error(last, as_percent=as_percent).partition(" ")
             error = f"{start_error} before, {end_error} after {after.name}"
-            tiles.append(Tile(what, start, end, error if start_error and end_error else ""))
+            error = error if start_error and end_error else ""
+            tiles.append({"what": what, "before": start, "after": end, "error": error})
     return tiles
 
 
