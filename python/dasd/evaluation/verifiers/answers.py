@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["boxed", "final_answer", "final_text", "first_sentence", "joined_boxes", "marked"]
+__all__ = ["WORDS", "boxed", "final_answer", "final_text", "first_sentence", "joined_boxes", "marked"]
 
+WORDS = re.compile(r"\\(?:text(?:bf|it|rm)?|mathrm|mathbf)\s*\{([^{}]*)\}")
+"""``\\text{...}`` and the like, with the words in it."""
 _THINK, _THINK_END = "<think>", "</think>"
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*(?P<open>\{)")
 _BRACES = re.compile(r"\\?[{}]")

@@ -7,7 +7,7 @@ import re
 
 from dasd.base.records import Grade
 from dasd.errors import InputError
-from dasd.evaluation.verifiers.answers import final_text, joined_boxes, marked
+from dasd.evaluation.verifiers.answers import WORDS, final_text, joined_boxes, marked
 from dasd.evaluation.verifiers.notation import LONGEST, normal
 
 __all__ = ["ChoiceVerifier"]
@@ -39,7 +39,6 @@ _DENYING = re.compile(
     r"(?:\s+(?:option|choice|answer|be|is|the|it))*\s*[:,]?\s*[(\[*]*$",
     re.IGNORECASE,
 )
-_TEXT = re.compile(r"\\(?:text(?:bf|it|rm)?|mathrm|mathbf)\s*\{([^{}]*)\}")
 
 
 class ChoiceVerifier:
@@ -126,7 +125,7 @@ def _stated(place: str, options: tuple[str, ...]) -> str | None:
     """The option that a box or a statement names, None if it names none or several."""
     if len(place) > LONGEST:
         return None
-    plain = _TEXT.sub(r" \1 ", place).strip().strip("$").strip()
+    plain = WORDS.sub(r" \1 ", place).strip().strip("$").strip()
     by_text = _by_text(plain, options)
     if by_text is not None:
         return by_text
@@ -186,14 +185,12 @@ def _from_line(line: str, options: tuple[str, ...]) -> str | None:
     named = _letters(line, options)
     if len(named) == 1:
         return named.pop()
-    said = [match["letter"] for match in _CHOSEN.finditer(line) if match["letter"] in named]
-    last = list(_CHOSEN.finditer(line))
-    rest = line[last[-1].end() :] if last else ""
-    if re.match(r"\s*,?\s*(?:because|since|as)\b", rest):
-        rest = ""
-    if said and said[-1] == last[-1]["letter"] and not _letters(rest, options) - {said[-1]}:
-        return said[-1]
-    return None
+    chosen = list(_CHOSEN.finditer(line))
+    if not chosen or chosen[-1]["letter"] not in named:
+        return None
+    letter, rest = chosen[-1]["letter"], line[chosen[-1].end() :]
+    reasoned = re.match(r"\s*,?\s*(?:because|since|as)\b", rest)
+    return letter if reasoned or not _letters(rest, options) - {letter} else None
 
 
 def _by_text(text: str, options: tuple[str, ...]) -> str | None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 from dasd.base.records import Grade
 from dasd.errors import InputError
-from dasd.evaluation.verifiers.answers import boxed, final_text, first_sentence, marked
+from dasd.evaluation.verifiers.answers import WORDS, boxed, final_text, first_sentence, marked
 
 __all__ = ["ExactVerifier"]
 
-_TEXT = re.compile(r"\\(?:text(?:bf|it|rm)?|mathrm|mathbf)\s*\{([^{}]*)\}")
 _EMPHASIS = "*_`$ \t\n"
 
 
@@ -29,7 +26,7 @@ class ExactVerifier:
         text = final_text(response)
         box, said = boxed(text), marked(text)
         if box is not None:
-            stated = [_TEXT.sub(r"\1", box), box]
+            stated = [WORDS.sub(r"\1", box), box]
         elif said is not None:
             stated = [said, first_sentence(said)]
         else:

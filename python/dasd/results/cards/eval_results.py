@@ -112,7 +112,7 @@ def eval_results(facts: Facts, checkpoint: str, options: CardOptions) -> list[Ev
         name, _, k = row["metric"].partition("@")
         if name not in _TYPES:
             continue
-        evaluation = next(item for item in facts.evaluations if item.checkpoint == checkpoint)
+        evaluation = facts.evaluation(checkpoint)
         sampling = evaluation.sampling(row["benchmark"])
         arguments = {
             "k": int(k),
@@ -157,7 +157,7 @@ def eval_results_file(facts: Facts, checkpoint: str, benchmarks: tuple[HubBenchm
                 f"Scores on: {', '.join(own['benchmark']) or 'none'}"
             )
         row = rows.row(0, named=True)
-        evaluation = next(found for found in facts.evaluations if found.checkpoint == checkpoint)
+        evaluation = facts.evaluation(checkpoint)
         scale = 100 if item.percent else 1
         error = row["standard_error"]
         entries.append(

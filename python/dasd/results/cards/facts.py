@@ -61,6 +61,10 @@ class Facts:
         """The model that the responses were selected for, as a card calls it."""
         return shown_model(self.settings.student.model if self.origin is None else self.origin.student)
 
+    def evaluation(self, checkpoint: str) -> results.Evaluation:
+        """The answers of a checkpoint that was evaluated."""
+        return next(item for item in self.evaluations if item.checkpoint == checkpoint)
+
     def model(self, role: str) -> ModelFacts:
         """Teacher or student."""
         return next(model for model in self.data.run.models if model.role == role)

@@ -172,19 +172,16 @@ def _manifest(
     directory: Path,
 ) -> ExportManifest:
     data = {file.path: file for file in exported.files}
-    described = []
-    for path in sorted(item for item in directory.rglob("*") if item.is_file()):
-        name = path.relative_to(directory).as_posix()
-        file = data.get(name)
-        described.append(
-            ManifestFile(
-                path=name,
-                bytes=path.stat().st_size,
-                checksum=file_checksum(path),
-                stage=file.stage if file else None,
-                rows=file.rows if file else None,
-            )
+    described = [
+        ManifestFile(
+            path=(name := path.relative_to(directory).as_posix()),
+            bytes=path.stat().st_size,
+            checksum=file_checksum(path),
+            stage=data[name].stage if name in data else None,
+            rows=data[name].rows if name in data else None,
         )
+        for path in sorted(item for item in directory.rglob("*") if item.is_file())
+    ]
     owner = registry.component("exporter", to).owner
     return ExportManifest(
         format=to,
