@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from benchmarks.grader_layers import LAYERS
+from benchmarks.grader_layers import main as main_of_layers
 from benchmarks.graders import Pair, grade_pairs, main, read_pairs, table
 from benchmarks.math_verify_tests import main as main_of_tests
 from benchmarks.math_verify_tests import pairs_of_tests
@@ -109,6 +111,26 @@ def test_the_pairs_of_parametrised_tests(tmp_path: Path, capsys: pytest.CaptureF
     assert main_of_tests([str(tmp_path)]) == 0
     assert "| all | 2 | 2 | 2 | 2 | 0 |" in capsys.readouterr().out
     assert main_of_tests([]) == 2
+
+
+def test_what_a_layer_earns_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own, theirs = tmp_path / "own.jsonl", tmp_path / "test_theirs.py"
+    line = '{"id": "%s", "category": "%s", "response": "%s", "answer": "%s", "verifier": "math", "correct": %s, "note": "x"}\n'
+    own.write_text(
+        line % ("a", "unit", "The answer is 5 km.", "5000 m", "true")
+        + line % ("b", "expression", "Answer: x", "X", "false")
+        + line % ("c", "hostile", "9^9^9^9", "4", "false")
+    )
+    rows = '[("$(0,1)$", "$0<x<1$", 1), ("$4$", "5", 0)]'
+    theirs.write_text(f'@pytest.mark.parametrize("gold,pred,expected", {rows})\ndef test_it(): ...\n')
+    assert main_of_layers([str(own), str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert len(told.splitlines()) == 2 + len(LAYERS)
+    assert "| without | own right (1) | own wrong (1) | theirs equal (1) | theirs not (1) |" in told
+    assert "| none | 1 | 0 | 1 | 0 |" in told
+    assert "| quantity: conversion of units | 0 | 0 | 1 | 0 |" in told
+    assert "| shapes: intervals and inequalities | 1 | 0 | 0 | 0 |" in told
+    assert main_of_layers([]) == 2
 
 
 def test_a_worker_that_is_cut_off_is_replaced(pool: Pool) -> None:
