@@ -26,8 +26,10 @@ NAMED = re.compile(r"`([\w./]+\.(?:toml|py|yaml))`(?!.*`[\w./]+\.(?:toml|py|yaml
 PROTOCOLS = [
     value
     for name, value in vars(dasd.api).items()
-    # Registry is what a plugin is given, not what its factories return; its methods stand with the hook.
-    if name in dasd.api.__all__ and getattr(value, "_is_protocol", False) and value is not dasd.api.Registry
+    # These two are what a plugin is given, not what its factories return; Registry's methods stand with the hook.
+    if name in dasd.api.__all__
+    and getattr(value, "_is_protocol", False)
+    and value not in (dasd.api.Registry, dasd.api.OpenedTeacher)
 ]
 
 
