@@ -33,8 +33,8 @@ ExporterFactory = Callable[[Mapping[str, JsonValue]], Exporter]
 OtherFactory = Callable[..., object]
 
 
-class NoOptions(BaseModel):
-    """Options of components that have none: any key is refused."""
+class Options(BaseModel):
+    """Base of a component's options: unknown keys are refused. By itself, of a component that has none."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -103,11 +103,8 @@ class Component:
                 raise PluginError(
                     f"{registers} argument={self.argument!r}; wanted one of its options: {known}"
                 )
-        for key, value in (
-            ("attempts", self.attempts),
-            ("max_tokens", self.max_tokens),
-            ("count", self.count),
-        ):
+        for key in ("attempts", "max_tokens", "count"):
+            value = getattr(self, key)
             if value is not None and value < 1:
                 raise PluginError(f"{registers} {key}={value}; wanted at least 1")
         if isinstance(self.packages, str) or not all(name.isidentifier() for name in self.packages):

@@ -12,7 +12,7 @@ from dasd.curation.selectors.counts import ColumnSelector, DivergenceOptions, Di
 from dasd.curation.selectors.coverage import CoverageOptions, CoverageSelector
 from dasd.curation.selectors.lengths import LengthMatchedSelector, RandomSelector
 from dasd.curation.selectors.likelihood import NaturalnessOptions, NaturalnessSelector
-from dasd.plugins.components import NoOptions
+from dasd.plugins.components import Options
 from dasd.plugins.registry import Registry
 from dasd.plugins.roles import hookimpl
 
@@ -39,41 +39,41 @@ def dasd_register(registry: Registry) -> None:
     registry.selector(
         "ratio",
         lambda *_: ColumnSelector(pl.col("teacher") / pl.col("sentences")),
-        options=NoOptions,
+        options=Options,
         doc="Largest share of Teacher sentences.",
         needs_logprobs=True,
     )
     registry.selector(
         "fewest",
         lambda *_: ColumnSelector(-pl.col("teacher").cast(pl.Float64)),
-        options=NoOptions,
+        options=Options,
         doc="Fewest Teacher sentences (a control).",
         needs_logprobs=True,
     )
     registry.selector(
         "longest",
         lambda *_: ColumnSelector(pl.col("student_tokens")),
-        options=NoOptions,
+        options=Options,
         doc="Most tokens of the student.",
         by_length=True,
     )
     registry.selector(
         "random",
         lambda _, seed: RandomSelector(seed),
-        options=NoOptions,
+        options=Options,
         doc="A seeded draw (a control).",
     )
     registry.selector(
         "length-matched",
         lambda _, seed: LengthMatchedSelector(seed),
-        options=NoOptions,
+        options=Options,
         doc="Random, with the length ranks that divergence picks (a control).",
         needs_logprobs=True,
     )
     registry.selector(
         "grape",
         lambda *_: ColumnSelector(pl.col("student_mean_logprob")),
-        options=NoOptions,
+        options=Options,
         doc="Closest to the student: highest mean log-probability under it.",
     )
     registry.selector(

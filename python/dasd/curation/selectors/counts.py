@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from dasd.plugins.components import Options
 from dasd.plugins.roles import Teacher
 
 __all__ = ["ColumnSelector", "DivergenceOptions", "DivergenceSelector", "beyond_length"]
 
 
-class DivergenceOptions(BaseModel):
+class DivergenceOptions(Options):
     """Options of the selector ``divergence``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     length_control: bool = Field(
         False,

@@ -13,10 +13,11 @@ from math import sqrt
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from dasd.curation.selectors.lengths import draws
 from dasd.curation.selectors.ngrams import ngram_features
+from dasd.plugins.components import Options
 from dasd.plugins.roles import Teacher
 
 __all__ = ["CoverageOptions", "CoverageSelector"]
@@ -28,10 +29,8 @@ _NOTHING = 1e-9
 """Share of the largest variance below which a direction is rounding."""
 
 
-class CoverageOptions(BaseModel):
+class CoverageOptions(Options):
     """Options of the selector ``coverage``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     strength: float = Field(
         0.5,

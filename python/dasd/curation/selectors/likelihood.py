@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from dasd import kernels
 from dasd.base.records import Message, ScoreRequest, ScoringSpec
 from dasd.errors import PluginError
+from dasd.plugins.components import Options
 from dasd.plugins.roles import Teacher
 
 __all__ = ["NaturalnessOptions", "NaturalnessSelector"]
@@ -19,10 +20,8 @@ TOKEN_BUDGET = 16384
 """Tokens in one forward pass; windows are short, so this only decides how many go together."""
 
 
-class NaturalnessOptions(BaseModel):
+class NaturalnessOptions(Options):
     """Options of the selector ``naturalness``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     window: int = Field(4, ge=0, description="Sentences before a sentence that the student sees.")
 

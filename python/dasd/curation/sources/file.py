@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from dasd.base.records import BadRow, QuestionRows, SetAside
 from dasd.base.seeds import uniform
@@ -24,6 +24,7 @@ from dasd.curation.sources.rows import (
     verifier_of,
 )
 from dasd.curation.sources.values import ValueFile
+from dasd.plugins.components import Options
 from dasd.recipe.question_settings import QuestionSource
 from dasd.recipe.verifier_settings import VerifierSettings
 
@@ -32,10 +33,8 @@ __all__ = ["FileOptions", "FileQuestions"]
 ID_COLUMNS = ("question_id", "id")
 
 
-class FileOptions(BaseModel):
+class FileOptions(Options):
     """Options of the source ``file``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     path: str = Field(description="A .jsonl, .parquet or .csv file.")
     question: str | None = Field(

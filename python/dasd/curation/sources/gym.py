@@ -6,12 +6,13 @@ import json
 import warnings
 from types import ModuleType
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
 
 from dasd.base.records import Message, QuestionRows
 from dasd.base.seeds import seed_of
 from dasd.curation.sources.rows import question_row, questions_frame
 from dasd.errors import InputError, PluginError
+from dasd.plugins.components import Options
 from dasd.recipe.question_settings import QuestionSource
 
 __all__ = ["GymOptions", "GymQuestions", "reasoning_gym_package"]
@@ -19,10 +20,8 @@ __all__ = ["GymOptions", "GymQuestions", "reasoning_gym_package"]
 DEFAULT_COUNT = 500
 
 
-class GymOptions(BaseModel):
+class GymOptions(Options):
     """Options of the source ``reasoning-gym``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     dataset: str = Field(description="Name of the set, e.g. `chain_sum`.")
     seed: int | None = Field(None, ge=0, description="Seed of the questions; the recipe's when absent.")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from dasd.base.records import Message, QuestionRows
 from dasd.curation.sources.rows import question_row, questions_frame
 from dasd.errors import InputError
 from dasd.models.miniature import world
+from dasd.plugins.components import Options
 from dasd.recipe.question_settings import QuestionSource
 
 __all__ = ["MiniatureOptions", "MiniatureQuestions"]
@@ -15,10 +16,8 @@ __all__ = ["MiniatureOptions", "MiniatureQuestions"]
 DEFAULT_COUNT = 500
 
 
-class MiniatureOptions(BaseModel):
+class MiniatureOptions(Options):
     """Options of the source ``miniature``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int | None = Field(None, ge=0, description="Seed of the questions; the recipe's when absent.")
 

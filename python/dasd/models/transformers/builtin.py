@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from dasd.errors import PluginError
+from dasd.plugins.components import Options
 from dasd.plugins.registry import Registry
 from dasd.plugins.roles import Teacher, hookimpl
 from dasd.recipe.model_settings import ModelSettings
@@ -14,10 +15,8 @@ from dasd.recipe.model_settings import ModelSettings
 __all__ = ["TransformersOptions", "dasd_register"]
 
 
-class TransformersOptions(BaseModel):
+class TransformersOptions(Options):
     """Options of the backend ``transformers``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     attention: Literal["sdpa", "eager", "flash_attention_2"] = Field(
         "sdpa", description="Attention implementation; `flash_attention_2` needs its package and a GPU."

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from dasd.plugins.components import Options
 from dasd.plugins.roles import Trainer, hookimpl
 from dasd.recipe.training_settings import TrainerSettings
 
@@ -18,10 +19,8 @@ if TYPE_CHECKING:
     from dasd.plugins.registry import Registry
 
 
-class TorchOptions(BaseModel):
+class TorchOptions(Options):
     """Options of trainer ``torch``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     attention: Literal["auto", "segments", "flash_attention_2", "sdpa", "eager"] = Field(
         "auto",

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 
 from dasd.base.files import watch_disk
-from dasd.errors import RecipeError
 from dasd.models.devices import pick_device
 from dasd.plugins.roles import Checkpoint, TrainSpec
 from dasd.recipe.training_settings import TrainerSettings
@@ -37,8 +36,8 @@ class TorchTrainer:
     """
 
     def __init__(self, settings: TrainerSettings) -> None:
-        """``settings``: only the options are checked here; each training brings its own (``TrainSpec``)."""
-        _options(settings)
+        """``settings``: of these the options count; all else is as each training has it (``TrainSpec``)."""
+        self._options = TorchOptions.model_validate(settings.options)
 
     def train(self, shards: Sequence[Path], spec: TrainSpec, resume: bool) -> Checkpoint:
         """Train and leave the model in ``spec.output``, with every step's loss in ``losses.parquet`` there.
@@ -47,13 +46,12 @@ class TorchTrainer:
         ``resume`` it is gone on from, if it belongs to this very training. Raises TrainingError for a loss
         or gradient that isn't finite, InputError for a start model that can't be trained, DiskFullError.
         """
-        options = _options(spec.settings)
         device = pick_device(spec.settings.device, "trainer.device")
         spec.state.mkdir(parents=True, exist_ok=True)
         with watch_disk(spec.state):
             rows = load_rows(shards, spec.state)
         key = training_key(spec, rows.fingerprint, weights_fingerprint(spec.model))
-        attention = attention_of(options.attention, spec.settings.precision, device)
+        attention = attention_of(self._options.attention, spec.settings.precision, device)
         devices = [device] if device.type == "cuda" else []
         with torch.random.fork_rng(devices), order_restored():
             model, dtype = load_model(spec, attention, device)
@@ -69,7 +67,7 @@ class TorchTrainer:
                 seed=spec.seed,
                 attention=attention,
                 plain_head=plain_head,
-                loss_logits=options.loss_logits or usual_loss_logits(device),
+                loss_logits=self._options.loss_logits or usual_loss_logits(device),
                 position=found or Position(step=0, tokens=0, seconds=0.0),
             )
             curve = Curve(spec.state, spec.stage, loop.position.step)
@@ -104,10 +102,3 @@ class TorchTrainer:
             if not loop.updating and curve.last_step == loop.position.step > saved:
                 save_state(spec.state, key, loop.position, loop.model, loop.optimizers)
             raise
-
-
-def _options(settings: TrainerSettings) -> TorchOptions:
-    try:
-        return TorchOptions.model_validate(settings.options)
-    except ValueError as error:
-        raise RecipeError(f"trainer.options of trainer 'torch': {error}") from error

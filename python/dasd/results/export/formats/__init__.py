@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dasd.plugins.components import NoOptions
+from dasd.plugins.components import Options
 from dasd.plugins.registry import Registry
 from dasd.plugins.roles import hookimpl
 from dasd.results.export.formats.llamafactory import LlamaFactoryExporter, LlamaFactoryOptions
@@ -31,18 +31,18 @@ def dasd_register(registry: Registry) -> None:
     registry.exporter(
         "sharegpt",
         lambda _: ShareGptExporter(),
-        options=NoOptions,
+        options=Options,
         doc="Plain conversations of from and value, which many tools read.",
     )
     registry.exporter(
         "text",
         lambda _: TextExporter(),
-        options=NoOptions,
+        options=Options,
         doc="The report's text set: uuid, input, output, domain, meta; `dasd import` reads it.",
     )
     registry.exporter(
         "logprobs",
         lambda _: LogprobsExporter(),
-        options=NoOptions,
+        options=Options,
         doc="The report's log-probability set: sample_uuid, token_ids, logprobs; `dasd import` reads it.",
     )
