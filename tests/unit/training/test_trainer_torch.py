@@ -302,7 +302,6 @@ def test_global_random_numbers_and_threads_are_left_alone(root: Path, shards: li
     [
         ({"device": "toaster"}, InputError, "trainer.device 'toaster': wanted auto, cpu, cuda or cuda:N"),
         ({"device": "cuda:99"}, InputError, "trainer.device 'cuda:99': torch sees"),
-        ({"options": {"attention": "x"}}, RecipeError, "trainer.options"),
     ],
 )
 def test_wrong_settings(
@@ -310,6 +309,13 @@ def test_wrong_settings(
 ) -> None:
     with pytest.raises(error, match=words):
         train(shards, spec(root, **changes))
+
+
+def test_wrong_options() -> None:
+    registry = Registry()
+    dasd_register(registry)
+    with pytest.raises(RecipeError, match=r"trainer\.options\.attention: wanted 'auto', .*, got 'x'"):
+        registry.make_trainer(settings(options={"attention": "x"}))
 
 
 def test_schedule() -> None:
