@@ -19,7 +19,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -53,6 +53,8 @@ class Work:
     candidates: int
     max_tokens: int
     temperature: float
+    caps: Sequence[int] | None = None
+    """A cap on tokens for each request; None: ``max_tokens`` for all."""
 
     def sample_requests(self) -> list[SampleRequest]:
         """Sums, each asked ``candidates`` times with other seeds."""
@@ -62,7 +64,11 @@ class Work:
             for q, question in enumerate(questions)
             for c in range(self.candidates)
         ]
-        return asked[: self.requests]
+        caps = self.caps or [self.max_tokens] * self.requests
+        return [
+            dataclasses.replace(each, max_tokens=cap)
+            for each, cap in zip(asked[: self.requests], caps, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ def both(work: Work) -> tuple[Runs, Teacher]:
         SamplingParams(
             temperature=work.temperature,
             seed=r.seed,
-            max_tokens=work.max_tokens,
+            max_tokens=r.max_tokens,
             stop_token_ids=[tokenizer.eos_id],
             logprobs=0,
             detokenize=False,

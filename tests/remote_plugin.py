@@ -25,6 +25,7 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid")
     size: int = 3
     fail: bool = False
+    together: int | None = None
 
 
 class Own(InputError):
@@ -36,7 +37,8 @@ class Speaker:
         if settings.options["fail"]:
             raise InputError("size: wanted another")
         assert settings.python is None
-        self.info = ModelInfo(settings.model, "r", "t", "speaker", "9", "raw", 99)
+        fed = settings.options["together"]
+        self.info = ModelInfo(settings.model, "r", "t", "speaker", "9", "raw", 99, concurrency=fed)
         self.made = 0
         self.ends = 0
 

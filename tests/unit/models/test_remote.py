@@ -110,6 +110,32 @@ def test_a_refused_request_is_told_here_and_costs_no_other(teacher: RemoteTeache
     assert pl.concat(teacher.sample(asked("plain"), SPEC)).height == 1, "the worker goes on"
 
 
+def test_requests_go_to_the_worker_as_it_has_room_for_them() -> None:
+    read: list[str] = []
+
+    def unread() -> Iterator[SampleRequest]:
+        for n, request in enumerate(asked(*["plain"] * 20)):
+            read.append(f"s{n}")
+            yield request
+
+    with closing(speaker(together=4)) as made:
+        frames = made.sample(unread(), SPEC)
+        assert next(frames)["sample_id"].to_list() == ["s0"]
+        assert len(read) == 4
+        given = ["s0"]
+        for frame in frames:
+            given += frame["sample_id"]
+            assert len(read) - len(given) <= 2 * 4
+        assert given == read == [f"s{n}" for n in range(20)]
+
+        left = made.sample(unread(), SPEC)
+        next(left)
+        left.close()
+        assert pl.concat(made.sample(asked("plain"), SPEC)).height == 1, (
+            "what waited for requests is cancelled"
+        )
+
+
 def test_requests_may_overlap(teacher: RemoteTeacher) -> None:
     first = teacher.sample(asked("plain", "plain"), SPEC)
     second = teacher.sample(asked("plain"), SPEC)

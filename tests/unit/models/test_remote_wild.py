@@ -19,7 +19,10 @@ from dasd.recipe.model_settings import ModelSettings
 
 PROGRAM = f"""#!{sys.executable}
 import json, os, struct
-KINDS = "describe open sample continue score cancel hello description ready frame refused end error".split()
+KINDS = (
+    "describe open sample continue score more cancel "
+    "hello description ready frame refused hungry end error"
+).split()
 
 def send(kind, number=0, body=b"", length=None):
     head = struct.pack(">BIQ", KINDS.index(kind), number, len(body) if length is None else length)

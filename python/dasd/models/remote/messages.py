@@ -78,7 +78,7 @@ class Sample:
 
     requests: tuple[SampleRequest, ...]
     spec: SamplingSpec
-    last: bool
+    last: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Continue:
 
     requests: tuple[ContinueRequest, ...]
     spec: SamplingSpec
-    last: bool
+    last: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Score:
 
     requests: tuple[ScoreRequest, ...]
     spec: ScoringSpec
-    last: bool
+    last: bool = True
 
 
 @dataclass(frozen=True, slots=True)
