@@ -124,7 +124,7 @@ def test_requests_go_to_the_worker_as_it_has_room_for_them() -> None:
         assert len(read) == 4
         given = ["s0"]
         for frame in frames:
-            given += frame["sample_id"]
+            given.extend(frame["sample_id"])
             assert len(read) - len(given) <= 2 * 4
         assert given == read == [f"s{n}" for n in range(20)]
 
