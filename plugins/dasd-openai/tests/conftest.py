@@ -18,6 +18,7 @@ from openai_wire import SECRET
 
 from dasd.api import ModelSettings, Teacher
 from dasd.plugins.host import PluginHost
+from dasd.plugins.registry import Registry
 
 Open = Callable[..., Teacher]
 
@@ -59,11 +60,16 @@ def only_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
 
 
+@pytest.fixture(scope="session")
+def registry() -> Registry:
+    """With this plugin; looking for what is installed takes longer than most tests."""
+    return PluginHost.load(["openai"]).registry
+
+
 @pytest.fixture
-def open_teacher(key: str) -> Iterator[Open]:  # noqa: ARG001 - it has to be set
+def open_teacher(key: str, registry: Registry) -> Iterator[Open]:  # noqa: ARG001 - the key has to be set
     """Opens teachers on an address, with quick retries; closes them."""
     opened: list[Teacher] = []
-    registry = PluginHost.load(["openai"]).registry
 
     def opens(url: str, **options: Any) -> Teacher:
         settings = ModelSettings(

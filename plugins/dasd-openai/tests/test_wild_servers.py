@@ -23,13 +23,14 @@ from dasd_openai.transport import Transport
 Open = Callable[..., Teacher]
 YEAR = str(365 * 24 * 3600)
 Spoil = Callable[[dict[str, Any]], object]
+ANSWERS = Answers()
 
 
 class Server:
     """Answers well until ``wire`` holds what every request for a response is answered with instead."""
 
     def __init__(self) -> None:
-        self.answers = Answers()
+        self.answers = ANSWERS
         self.wire: list[bytes] = []
         self.asked = 0
         self.written = 0
