@@ -372,12 +372,14 @@ def make_run(
     verifier: str = "number",
     teacher: str = "scripted",
     answers: bool = False,
+    reported: bool = True,
 ) -> Run:
     """A finished run. ``until``: the stage after which the report comes at once; ``mark_all``: every question
     holds a script element; ``verifier``: of every question; ``teacher``: its backend; ``answers``: evaluations hold
-    the student's answers, not figures alone."""
+    the student's answers, not figures alone; ``reported``: whether the report, which takes seconds, is made."""
     recipe = Recipe.load({**RECIPE, "teacher": {"model": "big-teacher", "backend": teacher}})
     stages = graph(until, mark_all, verifier, answers)
     known = registry()
     report = ReportStage(recipe, known, tuple(stage.name for stage in stages))
-    return Pipeline(recipe, known, [*stages, report], Console(quiet=True)).run(directory)
+    until = "report" if reported else stages[-1].name
+    return Pipeline(recipe, known, [*stages, report], Console(quiet=True)).run(directory, until=until)

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return report_run.make_run(tmp_path_factory.mktemp("card") / "run", until="evaluate-high")
+    return report_run.make_run(tmp_path_factory.mktemp("card") / "run", until="evaluate-high", reported=False)
 
 
 def dasd(*arguments: str) -> Done:

@@ -267,8 +267,11 @@ def dasd_register(registry):
 """
 
 
-def test_ctrl_c_in_the_middle_of_sampling_loses_nothing(work: Path, tmp_path: Path) -> None:
+def test_ctrl_c_in_the_middle_of_sampling_loses_nothing(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     site = tmp_path
+    monkeypatch.syspath_prepend(str(site))
     install(site, "pausing", PAUSING)
     asked = site / "asked"
     command = [
@@ -302,7 +305,7 @@ def test_ctrl_c_in_the_middle_of_sampling_loses_nothing(work: Path, tmp_path: Pa
     first = asked.read_text().split()
     assert len(first) == 12, "one unit, of which six responses were finished"
     asked.unlink()
-    done = started(*command, cwd=work, site=site, ASKED=str(asked))
+    done = dasd(*command, cwd=work, ASKED=str(asked))
     assert done.returncode == 0, done.stderr
     left = asked.read_text().split()
     assert len(left) == 6 and set(left) < set(first), "the finished ones aren't asked for again"

