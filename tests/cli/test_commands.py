@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -64,12 +65,17 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_help_takes_less_than_four_times_python_with_click() -> None:
+    def used() -> float:
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return children.ru_utime + children.ru_stime
+
     def seconds(*command: str) -> float:
+        """Of the processor: other tests run at the same time."""
         best = []
         for _ in range(5):
-            clock = time.perf_counter()
+            before = used()
             subprocess.run([sys.executable, *command], capture_output=True, check=True)
-            best.append(time.perf_counter() - clock)
+            best.append(used() - before)
         return min(best)
 
     assert seconds("-m", "dasd", "--help") < 4 * seconds("-c", "import click")
