@@ -83,8 +83,9 @@ test-python test-slow fuzz test-kills test-evidence: export HF_HUB_OFFLINE = 1
 .PHONY: test test-rust test-python
 test: test-rust test-python ## Run the Rust and Python tests (slow ones excluded)
 
+# Without make's jobserver, which rustdoc can't reach and warns of.
 test-rust:
-	cargo test --quiet --locked --package dasd-core
+	MAKEFLAGS= cargo test --quiet --locked --package dasd-core
 
 test-python: $(VENV)/.test-data
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
@@ -170,7 +171,7 @@ check-layers:
 	PYTHONPATH="$(PLUGIN_SOURCES)" $(BIN)/lint-imports
 
 check-stubs:
-	$(BIN)/python -m mypy.stubtest dasd._native
+	$(BIN)/python -m mypy.stubtest dasd._native --mypy-config-file rust/py/stubtest.ini
 
 .PHONY: format
 format: setup ## Format Rust and Python
