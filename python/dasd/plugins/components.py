@@ -71,6 +71,8 @@ class Component:
     """Teachers only: whether samples carry log-probabilities."""
     loads_model: bool = False
     """Teachers only: whether the model's weights are loaded onto this run's own devices."""
+    concurrency: str = ""
+    """Teachers only: the option that says how many requests it works on at a time; "": it takes lists."""
     packages: Sequence[str] = ()
     """Teachers and trainers only: top-level packages without which it can't start."""
     extra: str = ""

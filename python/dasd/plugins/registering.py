@@ -55,6 +55,7 @@ class Registry(Protocol):
         continues: bool = True,
         gives_logprobs: bool = True,
         loads_model: bool = False,
+        concurrency: str = "",
         packages: Sequence[str] = (),
         extra: str = "",
     ) -> None:
@@ -63,8 +64,9 @@ class Registry(Protocol):
         ``runs_student``: it can answer and score as the student too; ``continues``: it can go on from a
         prefix; ``gives_logprobs``: its samples carry log-probabilities. A recipe that needs one of these and
         doesn't get it is refused before anything runs. For plans: ``loads_model``: the model's weights are loaded
-        onto this run's own devices; ``packages``: the top-level packages without which it can't start, and
-        ``extra``, the extra of its distribution that installs them.
+        onto this run's own devices; ``concurrency``: of one that reads requests as it has room
+        (``ModelInfo.concurrency``) the option that says how many it works on at a time; ``packages``: the top-level
+        packages without which it can't start, and ``extra``, the extra of its distribution that installs them.
         """
         self._add(
             "teacher",
@@ -76,6 +78,7 @@ class Registry(Protocol):
             continues=continues,
             gives_logprobs=gives_logprobs,
             loads_model=loads_model,
+            concurrency=concurrency,
             packages=packages,
             extra=extra,
         )

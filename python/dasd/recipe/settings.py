@@ -18,7 +18,29 @@ from dasd.recipe.section import LONGEST_NAME, Section
 from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage, TrainingStage
 from dasd.recipe.training_settings import TrainerSettings
 
-__all__ = ["PlanSettings", "RecipeSettings"]
+__all__ = ["EngineTimes", "PlanSettings", "RecipeSettings"]
+
+
+class EngineTimes(Section):
+    """How fast one engine decodes, so that a plan can simulate its stages; measured or looked up by you."""
+
+    step_ms: float = Field(gt=0, description="Milliseconds of a decoding step, whatever runs in it.")
+    step_ms_a_sequence: float = Field(0.0, ge=0, description="Milliseconds more for each sequence in it.")
+    read_ms_a_token: float = Field(0.0, ge=0, description="Milliseconds to read a token of a prompt.")
+    room_tokens: float | None = Field(
+        None, gt=0, description="Tokens whose keys and values fit into its memory; null: no bound."
+    )
+    sequences: int | None = Field(
+        None,
+        ge=1,
+        description="Sequences that it decodes together at most; null: what the model's section says, else 32 on a "
+        "CPU and 256 on a GPU.",
+    )
+    engines: int = Field(1, ge=1, description="Engines side by side: the executor's replicas, or servers.")
+    start_seconds: float = Field(0.0, ge=0, description="Seconds until it takes the first request.")
+    spread: float = Field(
+        0.8, ge=0, description="Of the logarithm of responses' lengths, which are taken as log-normal."
+    )
 
 
 class PlanSettings(Section):
@@ -36,6 +58,11 @@ class PlanSettings(Section):
     student_params: float | None = Field(
         None, gt=0, description="Parameters of the student where it isn't on this machine."
     )
+
+    teacher_engine: EngineTimes | None = Field(
+        None, description="Simulates what the teacher generates; null: tokens over a rate."
+    )
+    student_engine: EngineTimes | None = Field(None, description="The same of the student.")
 
     @model_validator(mode="before")
     @classmethod

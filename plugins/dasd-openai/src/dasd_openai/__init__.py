@@ -20,6 +20,7 @@ def dasd_register(registry: Registry) -> None:
         doc="Asks a model behind an OpenAI-compatible server: vLLM, SGLang, llama.cpp, hosted.",
         # A student changes with every training; a server goes on serving what it was started with.
         runs_student=False,
+        concurrency="concurrency",
     )
 
 

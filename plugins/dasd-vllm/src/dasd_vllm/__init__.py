@@ -21,6 +21,7 @@ def dasd_register(registry: Registry) -> None:
         options=VllmOptions,
         doc="vLLM's offline engine in this process: continuous batching, raw log-probabilities, many GPUs.",
         loads_model=True,
+        concurrency="max_num_seqs",
     )
 
 

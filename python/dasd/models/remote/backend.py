@@ -37,6 +37,8 @@ class Backend:
     """Options that change how fast or how patiently it works and never what it gives."""
     loads_model: bool = False
     """Whether the model's weights are loaded onto this run's own devices."""
+    concurrency: str = ""
+    """The option that says how many requests it works on at a time; "": it takes lists."""
 
     @classmethod
     def of(cls, registry: Registry, name: str) -> Backend:
@@ -50,6 +52,7 @@ class Backend:
             component.gives_logprobs,
             _speed_options(component),
             component.loads_model,
+            component.concurrency,
         )
 
 

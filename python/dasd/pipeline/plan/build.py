@@ -27,6 +27,7 @@ from dasd.pipeline.plan.costs import Costs
 from dasd.pipeline.plan.data import TakenFacts, is_elsewhere, look_at_data
 from dasd.pipeline.plan.disk_and_memory import check_disk, plan_memory
 from dasd.pipeline.plan.drafts import Draft, read_draft
+from dasd.pipeline.plan.engines import EnginesPlan
 from dasd.pipeline.plan.lengths import Lengths
 from dasd.pipeline.plan.measured import Measured, read_run
 from dasd.pipeline.plan.questions import QuestionFacts, read_questions
@@ -46,7 +47,8 @@ from dasd.pipeline.runner import RUNS, Pipeline
 from dasd.pipeline.stages.train import TrainStage
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
-from dasd.recipe.settings import RecipeSettings
+from dasd.recipe.model_settings import ModelSettings
+from dasd.recipe.settings import EngineTimes, RecipeSettings
 
 __all__ = ["plan_recipe"]
 
@@ -117,6 +119,7 @@ def _plan(draft: Draft, recipe: Recipe, directory: Path | None, given: Given, co
         measured,
         models["student"].parameters,
         student.facts.stored_bytes if student.facts is not None else None,
+        _engines(registry, settings),
     )
     told = {finding.text for finding in findings}
     stages, found = _stages(recipe, registry, place, questions, taken, lengths, costs, student, told, console)
@@ -183,6 +186,22 @@ def _stages(
             cost = costs.of(stage.kind, work, trainer)
         planned.append(StagePlan(number, stage.name, stage.kind, states.get(stage.name), work, cost))
     return planned, findings
+
+
+def _engines(registry: Registry, settings: RecipeSettings) -> dict[ModelRole, EnginesPlan]:
+    """Of the models whose engines the recipe describes, on backends that are here."""
+    found: dict[ModelRole, EnginesPlan] = {}
+    described: dict[ModelRole, EngineTimes | None] = {
+        "teacher": settings.plan.teacher_engine,
+        "student": settings.plan.student_engine,
+    }
+    for role, times in described.items():
+        model: ModelSettings = getattr(settings, role)
+        if times is not None:
+            with suppress(DasdError):  # told among the findings
+                backend = backend_of(registry, model, role)
+                found[role] = EnginesPlan(settings, model, backend, times, settings.seed)
+    return found
 
 
 def _teacher_weights(registry: Registry, settings: RecipeSettings) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from dasd.pipeline.plan.disk_and_memory import STATE_BYTES, total_of, trained_parameters
+from dasd.pipeline.plan.engines import EnginesPlan
 from dasd.pipeline.plan.measured import Measured, RateKind
-from dasd.pipeline.plan.records import Amount, Given, StageCost, StageWork
+from dasd.pipeline.plan.records import Amount, Generation, Given, ModelRole, StageCost, StageWork
 from dasd.recipe.settings import RecipeSettings
 from dasd.recipe.training_settings import TrainerSettings
 
@@ -39,8 +41,13 @@ class Costs:
         measured: Measured,
         parameters: int | None,
         stored: int | None,
+        engines: Mapping[ModelRole, EnginesPlan],
     ) -> None:
-        """``parameters`` and ``stored`` bytes of the student; None where they aren't known."""
+        """``parameters`` and ``stored`` bytes of the student; None where they aren't known.
+
+        ``engines``: of the models whose engines the recipe describes.
+        """
+        self._engines = engines
         self._settings = settings
         self._given = given
         self._measured = measured
@@ -53,7 +60,14 @@ class Costs:
         missing: dict[str, None] = {}
         seconds: list[float | None] = []
         longest: list[float | None] = []
-        timed: list[tuple[RateKind, Amount]] = [(part.role, part.tokens) for part in work.generates]
+        timed: list[tuple[RateKind, Amount]] = []
+        for part in work.generates:
+            simulated = self._simulated(part)
+            if simulated is None:
+                timed.append((part.role, part.tokens))
+            else:
+                seconds.append(simulated)
+                longest.append(None)
         timed += [("score", part.tokens) for part in work.scores]
         timed += [("train", work.trains.tokens)] if work.trains is not None else []
         for each, tokens in timed:
@@ -73,6 +87,15 @@ class Costs:
             scratch_bytes=self._scratch(work, trainer),
             missing=tuple(missing),
         )
+
+    def _simulated(self, part: Generation) -> float | None:
+        """Seconds where the recipe describes the engine, and the amounts are known."""
+        engines = self._engines.get(part.role)
+        found = engines.of(part) if engines is not None else None
+        if found is None:
+            return None
+        self.assumptions[found[1]] = None
+        return found[0]
 
     def _rate(self, kind: RateKind) -> float | None:
         """Tokens a second of all devices together."""

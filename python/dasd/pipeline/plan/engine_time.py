@@ -14,6 +14,7 @@ import random
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 __all__ = ["Engine", "Simulated", "draw_lengths", "simulate"]
@@ -91,7 +92,7 @@ def simulate(
 
 
 def _parts(items: Iterator[int], size: int) -> Iterator[Sequence[int]]:
-    while part := [item for item, _ in zip(items, range(size), strict=False)]:
+    while part := list(islice(items, size)):
         yield part
 
 
