@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from tests.command import dasd
 
 SMALL = (
     "questions.train.0.count=48",
-    "questions.eval.0.count=24",
+    "questions.eval.0.count=12",
     "sampling.candidates=3",
     "sampling.chunk=48",
     "teacher.batch_size=48",
@@ -20,7 +18,7 @@ SMALL = (
     "trainer.epochs=1",
     "trainer.save_every=1",
     "evaluation.attempts=2",
-    "evaluation.heldout=24",
+    "evaluation.heldout=12",
 )
 """Overrides of the demo recipe: seconds instead of minutes."""
 
@@ -33,16 +31,8 @@ def pipeline(directory: Path, overrides: Sequence[str] = (), *extra: str) -> lis
 
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished small run of the real command, in a process of its own; read it, don't change it."""
+    """A finished small run of the real command; read it, don't change it."""
     directory = tmp_path_factory.mktemp("runs") / "small"
-    done = subprocess.run(
-        [sys.executable, "-m", "dasd", *pipeline(directory)],
-        capture_output=True,
-        text=True,
-        # One thread, so that tests don't fight for cores; plain output; nothing fetched.
-        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "NO_COLOR": "1"},
-        timeout=280,
-        check=False,
-    )
+    done = dasd(*pipeline(directory), OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", NO_COLOR="1")
     assert done.returncode == 0, done.stderr
     return directory
