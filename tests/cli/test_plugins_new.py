@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.command import dasd as here
 from tests.plugin_factory import REGISTER, install
 
 from dasd.cli.guard import run
@@ -30,7 +31,7 @@ def dasd(*arguments: str, cwd: Path, site: Path | None = None) -> subprocess.Com
 
 
 def test_new_writes_the_files_and_says_what_to_do_next(tmp_path: Path) -> None:
-    done = dasd("new", "my-lengths", cwd=tmp_path)
+    done = here("plugins", "new", "my-lengths", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     written = done.stdout.splitlines()
     assert sorted(written) == sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
@@ -42,7 +43,7 @@ def test_new_never_overwrites(tmp_path: Path) -> None:
     target = tmp_path / "mine"
     target.mkdir()
     (target / "notes.txt").write_text("keep me")
-    done = dasd("new", "my-lengths", "--directory", "mine", cwd=tmp_path)
+    done = here("plugins", "new", "my-lengths", "--directory", "mine", cwd=tmp_path)
     assert done.returncode == 2 and "isn't empty" in done.stderr and "Traceback" not in done.stderr
     assert [path.name for path in target.iterdir()] == ["notes.txt"]
 
