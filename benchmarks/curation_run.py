@@ -261,12 +261,12 @@ class MadeScores:
 
     def run(self, context: StageContext) -> None:
         """Write one row a kept response."""
-        samples = context.inputs.frame("sample-low", "samples")
+        samples = context.inputs.rows("sample-low", "samples")
         kept = kept_ids(context.inputs.frame("dedup-low", "verdicts"))
-        columns = samples.select("sample_id", "token_ids", "token_ends", model=pl.lit("made"))
+        columns = samples.select(["sample_id", "token_ids", "token_ends"])
         total = self.size.questions * self.size.candidates
         for number, unit in enumerate(units(total, self.size.chunk)):
-            rows = only(unit.rows(columns), kept)
+            rows = only(unit.rows(columns), kept).with_columns(model=pl.lit("made"))
             rng = np.random.default_rng([self.size.seed, 3, number])
             count = int(rows.get_column("token_ids").list.len().sum())
             numbered = rows.with_row_index("row").select("row", "token_ids").explode("token_ids")

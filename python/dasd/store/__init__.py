@@ -6,6 +6,7 @@ from dasd.store.directory import RunDirectory
 from dasd.store.inputs import FinishedInputs
 from dasd.store.manifest import Event, Manifest, RunRecord, fingerprint
 from dasd.store.node import Node, Standing, State, Summaries, Written
+from dasd.store.parts import PartRows
 from dasd.store.run import Run, is_run
 from dasd.store.stage import StageDirectory
 from dasd.store.writer import DirectoryWriter
@@ -16,6 +17,7 @@ __all__ = [
     "FinishedInputs",
     "Manifest",
     "Node",
+    "PartRows",
     "Run",
     "RunDirectory",
     "RunRecord",

@@ -42,6 +42,7 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._known: dict[Path, StageDirectory] = {}  # they keep their manifests, which may be long
 
     # -- opening -----------------------------------------------------------------------------------
 
@@ -142,8 +143,11 @@ class RunDirectory:
                     f"{found[name].path} and {path} are both of stage {name}; move one of them away",
                     path,
                 )
-            found[name] = StageDirectory(self.path, path)
+            found[name] = self._stage(path)
         return found
+
+    def _stage(self, path: Path) -> StageDirectory:
+        return self._known.setdefault(path, StageDirectory(self.path, path))
 
     def _named(self, folder: str) -> Iterator[tuple[int, str, Path]]:
         place = self.path / folder
@@ -182,7 +186,7 @@ class RunDirectory:
             return present
         for _, name, path in sorted(self._named(SUPERSEDED)):
             if name.startswith(f"{node.name}-{node.fingerprint[:8]}"):
-                stage = StageDirectory(self.path, path)
+                stage = self._stage(path)
                 if _fits(stage, node, written):
                     return stage
         return None
@@ -240,7 +244,7 @@ class RunDirectory:
         """
         found = self.find(node, written)
         present = self.stages().get(node.name)
-        stage = StageDirectory(self.path, self.path / STAGES / node.directory_name)
+        stage = self._stage(self.path / STAGES / node.directory_name)
         if present is not None and (found is None or found.path != present.path):
             self.supersede(present)
         if found is not None and found.path != stage.path:

@@ -10,7 +10,8 @@ from pydantic import JsonValue
 
 from dasd.errors import StoreError
 from dasd.store.manifest import Manifest
-from dasd.store.stage import StageDirectory, scan
+from dasd.store.parts import PartRows, scan
+from dasd.store.stage import StageDirectory
 
 
 class FinishedInputs:
@@ -32,6 +33,11 @@ class FinishedInputs:
         """Rows of a frame that a needed stage wrote; an empty frame with the schema's columns for none."""
         directory, manifest = self._get(stage)
         return scan(directory.path, manifest.parts, frame)
+
+    def rows(self, stage: str, frame: str) -> PartRows:
+        """The same, to be read by slices."""
+        directory, manifest = self._get(stage)
+        return PartRows(directory.path, manifest.parts, frame)
 
     def summary(self, stage: str) -> Mapping[str, JsonValue]:
         """The summary that a needed stage wrote."""

@@ -19,7 +19,8 @@ from dasd.recipe.settings import RecipeSettings
 from dasd.recipe.yaml import plain
 from dasd.store.directory import EVENTS, RECIPE, RUN, STAGES, RunDirectory
 from dasd.store.manifest import Event, Manifest, RunRecord, read_record
-from dasd.store.stage import StageDirectory, scan
+from dasd.store.parts import PartRows, scan
+from dasd.store.stage import StageDirectory
 
 REPORT = "report.json"
 REPORT_PAGE = "report.html"
@@ -141,6 +142,12 @@ class Run:
             return _once(rows) if name == SENTENCES.name and stage is None else rows
         empty = ALL[name].empty().lazy()
         return empty.with_columns(run_stage=pl.lit(None, pl.String)) if with_stage else empty
+
+    def rows(self, name: str, stage: str) -> PartRows:
+        """Rows of one frame of one finished stage, to be read by slices. Raises InputError as ``frame`` does."""
+        self.frame(name, stage)
+        directory, manifest = self._get(stage)
+        return PartRows(directory.path, manifest.parts, name)
 
     def report(self) -> dict[str, JsonValue]:
         """Content of report.json. Raises InputError if there is none yet, StoreError if it is damaged."""

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import polars as pl
-
 from dasd.base.checksums import file_checksum
 from dasd.base.files import append_line, line_of, mend_lines, read_lines, remove_tree, sync, write_whole
-from dasd.base.schemas import ALL
 from dasd.errors import StoreError
 from dasd.store.manifest import (
     PROGRESS,
@@ -34,18 +31,13 @@ KEPT = "artifacts"
 """Inside a superseded stage: its artifacts, by their paths in the run directory."""
 
 
-def scan(directory: Path, parts: Iterable[PartRecord], frame: str) -> pl.LazyFrame:
-    """The rows of one frame among a stage's parts, in order; the schema's empty frame if it has none."""
-    files = [directory / part.file for part in parts if part.frame == frame]
-    return pl.scan_parquet(files, glob=False) if files else ALL[frame].empty().lazy()
-
-
 class StageDirectory:
     """``stages/NN-name`` or ``superseded/NN-name-XXXXXXXX``; ``root`` is the run directory."""
 
     def __init__(self, root: Path, path: Path) -> None:
         self.root = root
         self.path = path
+        self._manifest: tuple[tuple[Path, int, int, int], Manifest] | None = None
 
     def header(self) -> StageHeader | None:
         """What the stage was started as; None if it never came to write that. Raises StoreError."""
@@ -62,7 +54,14 @@ class StageDirectory:
     def manifest(self) -> Manifest | None:
         """What the stage wrote; None while it is not done. Raises StoreError."""
         path = self.path / MANIFEST
-        return read_record(path, Manifest) if path.exists() else None
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            return None
+        seen = (path, found.st_ino, found.st_size, found.st_mtime_ns)
+        if self._manifest is None or self._manifest[0] != seen:
+            self._manifest = (seen, read_record(path, Manifest))
+        return self._manifest[1]
 
     def begin(self, header: StageHeader) -> None:
         """Make the directory of a stage that starts from nothing. Raises DiskFullError."""
@@ -110,18 +109,10 @@ class StageDirectory:
         return standing
 
     def claims(self) -> list[str]:
-        """Paths in the run directory that the stage has claimed, done or not."""
-        return [record.path for record in self.progress() if isinstance(record, ArtifactRecord)]
-
-    def seconds(self) -> float:
-        """Working time that earlier starts of the stage are known to have spent."""
-        total = latest = 0.0
-        for record in self.progress():
-            if isinstance(record, StartRecord):
-                total, latest = total + latest, 0.0
-            elif isinstance(record, UnitRecord):
-                latest = record.seconds
-        return total + latest
+        """Paths in the run directory that the stage has claimed, done or not. Raises StoreError."""
+        values = read_lines(self.path / PROGRESS_FILE)
+        claims = [value for value in values if isinstance(value, dict) and value.get("record") == "artifact"]
+        return [ArtifactRecord.model_validate(claim).path for claim in claims]
 
     def verify(self, manifest: Manifest) -> None:
         """Hold every part and artifact of a finished stage against its checksum. Raises StoreError."""
@@ -162,6 +153,17 @@ class StageDirectory:
             if (self.path / KEPT / claim).exists():
                 move(self.path / KEPT / claim, self.root / claim)
         remove_tree(self.path / KEPT)
+
+
+def seconds_of(records: Iterable[Record]) -> float:
+    """Working time that the starts of a stage are known to have spent, by its records of progress."""
+    total = latest = 0.0
+    for record in records:
+        if isinstance(record, StartRecord):
+            total, latest = total + latest, 0.0
+        elif isinstance(record, UnitRecord):
+            latest = record.seconds
+    return total + latest
 
 
 def move(source: Path, target: Path) -> None:

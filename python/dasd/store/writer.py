@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from pathlib import Path, PurePosixPath
 
 import polars as pl
@@ -25,7 +25,8 @@ from dasd.store.manifest import (
     now,
     write_record,
 )
-from dasd.store.stage import MANIFEST, SCRATCH, StageDirectory, describe_artifact, scan
+from dasd.store.parts import PartRows, scan
+from dasd.store.stage import MANIFEST, SCRATCH, StageDirectory, describe_artifact, seconds_of
 from dasd.version import __version__
 
 RESERVED = frozenset({"stages", "superseded", "run.json", "recipe.yaml", "events.jsonl"})
@@ -57,7 +58,7 @@ class DirectoryWriter:
         self._done = {record.key for record in records if isinstance(record, UnitRecord)}
         self._artifacts = [record.path for record in records if isinstance(record, ArtifactRecord)]
         self._summary: dict[str, JsonValue] = {}
-        self._seconds_before = stage.seconds()
+        self._seconds_before = seconds_of(records)
         self._clock = time.monotonic()
         stage.record(StartRecord(time=now()))
 
@@ -105,13 +106,18 @@ class DirectoryWriter:
         self._stage.record(UnitRecord(key=key, seconds=time.monotonic() - self._clock))
         self._done.add(key)
 
-    def done(self) -> frozenset[str]:
-        """Keys of the units that are done, by this start of the stage or an earlier one."""
-        return frozenset(self._done)
+    def done(self) -> Set[str]:
+        """Keys of the units that are done, by this start of the stage or an earlier one; kept up as units end."""
+        return self._done
 
     def read(self, frame: str) -> pl.LazyFrame:
         """What this stage has appended so far and a kill hasn't undone."""
         return scan(self.directory, self._parts, frame)
+
+    def rows(self, frame: str, keys: str = "") -> PartRows:
+        """The same, to be read by slices; ``keys``: of units whose key begins so."""
+        parts = (part for part in self._parts if part.key.startswith(keys))
+        return PartRows(self.directory, parts, frame)
 
     def artifact(self, relative: str) -> Path:
         """Claim a path inside the run directory; its parent exists, the path itself may not.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from dasd.base.progress import Console
 from dasd.base.records import Message
 from dasd.base.schemas import QUESTIONS
-from dasd.errors import DasdError, InputError, NotHereError
+from dasd.errors import DasdError, InputError, NotHereError, StoreError
 from dasd.evaluation.terms import EvaluationTerms, default_terms, terms_of
 from dasd.models.files import declared_context
 from dasd.models.pool import ModelPool
@@ -30,7 +30,7 @@ from dasd.plugins.registry import Registry
 from dasd.recipe.model_settings import ModelSettings
 from dasd.recipe.question_settings import QuestionSource
 from dasd.recipe.stage_settings import OffPolicyStage
-from dasd.store import FinishedInputs
+from dasd.store import FinishedInputs, PartRows
 
 __all__ = ["BenchmarkFacts", "QuestionFacts", "read_questions"]
 
@@ -95,11 +95,14 @@ class _Memory:
     def finish_unit(self, key: str) -> None:
         del key
 
-    def done(self) -> frozenset[str]:
+    def done(self) -> Set[str]:
         return frozenset()
 
     def read(self, frame: str) -> pl.LazyFrame:
         return pl.concat(self.frames[frame]).lazy()
+
+    def rows(self, frame: str, keys: str = "") -> PartRows:
+        raise StoreError(f"{frame} {keys}: rows that are kept in memory lie in no parts")
 
     def artifact(self, relative: str) -> Path:
         return self.directory / relative

@@ -134,7 +134,9 @@ class EvaluateStage:
             Asking(
                 work=units(len(of_question), settings.sampling.chunk, "heldout/"),
                 questions=lambda unit: dict(unit.of(of_question)),
-                requests=lambda unit, left: reading.to_score(only(unit.rows(heldout.lazy()), left), messages),
+                requests=lambda unit, left: reading.to_score(
+                    only(heldout.slice(unit.start, unit.size), left), messages
+                ),
                 teacher=lambda: context.models.open(model),
                 ask=lambda student, asked, on_refused: (
                     rows.with_columns(model=pl.lit(named))

@@ -23,6 +23,7 @@ from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.units import Unit, finish_rows, units, verdict_rows
 from dasd.plugins.recipe import Recipe
 from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage, TrainingStage
+from dasd.store import PartRows
 from dasd.training.row_maker import RowMaker
 
 __all__ = ["TakenHeldoutStage", "TakenMixStage", "TakenSamplesStage", "TakenSelectStage"]
@@ -116,7 +117,7 @@ class TakenSelectStage:
 
     def run(self, context: StageContext) -> None:
         """Judge the responses, ``sampling.chunk`` a unit."""
-        samples = context.inputs.frame(f"sample-{self.stage.name}", "samples")
+        samples = context.inputs.rows(f"sample-{self.stage.name}", "samples")
         _judge(context, self.recipe, self.stage, samples, self.name)
 
 
@@ -148,7 +149,7 @@ class TakenMixStage:
         source = SourceRun.open(self.recipe)
         _copy(context, source, source.samples(self.stage), source.taken(self.stage), self.name)
         context.writer.summarise(_counted(context))
-        _judge(context, self.recipe, self.stage, context.writer.read("samples"), self.name)
+        _judge(context, self.recipe, self.stage, context.writer.rows("samples"), self.name)
 
 
 def _settings(recipe: Recipe, stage: TrainingStage) -> dict[str, JsonValue]:
@@ -175,8 +176,8 @@ def _reading(recipe: Recipe, stage: TrainingStage) -> dict[str, JsonValue]:
 def _copy(context: StageContext, source: SourceRun, stage: str, wanted: frozenset[str], name: str) -> None:
     """Append the ``wanted`` SAMPLES rows of the other run's ``stage``, in its order."""
     source.run.verify(stage)
-    samples = source.run.frame("samples", stage)
-    total = count_rows(samples)
+    samples = source.run.rows("samples", stage)
+    total = samples.height
     done = context.writer.done()
     with context.console.task(f"{name}: responses of {source.run.record.name}", total, "responses") as task:
         for unit in units(total, context.recipe.settings.sampling.chunk):
@@ -192,9 +193,7 @@ def _counted(context: StageContext) -> dict[str, JsonValue]:
     return {"questions": questions, **samples_summary(samples)}
 
 
-def _judge(
-    context: StageContext, recipe: Recipe, stage: TrainingStage, samples: pl.LazyFrame, name: str
-) -> None:
+def _judge(context: StageContext, recipe: Recipe, stage: TrainingStage, samples: PartRows, name: str) -> None:
     """Append VERDICTS of ``samples`` and tell what is set aside."""
     # An evaluation question may have the id of the training question that it took the place of.
     asked = context.inputs.frame("questions", "questions").filter(pl.col("split") == "train")
@@ -202,7 +201,7 @@ def _judge(
     maker = RowMaker(recipe, messages, stage.name)
     most = recipe.settings.trainer_for(stage).max_length
     done = context.writer.done()
-    for unit in units(count_rows(samples), recipe.settings.sampling.chunk, "judge-"):
+    for unit in units(samples.height, recipe.settings.sampling.chunk, "judge-"):
         if unit.key not in done:
             rows = unit.rows(samples)
             known = rows.filter(

@@ -41,6 +41,8 @@ from dasd.store import Summaries
 __all__ = ["MixStage"]
 
 LENGTH_BINS = 5
+_TEACHER_UNITS = "teacher-"
+"""Begins the keys of units whose rows are whole responses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +238,7 @@ class MixStage:
             f"{self.name}: teacher continues",
             asking_for(
                 requests,
-                units(len(requests), sampling.chunk, "teacher-"),
+                units(len(requests), sampling.chunk, _TEACHER_UNITS),
                 lambda: context.models.open(settings.teacher),
                 lambda teacher, asked, on_refused: teacher.continue_(
                     asked, replace(spec, on_refused=on_refused)
@@ -270,11 +272,11 @@ class MixStage:
             context.console.warn(
                 f"{self.name}: {len(full)} answers of the student are set aside: {next(iter(full.values()))}"
             )
-        whole = samples.filter(pl.col("stage") == self.name)
+        whole = context.writer.rows("samples", _TEACHER_UNITS)
         max_length = self.recipe.settings.trainer_for(self.stage).max_length
         questions = context.inputs.frame("questions", "questions")
         judge = Judge(self.recipe, self.registry, max_length, questions, self.name)
-        for unit in units(count_rows(whole), self.recipe.settings.sampling.chunk, "judge-"):
+        for unit in units(whole.height, self.recipe.settings.sampling.chunk, "judge-"):
             if unit.key not in context.writer.done():
                 finish_rows(context, "verdicts", judge.verdicts(unit.rows(whole)), unit)
 

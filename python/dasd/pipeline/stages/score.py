@@ -49,12 +49,12 @@ class ScoreStage:
     def run(self, context: StageContext) -> None:
         """Score; a unit of work holds what is left of ``sampling.chunk`` samples."""
         settings = self.recipe.settings
-        samples = context.inputs.frame(self.samples, "samples").select(
-            "sample_id", "question_id", "text", "finish_reason", "token_ids", "token_ends", "tokenizer_hash"
+        samples = context.inputs.rows(self.samples, "samples").select(
+            ["sample_id", "question_id", "text", "finish_reason", "token_ids", "token_ends", "tokenizer_hash"]
         )
+        of_unit = samples.select(["sample_id", "question_id"])
         kept = kept_ids(context.inputs.frame(self.dedup, "verdicts"))
         messages = messages_by_question(context.inputs.frame("questions", "questions"))
-        of_question = samples.select("sample_id", "question_id").collect().rows()
         spec = ScoringSpec(self.name, settings.student.token_budget)
         reading = Reading.of(settings.teacher, settings.student)
 
@@ -62,10 +62,8 @@ class ScoreStage:
             context,
             f"{self.name}: student scores",
             Asking(
-                work=units(len(of_question), settings.sampling.chunk),
-                questions=lambda unit: {
-                    sample_id: question for sample_id, question in unit.of(of_question) if sample_id in kept
-                },
+                work=units(samples.height, settings.sampling.chunk),
+                questions=lambda unit: dict(only(unit.rows(of_unit), kept).iter_rows()),
                 requests=lambda unit, left: reading.to_score(only(unit.rows(samples), left), messages),
                 teacher=lambda: context.models.open(settings.student),
                 ask=lambda student, asked, on_refused: reading.scored(

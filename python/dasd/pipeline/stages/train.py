@@ -12,7 +12,7 @@ from typing import ClassVar
 import polars as pl
 from pydantic import JsonValue
 
-from dasd.base.frames import count_rows, kept_ids, messages_by_question, only
+from dasd.base.frames import kept_ids, messages_by_question, only
 from dasd.base.progress import Task
 from dasd.base.records import ADAPTER
 from dasd.base.schemas import LOSSES, check
@@ -121,9 +121,9 @@ class TrainStage:
         return len(mixed)
 
     def _append(self, context: StageContext, maker: RowMaker, stage: str, wanted: frozenset[str]) -> None:
-        samples = context.inputs.frame(stage, "samples")
+        samples = context.inputs.rows(stage, "samples")
         done = context.writer.done()
-        for unit in units(count_rows(samples), self.recipe.settings.sampling.chunk, f"{stage}-"):
+        for unit in units(samples.height, self.recipe.settings.sampling.chunk, f"{stage}-"):
             if unit.key not in done:
                 rows = only(unit.rows(samples), wanted)
                 finish_rows(context, "train", maker.rows(rows), unit)

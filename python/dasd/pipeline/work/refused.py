@@ -46,7 +46,8 @@ class Refusals:
         """Begin with a unit that isn't done; sample_ids of it that an earlier start saw refused."""
         unit = self._units[key] = UnderWay(self._context, key, REFUSED)
         rows = unit.rows
-        self._rows = pl.concat([self._rows, rows])
+        if rows.height:
+            self._rows = pl.concat([self._rows, rows])
         return frozenset(rows.get_column("sample_id"))
 
     def add(self, key: str, sample_id: str, question_id: str, reason: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -14,6 +14,7 @@ from dasd.base.progress import Console
 from dasd.models.pool import ModelPool
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
+from dasd.store import PartRows
 
 
 class StageWriter(Protocol):
@@ -36,12 +37,16 @@ class StageWriter(Protocol):
         """Mark a unit of work done. Parts of units that never finished are removed at the next start."""
         ...
 
-    def done(self) -> frozenset[str]:
-        """Keys of the units that earlier, interrupted starts of this stage finished."""
+    def done(self) -> Set[str]:
+        """Keys of the finished units, by earlier starts of this stage too; kept up as units end."""
         ...
 
     def read(self, frame: str) -> pl.LazyFrame:
         """What this stage has appended so far."""
+        ...
+
+    def rows(self, frame: str, keys: str = "") -> PartRows:
+        """The same, to be read by slices; ``keys``: of units whose key begins so."""
         ...
 
     def artifact(self, relative: str) -> Path:
@@ -69,6 +74,10 @@ class StageInputs(Protocol):
 
     def frame(self, stage: str, frame: str) -> pl.LazyFrame:
         """A frame that a needed stage wrote."""
+        ...
+
+    def rows(self, stage: str, frame: str) -> PartRows:
+        """The same, to be read by slices."""
         ...
 
     def summary(self, stage: str) -> Mapping[str, JsonValue]:

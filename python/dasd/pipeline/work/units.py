@@ -13,6 +13,7 @@ from typing import TypeVar
 import polars as pl
 
 from dasd.pipeline.work.stage import StageContext
+from dasd.store import PartRows
 
 __all__ = ["Unit", "finish_rows", "in_order", "share", "units", "verdict_rows"]
 
@@ -36,9 +37,9 @@ class Unit:
         """This unit's items."""
         return items[self.start : self.stop]
 
-    def rows(self, frame: pl.LazyFrame) -> pl.DataFrame:
-        """This unit's rows, when the items are the rows of ``frame``."""
-        return frame.slice(self.start, self.size).collect()
+    def rows(self, rows: PartRows) -> pl.DataFrame:
+        """This unit's rows, when the items are ``rows``."""
+        return rows.slice(self.start, self.stop)
 
 
 def units(total: int, chunk: int, prefix: str = "") -> list[Unit]:

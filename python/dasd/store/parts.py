@@ -1,0 +1,63 @@
+"""The rows of one frame as they lie in a stage's parts: read whole, or by slices that cost by the slice."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from pathlib import Path
+
+import polars as pl
+
+from dasd.base.schemas import ALL
+from dasd.store.manifest import PartRecord
+
+__all__ = ["PartRows", "scan"]
+
+
+def scan(directory: Path, parts: Iterable[PartRecord], frame: str) -> pl.LazyFrame:
+    """The rows of one frame among a stage's parts, in order; the schema's empty frame if it has none."""
+    files = [directory / part.file for part in parts if part.frame == frame]
+    return pl.scan_parquet(files, glob=False) if files else ALL[frame].empty().lazy()
+
+
+class PartRows:
+    """The rows of one frame among a stage's parts, in order.
+
+    Records of the parts say how many rows each has, so a slice opens those that it overlaps and no other.
+    """
+
+    def __init__(self, directory: Path, parts: Iterable[PartRecord], frame: str) -> None:
+        """``parts``: those of the stage, of other frames too."""
+        found = [part for part in parts if part.frame == frame]
+        self._files = [directory / part.file for part in found]
+        self._starts = [0, *accumulate(part.rows for part in found)]
+        self._empty = ALL[frame].empty()
+        self._columns = tuple(self._empty.columns)
+
+    @property
+    def height(self) -> int:
+        """Number of rows."""
+        return self._starts[-1]
+
+    def select(self, columns: Sequence[str]) -> PartRows:
+        """The same rows with these columns only."""
+        found = PartRows.__new__(PartRows)
+        found._files, found._starts, found._empty = self._files, self._starts, self._empty
+        found._columns = tuple(columns)
+        return found
+
+    def slice(self, start: int, stop: int) -> pl.DataFrame:
+        """Rows ``start`` up to ``stop``, or up to the end."""
+        stop = min(stop, self.height)
+        frames = [self._empty.select(self._columns)]
+        place = bisect_right(self._starts, start) - 1
+        while start < stop:
+            first, after = self._starts[place], self._starts[place + 1]
+            taken = min(stop, after) - start
+            if taken:
+                rows = pl.scan_parquet(self._files[place], glob=False).select(self._columns)
+                frames.append(rows.slice(start - first, taken).collect())
+            start += taken
+            place += 1
+        return frames[-1] if len(frames) == 2 else pl.concat(frames)
