@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import polars as pl
+import pytest
 from tests.plugins.broken import Broken
 
 from dasd.api import Checkpoint, TrainerSettings, TrainingError, TrainProgress, TrainSpec
+from dasd.models.files import resolve_model
 from dasd.testing import TrainerSuite
 from dasd.training.torch.trainer import TorchTrainer
 
@@ -41,6 +43,26 @@ class Altered(TorchTrainer):
             altered.append(shard.with_suffix(".altered.parquet"))
             self.rows(pl.read_parquet(shard), spec).write_parquet(altered[-1])
         return self.after(super().train(altered, self.spec(spec), resume), spec)
+
+
+@pytest.fixture(scope="module")
+def shallow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The miniature student without its layers but the first: a check trains a third as long."""
+    from safetensors.torch import load_file, save_file
+
+    place = tmp_path_factory.mktemp("shallow") / "student"
+    shutil.copytree(resolve_model("dasd:mini-student"), place)
+    config = json.loads((place / "config.json").read_text())
+    (place / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 1}))
+    weights = load_file(place / "model.safetensors")
+    kept = {n: w for n, w in weights.items() if ".layers." not in n or ".layers.0." in n}
+    save_file(kept, place / "model.safetensors", {"format": "pt"})
+    return place
+
+
+@pytest.fixture(scope="class", autouse=True)
+def trains_the_shallow(request: pytest.FixtureRequest, shallow: Path) -> None:
+    request.cls.model = str(shallow)
 
 
 class Suite(Broken, TrainerSuite):
