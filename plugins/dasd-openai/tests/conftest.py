@@ -29,10 +29,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmServer]:
     if find_spec("vllm") is None:
         pytest.skip("vLLM is not installed in this environment")
     server = VllmServer(tmp_path_factory.mktemp("vllm") / "server.log")
-    server.start()
-    server.wait()
-    yield server
-    server.kill()
+    try:
+        server.start()
+        server.wait()
+        yield server
+    finally:  # Ctrl-C doesn't reach its session
+        server.kill()
 
 
 @pytest.fixture(scope="module")

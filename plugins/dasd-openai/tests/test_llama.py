@@ -48,10 +48,12 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LlamaServer]:
     directory = tmp_path_factory.mktemp("llama")
     openai_gguf.write(Path(resolve_model("dasd:mini-teacher")), directory / "mini.gguf")
     server = LlamaServer(directory / "server.log", directory / "mini.gguf")
-    server.start()
-    server.wait()
-    yield server
-    server.kill()
+    try:
+        server.start()
+        server.wait()
+        yield server
+    finally:  # Ctrl-C doesn't reach its session
+        server.kill()
 
 
 @pytest.mark.usefixtures("key")
