@@ -17,7 +17,7 @@ from dasd.recipe.draft import BUNDLED, find
 from dasd.recipe.evaluation_settings import EvaluationSettings
 from dasd.recipe.model_settings import ModelSettings
 from dasd.recipe.question_settings import DataSettings, QuestionSource, QuestionsSettings
-from dasd.recipe.settings import PlanSettings, RecipeSettings
+from dasd.recipe.settings import EngineTimes, PlanSettings, RecipeSettings
 from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage
 from dasd.recipe.training_settings import LoraSettings, TrainerSettings
 from dasd.recipe.verifier_settings import VerifierSettings
@@ -40,6 +40,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`trainer.lora`", LoraSettings),
     ("`evaluation`", EvaluationSettings),
     ("`plan`", PlanSettings),
+    ("`plan.teacher_engine`, `plan.student_engine`", EngineTimes),
 )
 
 _HEAD = """\
@@ -141,6 +142,8 @@ def _section(section: BaseModel, data: Mapping[str, Any], depth: int) -> list[st
         if isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
             lines.append(f"{pad}{name}:")
             lines += _items(value, data.get(name), depth + 1)
+        elif value is None and (absent := _optional(field)) is not None:
+            lines += [f"{pad}{line}" for line in _absent(name, absent)]
         else:
             lines += _key(name, data.get(name), field, name in data, depth)
     return lines
