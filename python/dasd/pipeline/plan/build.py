@@ -139,7 +139,7 @@ def _plan(draft: Draft, recipe: Recipe, directory: Path | None, given: Given, co
         questions=questions.train,
         evaluation_questions=questions.evaluation,
         free_disk_bytes=free,
-        assumptions=(*lengths.assumptions, *costs.assumptions),
+        assumptions=(*lengths.assumptions, *costs.assumptions, *_waiting(registry, settings)),
         # What was found about a wrong key was found with its default in its place.
         findings=tuple(f for f in dict.fromkeys(findings) if f.level == "problem" or f.key not in wrong),
     )
@@ -186,6 +186,22 @@ def _stages(
             cost = costs.of(stage.kind, work, trainer)
         planned.append(StagePlan(number, stage.name, stage.kind, states.get(stage.name), work, cost))
     return planned, findings
+
+
+def _waiting(registry: Registry, settings: RecipeSettings) -> list[str]:
+    """Backends that aren't kept full."""
+    waiting = []
+    for role in ("teacher", "student"):
+        model: ModelSettings = getattr(settings, role)
+        with suppress(DasdError):  # told among the findings
+            if (role == "student" or settings.asks_teacher) and not backend_of(
+                registry, model, role
+            ).concurrency:
+                waiting.append(
+                    f"{role}.backend {model.backend} takes lists: each unit of {settings.sampling.chunk} requests "
+                    "(sampling.chunk) waits for its slowest answer"
+                )
+    return waiting
 
 
 def _engines(registry: Registry, settings: RecipeSettings) -> dict[ModelRole, EnginesPlan]:
