@@ -392,7 +392,9 @@ def _let_work(pid: int, seconds: float) -> None:
 
 TIMES = frozenset({"started", "finished", "seconds", "checksum", "bytes", "inputs"})
 """Keys of records that hold times, or hang on files that do."""
-UNCOMPARED = frozenset({"stage.json", "progress.jsonl", "events.jsonl", "run.json", "report.html", ".lock"})
+UNCOMPARED = frozenset(
+    {"stage.json", "progress.jsonl", "events.jsonl", "run.json", "report.html", ".lock", "verified.jsonl"}
+)
 """What tells of starts and times alone; the page is made from report.json."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -337,6 +338,22 @@ def test_one_stage_alone(work: Path) -> None:
     done = dasd("select", "runs/tiny", "--quiet", cwd=work)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[2].startswith("select-low")
+
+
+def test_runs_verify(work: Path, tmp_path: Path) -> None:
+    whole = json.loads(dasd("runs", "verify", "runs/tiny", "--json", cwd=work).stdout)
+    assert whole["problems"] == [] and whole["files"] > 10 and whole["bytes"] > 0
+    copy = tmp_path / "altered"
+    shutil.copytree(work / "runs/tiny", copy)
+    altered, missing = sorted((copy / "stages").glob("*/part-*.parquet"))[:2]
+    altered.write_bytes(altered.read_bytes()[:-1] + b"x")
+    missing.unlink()
+    torn = next((copy / "stages").glob("*-report/manifest.json"))
+    torn.write_bytes(torn.read_bytes()[:-20])
+    done = dasd("runs", "verify", str(copy))
+    assert done.returncode == 1
+    for words in (f"{altered} was altered", f"{missing} is missing", f"{torn} is damaged", "3 problems"):
+        assert words in done.stdout
 
 
 def test_runs_list_show_diff(work: Path) -> None:

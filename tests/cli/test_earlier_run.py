@@ -64,8 +64,11 @@ def dasd(*arguments: str | Path, cwd: Path | None = None) -> str:
 
 
 def files(run: Path, below: str) -> dict[str, bytes]:
+    """All but the notes of what a start verified."""
     return {
-        str(path.relative_to(run)): path.read_bytes() for path in (run / below).rglob("*") if path.is_file()
+        str(path.relative_to(run)): path.read_bytes()
+        for path in (run / below).rglob("*")
+        if path.is_file() and path.name != "verified.jsonl"
     }
 
 

@@ -202,6 +202,7 @@ def result(directory: Path) -> dict[str, object]:
             "events.jsonl",
             "run.json",
             ".lock",
+            "verified.jsonl",
         ):
             found[name] = path.read_bytes()
     return found

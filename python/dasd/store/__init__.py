@@ -9,6 +9,7 @@ from dasd.store.node import Node, Standing, State, Summaries, Written
 from dasd.store.parts import PartRows
 from dasd.store.run import Run, is_run
 from dasd.store.stage import StageDirectory
+from dasd.store.verified import look
 from dasd.store.writer import DirectoryWriter
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "Written",
     "fingerprint",
     "is_run",
+    "look",
 ]

@@ -240,7 +240,8 @@ class RunDirectory:
         """Put in place what there is of a stage all of whose needs are done, ready to go on or to be skipped.
 
         A result that doesn't fit is superseded, one that was superseded and fits again is moved back, a
-        finished one is held against its checksums (StoreError names the file).
+        finished one's files are held against their checksums unless they look as they did the last time (StoreError
+        names the file).
         """
         found = self.find(node, written)
         present = self.stages().get(node.name)
@@ -269,7 +270,8 @@ class RunDirectory:
             raise StoreError(f"{stage.path} has lost its header while it was put in place", stage.path)
         if manifest is None:
             return stage, known, Standing("partial", None)
-        stage.verify(manifest)
+        stage.check(manifest)
+        stage.verified.save()
         remove_tree(stage.path / SCRATCH)  # a kill right after the manifest left it
         return stage, known, Standing("done", manifest)
 

@@ -65,8 +65,17 @@ class ArtifactRecord(Record):
     path: str
 
 
-Progress = Annotated[PartRecord | UnitRecord | StartRecord | ArtifactRecord, Field(discriminator="record")]
-PROGRESS: TypeAdapter[PartRecord | UnitRecord | StartRecord | ArtifactRecord] = TypeAdapter(Progress)
+class MergedRecord(Record):
+    """Parts that follow one another became one; from here on their files don't count."""
+
+    record: Literal["merged"] = "merged"
+    part: PartRecord
+    of: tuple[str, ...]
+    """Their files, in order."""
+
+
+Progress = PartRecord | UnitRecord | StartRecord | ArtifactRecord | MergedRecord
+PROGRESS: TypeAdapter[Progress] = TypeAdapter(Annotated[Progress, Field(discriminator="record")])
 
 
 class ArtifactFile(Record):

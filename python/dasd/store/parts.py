@@ -10,15 +10,37 @@ from pathlib import Path
 import polars as pl
 
 from dasd.base.schemas import ALL
-from dasd.store.manifest import PartRecord
+from dasd.store.manifest import MergedRecord, PartRecord, Record
 
-__all__ = ["PartRows", "scan"]
+__all__ = ["PartRows", "number_of", "parts_that_stand", "scan"]
 
 
 def scan(directory: Path, parts: Iterable[PartRecord], frame: str) -> pl.LazyFrame:
     """The rows of one frame among a stage's parts, in order; the schema's empty frame if it has none."""
     files = [directory / part.file for part in parts if part.frame == frame]
     return pl.scan_parquet(files, glob=False) if files else ALL[frame].empty().lazy()
+
+
+def parts_that_stand(records: Iterable[Record]) -> list[PartRecord]:
+    """The parts that records of progress tell of, merged ones in the place of those that they were made from."""
+    found: list[PartRecord | None] = []
+    places: dict[str, int] = {}
+    for record in records:
+        if isinstance(record, PartRecord):
+            places[record.file] = len(found)
+            found.append(record)
+        elif isinstance(record, MergedRecord):
+            first = places[record.of[0]]
+            for file in record.of:
+                found[places.pop(file)] = None
+            found[first] = record.part
+            places[record.part.file] = first
+    return [part for part in found if part is not None]
+
+
+def number_of(file: str) -> int:
+    """The last number in a part's name."""
+    return int(file.removesuffix(".parquet").rpartition("-")[2])
 
 
 class PartRows:
@@ -39,6 +61,11 @@ class PartRows:
     def height(self) -> int:
         """Number of rows."""
         return self._starts[-1]
+
+    @property
+    def files(self) -> list[Path]:
+        """The parts, in order."""
+        return list(self._files)
 
     def select(self, columns: Sequence[str]) -> PartRows:
         """The same rows with these columns only."""

@@ -21,6 +21,7 @@ from dasd.store.directory import EVENTS, RECIPE, RUN, STAGES, RunDirectory
 from dasd.store.manifest import Event, Manifest, RunRecord, read_record
 from dasd.store.parts import PartRows, scan
 from dasd.store.stage import StageDirectory
+from dasd.store.verified import StoredFile
 
 REPORT = "report.json"
 REPORT_PAGE = "report.html"
@@ -184,3 +185,14 @@ class Run:
         for name in stages or self._finished():
             stage, manifest = self._get(name)
             stage.verify(manifest)
+
+    def stored(self) -> tuple[list[StoredFile], list[str]]:
+        """Every file of all stages, of an unfinished one its finished units', and what is wrong with their records."""
+        files: list[StoredFile] = []
+        damaged: list[str] = []
+        for stage in self._store.stages().values():
+            try:
+                files += stage.stored()
+            except StoreError as error:
+                damaged.append(str(error))
+        return files, damaged

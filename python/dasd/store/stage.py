@@ -14,6 +14,7 @@ from dasd.store.manifest import (
     ArtifactFile,
     ArtifactRecord,
     Manifest,
+    MergedRecord,
     PartRecord,
     Record,
     StageHeader,
@@ -22,6 +23,8 @@ from dasd.store.manifest import (
     read_record,
     write_record,
 )
+from dasd.store.parts import parts_that_stand
+from dasd.store.verified import NOTES, StoredFile, Verified, look
 
 HEADER = "stage.json"
 MANIFEST = "manifest.json"
@@ -38,6 +41,7 @@ class StageDirectory:
         self.root = root
         self.path = path
         self._manifest: tuple[tuple[Path, int, int, int], Manifest] | None = None
+        self._verified: Verified | None = None
 
     def header(self) -> StageHeader | None:
         """What the stage was started as; None if it never came to write that. Raises StoreError."""
@@ -66,6 +70,7 @@ class StageDirectory:
     def begin(self, header: StageHeader) -> None:
         """Make the directory of a stage that starts from nothing. Raises DiskFullError."""
         remove_tree(self.path)
+        self._verified = None
         self.path.mkdir(parents=True)
         write_record(self.path / HEADER, header.sealed())
 
@@ -100,13 +105,15 @@ class StageDirectory:
         if len(standing) != len(records):
             lines = b"".join(line_of(record.model_dump_json().encode()) for record in standing)
             write_whole(self.path / PROGRESS_FILE, lines)
-        parts = [record for record in standing if isinstance(record, PartRecord)]
-        named = {part.file for part in parts} | {HEADER, PROGRESS_FILE, SCRATCH, KEPT}
+        parts = parts_that_stand(standing)
+        named = {part.file for part in parts} | {HEADER, PROGRESS_FILE, SCRATCH, KEPT, NOTES}
         for path in self.path.iterdir():
             if path.name not in named:
                 remove_tree(path)
         self.verify_parts(parts)
-        return standing
+        self.verified.save()
+        others = [record for record in standing if not isinstance(record, PartRecord | MergedRecord)]
+        return [*parts, *others]
 
     def claims(self) -> list[str]:
         """Paths in the run directory that the stage has claimed, done or not. Raises StoreError."""
@@ -114,32 +121,54 @@ class StageDirectory:
         claims = [value for value in values if isinstance(value, dict) and value.get("record") == "artifact"]
         return [ArtifactRecord.model_validate(claim).path for claim in claims]
 
+    @property
+    def verified(self) -> Verified:
+        """Which files were held against their checksums, and how they looked then."""
+        if self._verified is None:
+            self._verified = Verified(self.path)
+        return self._verified
+
+    def files(self, manifest: Manifest) -> list[StoredFile]:
+        """Every part and artifact of a finished stage."""
+        artifacts = [
+            StoredFile(self.root / file.path, file.path, file.bytes, file.checksum)
+            for artifact in manifest.artifacts
+            for file in artifact.files
+        ]
+        return [*self._part_files(manifest.parts), *artifacts]
+
+    def stored(self) -> list[StoredFile]:
+        """Every file that the records name, of an unfinished stage those of its finished units. Raises StoreError."""
+        self.header()
+        records, manifest = self.progress(), self.manifest()
+        if manifest is not None:
+            return self.files(manifest)
+        finished = {record.key for record in records if isinstance(record, UnitRecord)}
+        return self._part_files(part for part in parts_that_stand(records) if part.key in finished)
+
     def verify(self, manifest: Manifest) -> None:
         """Hold every part and artifact of a finished stage against its checksum. Raises StoreError."""
-        self.verify_parts(manifest.parts)
-        for artifact in manifest.artifacts:
-            self._verify_files(((file.path, file.bytes, file.checksum) for file in artifact.files), self.root)
+        self._refuse(look(self.files(manifest), None))
+
+    def check(self, manifest: Manifest) -> None:
+        """The same, but for files that look as they did when they were last held against theirs."""
+        self._refuse(look(self.files(manifest), self.verified))
 
     def verify_parts(self, parts: Iterable[PartRecord]) -> None:
-        """Hold parts of the stage against their checksums. Raises StoreError."""
-        self._verify_files(((part.file, part.bytes, part.checksum) for part in parts), self.path)
+        """Hold parts against their checksums, but for those that look as they did the last time. Raises StoreError."""
+        self._refuse(look(self._part_files(parts), self.verified))
 
-    def _verify_files(self, files: Iterable[tuple[str, int, str]], base: Path) -> None:
-        for name, size, wanted in files:
-            path = base / name
-            if not path.is_file():
-                found = "is missing"
-            elif path.stat().st_size != size:
-                found = f"is torn or was altered: it has {path.stat().st_size} bytes, {size} were written"
-            elif file_checksum(path) != wanted:
-                found = "was altered: its checksum is not that of what was written"
-            else:
-                continue
-            raise StoreError(
-                f"{path} {found}. Restore it from a copy, or remove {self.path} and give the same command "
-                "again: that stage then runs again, and those after it.",
-                path,
-            )
+    def _part_files(self, parts: Iterable[PartRecord]) -> list[StoredFile]:
+        return [StoredFile(self.path / part.file, part.file, part.bytes, part.checksum) for part in parts]
+
+    def _refuse(self, looked: Iterable[tuple[StoredFile, str | None]]) -> None:
+        for file, problem in looked:
+            if problem is not None:
+                raise StoreError(
+                    f"{file.path} {problem}. Restore it from a copy, or remove {self.path} and give the same command "
+                    "again: that stage then runs again, and those after it.",
+                    file.path,
+                )
 
     def keep_artifacts(self) -> None:
         """Move the stage's artifacts into its own directory, to leave with it. Safe to repeat."""

@@ -14,6 +14,7 @@ from dasd.base.checksums import checksum
 from dasd.base.files import plain_json, remove_tree, sync, watch_disk, write_whole
 from dasd.base.schemas import ALL, check
 from dasd.errors import StoreError
+from dasd.store.compaction import compact
 from dasd.store.manifest import (
     ArtifactRecord,
     Manifest,
@@ -25,7 +26,7 @@ from dasd.store.manifest import (
     now,
     write_record,
 )
-from dasd.store.parts import PartRows, scan
+from dasd.store.parts import PartRows, number_of, scan
 from dasd.store.stage import MANIFEST, SCRATCH, StageDirectory, describe_artifact, seconds_of
 from dasd.version import __version__
 
@@ -54,7 +55,7 @@ class DirectoryWriter:
         self._parts = [record for record in records if isinstance(record, PartRecord)]
         self._next: dict[str, int] = {}  # the number of each frame's next part
         for part in self._parts:
-            self._next[part.frame] = max(self._next.get(part.frame, 0), _number(part.file) + 1)
+            self._next[part.frame] = max(self._next.get(part.frame, 0), number_of(part.file) + 1)
         self._done = {record.key for record in records if isinstance(record, UnitRecord)}
         self._artifacts = [record.path for record in records if isinstance(record, ArtifactRecord)]
         self._summary: dict[str, JsonValue] = {}
@@ -96,6 +97,8 @@ class DirectoryWriter:
             file=file, frame=frame, key=key, rows=checked.height, bytes=len(data), checksum=checksum(data)
         )
         self._stage.record(part)
+        self._stage.verified.saw(file, part.checksum, (self.directory / file).stat())
+        self._stage.verified.save()
         self._parts.append(part)
         self._next[frame] = number + 1
 
@@ -157,7 +160,7 @@ class DirectoryWriter:
         self._event(kind, fields)
 
     def close(self, settings: Mapping[str, JsonValue]) -> Manifest:
-        """End the stage: describe the artifacts, write the manifest, drop the scratch directory.
+        """End the stage: merge small parts, describe the artifacts, write the manifest, drop the scratch directory.
 
         Raises StoreError if a unit was begun and never finished, or an artifact was claimed and isn't there.
         """
@@ -166,6 +169,7 @@ class DirectoryWriter:
             raise StoreError(
                 f"stage {self._header.name} ended with units that it never finished: {open_units}"
             )
+        self._parts = compact(self._stage, self._parts, self._done)
         rows: dict[str, int] = {}
         for part in self._parts:
             rows[part.frame] = rows.get(part.frame, 0) + part.rows
@@ -187,11 +191,7 @@ class DirectoryWriter:
             seconds=round(self.seconds, 3),
         ).sealed()
         write_record(self.directory / MANIFEST, manifest)
+        self._stage.verified.save()
         remove_tree(self.directory / SCRATCH)
         sync(self.directory)
         return manifest
-
-
-def _number(file: str) -> int:
-    """The number at the end of a part's name."""
-    return int(file.removesuffix(".parquet").rpartition("-")[2])

@@ -14,6 +14,7 @@ from dasd.base.files import append_line
 from dasd.errors import DiskFullError, SchemaError, StoreError
 from dasd.store import DirectoryWriter, StageDirectory
 from dasd.store.manifest import StageHeader
+from dasd.store.verified import NOTES
 
 HEADER = StageHeader(name="judge", kind="filter", fingerprint="f" * 32, needs={}, inputs={}, started="now")
 
@@ -39,7 +40,8 @@ class Place:
         )
 
     def names(self) -> list[str]:
-        return sorted(item.name for item in self.stage.path.iterdir())
+        """All files but the notes, which are there once a file is two seconds old."""
+        return sorted(item.name for item in self.stage.path.iterdir() if item.name != NOTES)
 
 
 @pytest.fixture

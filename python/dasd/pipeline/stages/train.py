@@ -168,7 +168,7 @@ class TrainStage:
             trust_remote_code=settings.student.trust_remote_code,
             on_step=on_step,
         )
-        shards = sorted(context.writer.directory.glob("part-train-*.parquet"))
+        shards = context.writer.rows("train").files
         # Here and not in a trainer: whichever is to move the weights gets checked labels, once.
         checked = preflight(shards, spec)
         title, *tokens = checked.rendering.splitlines()
