@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dasd.base.records import ModelInfo
 from dasd.models.remote.backend import Backend, describe
 from dasd.plugins.blame import Origin
-from dasd.plugins.checked import CheckedTeacher
+from dasd.plugins.checked_teacher import CheckedTeacher
 from dasd.plugins.registry import Registry
 from dasd.plugins.roles import OpenedTeacher
 from dasd.recipe.model_settings import ModelSettings

@@ -13,6 +13,7 @@ from dasd.plugins import checked, registering
 from dasd.plugins.blame import Origin
 from dasd.plugins.catalogue import Catalogue
 from dasd.plugins.checked_questions import CheckedQuestions
+from dasd.plugins.checked_teacher import CheckedTeacher
 from dasd.plugins.components import Role
 from dasd.plugins.roles import Evaluator, Exporter, Filter, OpenedTeacher, Questions, Selector, Trainer
 from dasd.recipe.curation_settings import FilterSettings, SelectSettings
@@ -57,7 +58,7 @@ class Registry(Catalogue, registering.Registry):
         )
         options = self.checked_options("teacher", settings.backend, settings.options, "options")
         settings = settings.model_copy(update={"options": options})
-        return self._make(checked.CheckedTeacher, "teacher", settings.backend, settings)
+        return self._make(CheckedTeacher, "teacher", settings.backend, settings)
 
     def make_trainer(self, settings: TrainerSettings) -> Trainer:
         """The trainer ``settings.trainer``."""
