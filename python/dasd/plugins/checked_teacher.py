@@ -1,4 +1,4 @@
-"""A teacher that is held to its promises, whatever takes its frames: lists for one that wants them, else as it reads."""
+"""A teacher that is held to its promises, and gets its requests as it takes them: a list, or one after another."""
 
 from __future__ import annotations
 
