@@ -21,20 +21,26 @@ TEXT = "So 9 + 3 = 12, and 12 - 4 = 8. The answer is 8. "
 class Loopback:
     """Serves while it is entered, in a thread of its own."""
 
-    def __init__(self, handle: Handle) -> None:
+    def __init__(self, handle: Handle, port: int = 0) -> None:
+        """``port``: 0 takes a free one."""
         self.handle = handle
+        self.port = port
         self.url = ""
+        self.running = False
         self._connections: set[asyncio.Task[None]] = set()  # the loop's own references are weak
 
     def __enter__(self) -> Loopback:
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._server = self._run(asyncio.start_server(self._connection, "127.0.0.1", 0, backlog=4096))
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
+        self._server = self._run(asyncio.start_server(self._connection, "127.0.0.1", self.port, backlog=4096))
+        self.port = self._server.sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/v1"
+        self.running = True
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.running = False
         self._run(self._stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()

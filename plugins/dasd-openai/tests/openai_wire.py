@@ -65,10 +65,10 @@ def asked(
         async with server:
             transport = Transport(
                 OpenAIOptions(
-                    base_url=wire.url,
-                    **{"retries": 1, "backoff": 0.01, "patience": 0.3, "connect_timeout": 5, **options},
+                    **{"retries": 1, "backoff": 0.01, "patience": 0.3, "connect_timeout": 5, **options}
                 ),
                 4,
+                wire.url,
             )
             for _ in range(times):
                 try:

@@ -67,7 +67,7 @@ def test_a_proxy_that_wants_another_password_is_told_at_once(monkeypatch: pytest
         async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
             monkeypatch.setenv("https_proxy", f"http://me:{PASSWORD}@127.0.0.1:{port}")
-            transport = Transport(OpenAIOptions(base_url="https://gpu-box.invalid/v1"), 1)
+            transport = Transport(OpenAIOptions(), 1, "https://gpu-box.invalid/v1")
             with pytest.raises(BackendError, match=r"407 .*proxy's address and password") as caught:
                 await transport.ask("sample s", "/x", None, About, str)
             await transport.close()
@@ -80,7 +80,7 @@ def test_a_proxy_that_wants_another_password_is_told_at_once(monkeypatch: pytest
 def test_a_proxy_that_is_none_is_refused_by_its_variable(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", proxy.format(PASSWORD))
     with pytest.raises(InputError, match=r"\(ALL_PROXY: .*put gpu-box into NO_PROXY") as caught:
-        Transport(OpenAIOptions(base_url="http://gpu-box:8000/v1"), 1)
+        Transport(OpenAIOptions(), 1, "http://gpu-box:8000/v1")
     assert PASSWORD not in str(caught.value)
 
 
@@ -114,7 +114,7 @@ def test_certificates_that_cannot_be_read_are_told_by_their_variable(
         path.write_text(content)
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
     with pytest.raises(InputError, match=r"SSL_CERT_FILE .*; set it to a file of them in PEM form"):
-        Transport(OpenAIOptions(), 1)
+        Transport(OpenAIOptions(), 1, "https://gpu-box.invalid/v1")
 
 
 @pytest.fixture(scope="module")

@@ -216,7 +216,10 @@ def test_the_key_is_in_no_message_log_or_traceback(
     told = []
     for fault in ("bad-request", "unauthorized", "broken", "reset", "no-object"):
         teacher = open_teacher(proxy.url, retries=1, patience=0.2)
-        told.append(repr(vars(teacher)) + repr(vars(teacher._inner)))  # type: ignore[attr-defined]
+        inner = teacher._inner  # type: ignore[attr-defined]
+        server = inner._servers._servers[0]
+        kept = (teacher, inner, inner._servers, server, server.transport)
+        told.append("".join(repr(vars(each)) for each in kept))
         proxy.plan = always(fault)
         with pytest.raises(BackendError) as caught:
             sampled(teacher, count=1)

@@ -307,7 +307,7 @@ def test_a_long_wait_is_told_with_the_servers_name(status: int, wild: Server, ur
     async def ask() -> list[str]:
         told = _Until(asyncio.Event())
         logging.getLogger("dasd_openai").addHandler(told)
-        transport = Transport(OpenAIOptions(base_url=url), 4)
+        transport = Transport(OpenAIOptions(), 4, url)
         body = {"prompt": [1], "max_tokens": 1}
         asking = [
             asyncio.create_task(transport.ask("sample s", "/completions", body, About, str)) for _ in range(4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -13,14 +14,28 @@ from urllib.request import proxy_bypass
 import httpx
 
 from dasd.api import InputError
-from dasd_openai.options import OpenAIOptions
 
 POOL = 64
 """Connections of one pool."""
+_OTHER_FILES = 64
+"""That a process has open beside connections."""
 
 
-def clients(options: OpenAIOptions, headers: Mapping[str, str], count: int) -> list[httpx.AsyncClient]:
-    """So many pools for the server. Raises InputError for variables of the environment that can't be used."""
+def check_open_files(connections: int) -> None:
+    """InputError where this process may not have as many connections at a time."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed != resource.RLIM_INFINITY and connections + _OTHER_FILES > allowed:
+        raise InputError(
+            f"teacher.options.concurrency (or batch_size): {connections} requests at a time take as many open "
+            f"files, and this process may have {allowed}; raise that (`ulimit -n {connections + 1024}`) or ask for "
+            "less"
+        )
+
+
+def clients(
+    address: str, connect_timeout: float, headers: Mapping[str, str], count: int
+) -> list[httpx.AsyncClient]:
+    """So many pools for one server. Raises InputError for variables of the environment that can't be used."""
     try:
         secure = httpx.create_ssl_context()
     except OSError as error:
@@ -31,13 +46,13 @@ def clients(options: OpenAIOptions, headers: Mapping[str, str], count: int) -> l
     try:
         return [
             httpx.AsyncClient(
-                base_url=options.base_url,
+                base_url=address,
                 headers=headers,
-                timeout=httpx.Timeout(None, connect=options.connect_timeout),
+                timeout=httpx.Timeout(None, connect=connect_timeout),
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=POOL),
                 verify=secure,
                 # A proxy of the environment's is for other hosts than this one.
-                trust_env=not is_here(options.base_url),
+                trust_env=not is_here(address),
             )
             for _ in range(count)
         ]
@@ -47,7 +62,7 @@ def clients(options: OpenAIOptions, headers: Mapping[str, str], count: int) -> l
         variables = ", ".join(_proxy_variables("http", "https", "all"))
         raise InputError(
             f"a proxy of the environment can't be used ({variables}: {wanted}); "
-            f"mend it, or put {urlsplit(options.base_url).hostname} into NO_PROXY"
+            f"mend it, or put {urlsplit(address).hostname} into NO_PROXY"
         ) from None
 
 

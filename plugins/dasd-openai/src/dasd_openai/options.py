@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -13,14 +13,15 @@ _SPEED: JsonDict = {"speed": True}
 
 
 class OpenAIOptions(BaseModel):
-    """Which server, how it is asked, and how long it is waited for. Keys never stand here."""
+    """Which servers, how they are asked, and how long they are waited for. Keys never stand here."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    base_url: str = Field(
+    base_url: str | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
         "http://localhost:8000/v1",
         json_schema_extra=_SPEED,
-        description="Address of the server, with the /v1 that most of them have.",
+        description="Address of the server, with the /v1 that most of them have; or a list of addresses of servers "
+        "of the same model.",
     )
     served_model: str | None = Field(
         None, description="The model's name on the server; null: the only one that it serves."
@@ -35,7 +36,7 @@ class OpenAIOptions(BaseModel):
         None,
         ge=1,
         json_schema_extra=_SPEED,
-        description="Most requests at a time; null: the model's batch_size, and without one 32.",
+        description="Most requests at a time to each server; null: the model's batch_size, and without one 32.",
     )
     timeout: float = Field(
         3600.0, gt=0, json_schema_extra=_SPEED, description="Seconds that one whole answer may take."
@@ -77,22 +78,36 @@ class OpenAIOptions(BaseModel):
         description="Longest sequence in tokens; null: what the server says, or the model's config.",
     )
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Of all servers."""
+        return (self.base_url,) if isinstance(self.base_url, str) else self.base_url
+
     @field_validator("base_url")
     @classmethod
-    def _plain_address(cls, address: str) -> str:
-        import httpx  # the options are read where nothing is asked, too
+    def _plain_addresses(cls, given: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if isinstance(given, str):
+            return _plain_address(given)
+        addresses = tuple(map(_plain_address, given))
+        if len(set(addresses)) < len(addresses):
+            raise ValueError("names a server twice; wanted different addresses")
+        return addresses
 
-        wanted = "wanted an address like http://localhost:8000/v1"
-        try:
-            parts = urlsplit(address)
-            usable = parts.port != 0 and " " not in address and bool(httpx.URL(address).host)
-        except (ValueError, httpx.InvalidURL):
-            raise ValueError(wanted) from None
-        if parts.username is not None or parts.password is not None:
-            # Without the value: it holds a password.
-            raise ValueError(
-                "holds a user's name or password; take it out and set the key's environment variable"
-            )
-        if not usable or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
-            raise ValueError(wanted)
-        return address.rstrip("/")
+
+def _plain_address(address: str) -> str:
+    import httpx  # the options are read where nothing is asked, too
+
+    wanted = "wanted an address like http://localhost:8000/v1"
+    try:
+        parts = urlsplit(address)
+        usable = parts.port != 0 and " " not in address and bool(httpx.URL(address).host)
+    except (ValueError, httpx.InvalidURL):
+        raise ValueError(wanted) from None
+    if parts.username is not None or parts.password is not None:
+        # Without the value: it holds a password.
+        raise ValueError(
+            "holds a user's name or password; take it out and set the key's environment variable"
+        )
+    if not usable or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
+        raise ValueError(wanted)
+    return address.rstrip("/")

@@ -74,7 +74,7 @@ async def probe(transport: Transport, options: OpenAIOptions, tokenizer: ChatTok
     prober.check_tokenizer(tried.reply)
     measured = await prober.measured(mode, tried) if options.logprobs == "auto" else options.logprobs
     if measured != "none" and tried.reply.logprobs is not None and not await prober.tells_of_ends(mode):
-        lack = f"{options.base_url} gives no log-probability of a response's end, and dasd wants one of each token"
+        lack = f"{transport.address} gives no log-probability of a response's end, and dasd wants one of each token"
         if options.logprobs != "auto":
             raise InputError(
                 f"teacher.options.logprobs: {lack}; set it to none, with a selector that compares none"
@@ -83,8 +83,8 @@ async def probe(transport: Transport, options: OpenAIOptions, tokenizer: ChatTok
         measured = "none"
     if measured != "none" and tried.reply.logprobs is None:
         raise InputError(
-            f"teacher.options.logprobs: wanted {measured!r}, and {options.base_url} gives no log-probabilities; set it "
-            "to auto or none"
+            f"teacher.options.logprobs: wanted {measured!r}, and {transport.address} gives no log-probabilities; set "
+            "it to auto or none"
         )
     scores = await prober.scores(tried.reply) if mode == "tokens" and measured != "none" else None
     return Served(
@@ -96,6 +96,24 @@ async def probe(transport: Transport, options: OpenAIOptions, tokenizer: ChatTok
         mode,
         measured,
         scores,
+    )
+
+
+def difference(served: Served, other: Served, named: str, options: OpenAIOptions) -> str:
+    """In what a server isn't like another, which ``named`` has ("URL has"); "" where requests may go to either."""
+    pairs: dict[str, tuple[object, object]] = {
+        "model": (served.model, other.model),
+        "kind": (served.dialect.name, other.dialect.name),
+        "version": (served.version, other.version),
+        "mode": (served.mode, other.mode),
+        "log-probabilities": (served.logprobs, other.logprobs),
+        "scores of given tokens": (served.scores, other.scores),
+    }
+    if options.context_length is None:
+        pairs["context length"] = (served.context_length, other.context_length)
+    return next(
+        (f"has {what} {one!r} where {named} {two!r}" for what, (one, two) in pairs.items() if one != two),
+        "",
     )
 
 
@@ -112,11 +130,11 @@ async def _listed(transport: Transport, options: OpenAIOptions) -> _Listed:
     wanted = options.served_model
     if wanted is None and len(cards) != 1:
         raise InputError(
-            f"{options.base_url} serves {len(cards)} models; name one with teacher.options.served_model: {names}"
+            f"{transport.address} serves {len(cards)} models; name one with teacher.options.served_model: {names}"
         )
     if wanted is not None and wanted not in cards:
         raise InputError(
-            f"teacher.options.served_model: {options.base_url} serves no {wanted!r}; it has {names}"
+            f"teacher.options.served_model: {transport.address} serves no {wanted!r}; it has {names}"
         )
     card = cards[wanted or next(iter(cards))]
     return _Listed(card.id, card.owned_by or "", card.context_length)
@@ -164,7 +182,7 @@ class _Prober:
                 break
         ways = " or ".join(f"mode {mode!r}" for mode in asked)
         raise BackendError(
-            f"model {self._model!r} can't be asked in {ways}"
+            f"model {self._model!r} of {self._transport.address} can't be asked in {ways}"
             + (f": {refusal}" if refusal else ": the server doesn't take the prompt's tokens as they are")
         )
 
@@ -242,8 +260,9 @@ class _Prober:
         # A character that the cap cut in two is written as either side likes.
         if not known or ours.strip(" \ufffd") != reply.text.strip(" \ufffd"):
             raise InputError(
-                f"teacher.model: its tokenizer isn't that of the served model {self._model!r}: tokens {list(ids)} are "
-                f"{reply.text!r} there and {ours!r} here; name the served model, or a directory with its tokenizer"
+                f"teacher.model: its tokenizer isn't that of the served model {self._model!r} of "
+                f"{self._transport.address}: tokens {list(ids)} are {reply.text!r} there and {ours!r} here; name the "
+                "served model, or a directory with its tokenizer"
             )
 
     async def measured(self, mode: Mode, tried: _Tried) -> Measured:

@@ -42,10 +42,11 @@ from dasd_openai.bodies import draw_of, endpoint, sampling_body
 from dasd_openai.budget import Budget
 from dasd_openai.loop import Loop
 from dasd_openai.options import OpenAIOptions
-from dasd_openai.probe import Served, probe
+from dasd_openai.probe import Served
+from dasd_openai.replicas import Replicas
 from dasd_openai.retokenise import generated
 from dasd_openai.scoring import scoring
-from dasd_openai.transport import RefusedError, Transport
+from dasd_openai.transport import RefusedError
 
 ItemT = TypeVar("ItemT", Prompted, Text)
 FoundT = TypeVar("FoundT")
@@ -57,20 +58,22 @@ _NO_SCORES = (
 
 
 class OpenAITeacher:
-    """Asks one model of one server, many requests at a time; rows come as they finish, and the next request follows."""
+    """Asks one model of one server or several, many requests at a time; rows come as they finish, and the next request
+    follows."""
 
     def __init__(self, settings: ModelSettings, options: OpenAIOptions) -> None:
-        """Connect to the server, waiting for it, and ask what it is.
+        """Connect to the servers, waiting for one, and ask what they are.
 
         Raises InputError for a tokenizer or a model that can't be used, BackendError for a server that can't.
         """
-        self._options = options
         self._tokenizer = ChatTokenizer.load(settings)
-        self._bound = options.concurrency or settings.batch_size or CPU_BATCH_SIZE
-        self._transport = Transport(options, self._bound)
+        each = options.concurrency or settings.batch_size or CPU_BATCH_SIZE
+        self._servers = Replicas(options, each, self._tokenizer)
+        self._count = len(options.addresses)
+        self._bound = each * self._count
         self._loop = Loop()
         try:
-            self._served = self._loop.run(probe(self._transport, options, self._tokenizer))
+            self._served = self._loop.run(self._servers.open())
             self._info = _info(settings, options, self._served, self._tokenizer, self._bound)
         except BaseException:
             self.close()
@@ -99,12 +102,13 @@ class OpenAITeacher:
     def score(self, requests: Iterable[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
         """Log-probability of every token of each text; yields SCORES rows as they finish.
 
-        At most ``spec.token_budget`` tokens are under way at a time, or one text. Refuses as ``sample`` does.
+        At most ``spec.token_budget`` tokens are under way at a time for each server, or one text. Refuses as
+        ``sample`` does.
         """
         self._need_tokens("score a text")
         rows = EngineRows(self._tokenizer, self._info)
         texts = rows.each_text(requests, spec.on_refused)
-        budget = Budget(spec.token_budget or CPU_TOKEN_BUDGET)
+        budget = Budget((spec.token_budget or CPU_TOKEN_BUDGET) * self._count)
 
         async def ask(text: Text) -> tuple[float, ...]:
             what = f"sample {text.request.sample_id}"
@@ -115,9 +119,9 @@ class OpenAITeacher:
             yield rows.scores([text for text, _ in batch], [found for _, found in batch])
 
     def close(self) -> None:
-        """Drop what is under way, and the connections. The server goes on running."""
+        """Drop what is under way, and the connections. The servers go on running."""
         if not self._loop.closed:
-            self._loop.run(self._transport.close())
+            self._loop.run(self._servers.close())
             self._loop.close()
 
     def _draw(
@@ -178,7 +182,7 @@ class OpenAITeacher:
                 return reply, ()
             return reply, prompt_logprobs(only_choice(answer), each.ids, len(each.prompt_ids))
 
-        reply, before = await self._transport.ask(what, endpoint(served.mode), body, Completion, read)
+        reply, before = await self._servers.ask(what, endpoint(served.mode), body, Completion, read)
         if prefixed and not kind.prompt_logprobs:
             before = await self._forced(what, each.ids, len(each.prompt_ids))
         if gives and served.scores and kind.forces and reply.token_ids is None:
@@ -200,7 +204,7 @@ class OpenAITeacher:
             )
         try:
             found = [
-                await self._transport.ask(what, endpoint("tokens"), body, Completion, read)
+                await self._servers.ask(what, endpoint("tokens"), body, Completion, read)
                 for body, read in scoring(
                     self._served.model, self._served.dialect, ids, start, self._tokenizer
                 )
@@ -212,12 +216,12 @@ class OpenAITeacher:
     def _need_tokens(self, verb: str) -> None:
         if self._served.scores is False:
             raise BackendError(
-                f"{self._options.base_url} can't {verb}: it gave no log-probability of a given token when it was "
+                f"{self._servers.names} can't {verb}: it gave no log-probability of a given token when it was "
                 f"opened. {_NO_SCORES}; take another server or teacher.backend, or take out what needs this"
             )
         if self._served.mode != "tokens":
             raise BackendError(
-                f"{self._options.base_url} is asked through its chat endpoint, which can't {verb}: that takes the "
+                f"{self._servers.names} is asked through its chat endpoint, which can't {verb}: that takes the "
                 "completions endpoint with token ids (teacher.options.mode: tokens), as vLLM has it"
             )
 

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import math
 import random
-import resource
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import cycle
@@ -14,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
-from dasd.api import BackendError, InputError
+from dasd.api import BackendError
 from dasd_openai.answers import ShapeT, decoded
 from dasd_openai.connections import POOL, clients, proxy_hint
 from dasd_openai.failures import Failure, Kind, MalformedError, exhausted_wait, of_status, pause, plain
@@ -27,10 +26,12 @@ AnswerT = TypeVar("AnswerT")
 _LOG = logging.getLogger("dasd_openai")
 _SILENT_SECONDS = 5.0
 """A longer wait is told, and a server that has answered nothing for as long is away."""
-_OTHER_FILES = 64
-"""That a process has open beside connections."""
 
 _OF_THE_REQUEST = frozenset({400, 413, 422})
+
+
+class UnansweredError(BackendError):
+    """The server could not be reached, or allowed no more requests, for longer than the patience."""
 
 
 class RefusedError(BackendError):
@@ -51,7 +52,7 @@ class Answer(Generic[AnswerT]):
 
 
 @dataclass(slots=True)
-class _Attempts:
+class Attempts:
     """Of one request. ``waited``: seconds it waited for a server that was away or busy, since others were answered."""
 
     began: float = 0.0
@@ -68,15 +69,10 @@ class Transport:
     one answer.
     """
 
-    def __init__(self, options: OpenAIOptions, connections: int) -> None:
-        """At most ``connections`` at a time. Raises InputError for a key that can't be one, or too many connections."""
-        allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if allowed != resource.RLIM_INFINITY and connections + _OTHER_FILES > allowed:
-            raise InputError(
-                f"teacher.options.concurrency (or batch_size): {connections} requests at a time take as many open "
-                f"files, and this process may have {allowed}; raise that (`ulimit -n {connections + 1024}`) or ask for "
-                "less"
-            )
+    def __init__(self, options: OpenAIOptions, connections: int, address: str) -> None:
+        """At most ``connections`` at a time to ``address``, one of the options'. Raises InputError for a key that can't
+        be one."""
+        self.address = address
         self._options = options
         self._key = Key(options.api_key_env)
         self._not_before = 0.0
@@ -85,12 +81,12 @@ class Transport:
         self._told_until = -math.inf
         # A pool goes through all its connections for every request: one of thousands takes most of the time.
         headers = {**self._key.headers(), "Accept-Encoding": ENCODINGS}
-        self._clients = clients(options, headers, math.ceil(connections / POOL))
+        self._clients = clients(address, options.connect_timeout, headers, math.ceil(connections / POOL))
         self._turns = cycle(self._clients)
 
     def beside(self, path: str) -> str:
         """Address of what lies beside the base address's /v1, not below it."""
-        return self._options.base_url.removesuffix("/v1") + path
+        return self.address.removesuffix("/v1") + path
 
     def recorded(self, name: str) -> str:
         """A name that the server gives, without the key."""
@@ -114,29 +110,30 @@ class Transport:
         ``what`` names the request in messages; ``read`` raises MalformedError for an answer to ask for again. Raises
         RefusedError where asking again is no use, BackendError where it has been tried long enough.
         """
-        attempts = _Attempts()
-
-        def understood(raw: bytes) -> AnswerT:
-            return read(decoded(raw, shape))
-
+        attempts = Attempts()
         while True:
-            await self._may_ask()
+            while self.held > 0:
+                await asyncio.sleep(self.held + random.uniform(0, min(1.0, 0.1 * self.held)))
             attempts.began = asyncio.get_running_loop().time()
-            outcome = await self._once(path, body, understood)
+            outcome = await self.attempt(path, body, shape, read)
             if isinstance(outcome, Answer):
-                self._answered()
                 return outcome.value
-            await asyncio.sleep(self._pause(what, path, outcome, attempts))
+            await asyncio.sleep(self.pause(what, path, outcome, attempts))
 
-    async def _once(
-        self, path: str, body: Mapping[str, Any] | None, read: Callable[[bytes], AnswerT]
+    async def attempt(
+        self,
+        path: str,
+        body: Mapping[str, Any] | None,
+        shape: type[ShapeT],
+        read: Callable[[ShapeT], AnswerT],
     ) -> Answer[AnswerT] | Failure:
-        """One attempt. What a server says goes no further before it can be shown."""
+        """Ask once. What a server says goes no further before it can be shown."""
         try:
-            found = await self._sent(path, body, read)
+            found = await self._sent(path, body, lambda raw: read(decoded(raw, shape)))
         except BackendError as error:
             raise BackendError(plain(self._key.hidden(str(error)))) from None
         if isinstance(found, Answer):
+            self._answered()
             return found
         return replace(found, reason=plain(self._key.hidden(found.reason)))
 
@@ -162,7 +159,7 @@ class Transport:
             failure = of_status(response.status_code, response.headers, raw)
             if failure is not None:
                 return failure
-            self._hold(exhausted_wait(response.headers), "its limits are used up")
+            self.hold(exhausted_wait(response.headers), "its limits are used up")
             return Answer(read(raw))
         except TimeoutError:
             return Failure(Kind.FAULT, late)
@@ -181,12 +178,12 @@ class Transport:
                 return Failure(Kind.FAULT, f"what is no HTTP ({reason})")
             return Failure(Kind.AWAY, reason)
 
-    def _pause(self, what: str, path: str, failure: Failure, attempts: _Attempts) -> float:
+    def pause(self, what: str, path: str, failure: Failure, attempts: Attempts) -> float:
         """Seconds until the next attempt, within the patience. Raises BackendError where there is none."""
         options, now = self._options, asyncio.get_running_loop().time()
         attempts.count += 1
         attempts.first = now if attempts.first is None else attempts.first
-        where = f"{what}: {path if '://' in path else options.base_url + path}"
+        where = f"{what}: {path if '://' in path else self.address + path}"
         reason = failure.reason
         # A server that answers others all the while has something against this one.
         alone = failure.kind is Kind.FAULT and self._last_answer > attempts.first
@@ -214,18 +211,18 @@ class Transport:
             )
             if failure.kind is Kind.FAULT:
                 raise RefusedError(message, failure.status, alone=alone)
-            raise BackendError(message)
+            raise UnansweredError(message)
         wait = max(0.0, min(asked + pause(attempts.count, options.backoff), left))
         attempts.waited += wait
         if failure.kind is Kind.AWAY:
             self._tell_of(reason)
         if failure.kind is Kind.BUSY:
-            self._hold(asked, reason)
+            self.hold(asked, reason)
         self._tell(wait, reason)
         return wait
 
     def _remedy(self, kind: Kind) -> str:
-        return _REMEDIES[kind] + (proxy_hint(self._options.base_url) if kind is Kind.AWAY else "")
+        return _REMEDIES[kind] + (proxy_hint(self.address) if kind is Kind.AWAY else "")
 
     def _advice(self, failure: Failure) -> str:
         variable, another = self._key.variable, "or name another with teacher.options.api_key_env"
@@ -240,12 +237,12 @@ class Transport:
             return ". Nothing was sent there; set teacher.options.base_url to it if you would give that server the key"
         return next((advice for sign, advice in _SETTLED.items() if sign in failure.reason), "")
 
-    async def _may_ask(self) -> None:
-        """Wait while the server's limits are used up."""
-        while (left := self._not_before - asyncio.get_running_loop().time()) > 0:
-            await asyncio.sleep(left + random.uniform(0, min(1.0, 0.1 * left)))
+    @property
+    def held(self) -> float:
+        """Seconds for which the server's limits are used up; 0 or less: it may be asked."""
+        return self._not_before - asyncio.get_running_loop().time()
 
-    def _hold(self, seconds: float | None, reason: str) -> None:
+    def hold(self, seconds: float | None, reason: str) -> None:
         """Send nothing for so long. A server that asks for more than the patience is asked nonetheless."""
         if seconds:
             wait = min(seconds, self._options.patience)
@@ -257,7 +254,7 @@ class Transport:
         until = asyncio.get_running_loop().time() + wait
         if wait > _SILENT_SECONDS and until > self._told_until + _SILENT_SECONDS:
             self._told_until = until
-            _LOG.warning("%s: %s; waiting %.0f s", self._options.base_url, reason, wait)
+            _LOG.warning("%s: %s; waiting %.0f s", self.address, reason, wait)
 
     def _tell_of(self, reason: str) -> None:
         """Once, until it answers again. A server that answers others meanwhile lost one connection and isn't away."""
@@ -266,7 +263,7 @@ class Transport:
             self._down = True
             _LOG.warning(
                 "%s can't be reached (%s); waiting up to %g s for it",
-                self._options.base_url,
+                self.address,
                 reason,
                 self._options.patience,
             )
@@ -275,7 +272,7 @@ class Transport:
         self._last_answer = asyncio.get_running_loop().time()
         if self._down:
             self._down = False
-            _LOG.warning("%s answers again", self._options.base_url)
+            _LOG.warning("%s answers again", self.address)
 
 
 _SETTLED = {
