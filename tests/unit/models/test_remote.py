@@ -135,6 +135,16 @@ def test_requests_go_to_the_worker_as_it_has_room_for_them() -> None:
             "what waited for requests is cancelled"
         )
 
+        def failing() -> Iterator[SampleRequest]:
+            yield from asked(*["plain"] * 7)
+            raise InputError("no more of them")
+
+        with pytest.raises(InputError, match="no more of them"):
+            list(made.sample(failing(), SPEC))
+        with pytest.raises(BackendError, match="that I don't like"):
+            list(made.sample(asked("skip", *["plain"] * 20), SPEC))
+        assert pl.concat(made.sample(asked("plain"), SPEC)).height == 1, "so it is after an error here"
+
 
 def test_requests_may_overlap(teacher: RemoteTeacher) -> None:
     first = teacher.sample(asked("plain", "plain"), SPEC)

@@ -108,8 +108,10 @@ class RemoteTeacher:
             read = list(islice(unread, some))
             return encode(packed(read, some is None or len(read) < some))
 
+        under_way = False
         try:
             self._worker.send(kind, number, following())
+            under_way = True
             while (message := self._next(number)).kind in ("frame", "refused", "hungry"):
                 if message.kind == "frame":
                     yield self._worker.read(message, frame_of, "frame")
@@ -119,15 +121,17 @@ class RemoteTeacher:
                 else:
                     refused = self._worker.read(message, partial(decode, Refused), "refused")
                     on_refused(refused.sample_id, refused.reason)
+            under_way = False
             if message.kind == "error":
                 raise self._failure(message)
             self._worker.read(message, len, "end")
-        except GeneratorExit:
-            with suppress(BackendError):  # a dead worker has nothing to cancel
-                self._worker.send("cancel", number)
-            raise
         except (KeyboardInterrupt, SystemExit):
             self._worker.close()  # a message may be half sent or half read
+            raise
+        except BaseException:  # the caller left, the making of requests failed, or a refusal is an error
+            if under_way:
+                with suppress(BackendError):  # a dead worker has nothing to cancel
+                    self._worker.send("cancel", number)
             raise
         finally:
             del self._waiting[number]
