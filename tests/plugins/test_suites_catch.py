@@ -13,7 +13,14 @@ import pytest
 from tests.plugins.broken import Broken
 
 ROOT = Path(__file__).parents[2]
-MODULES = ("broken_teachers", "broken_continuing", "broken_trainers", "broken_others", "broken_judges")
+MODULES = (
+    "broken_teachers",
+    "broken_feeding",
+    "broken_continuing",
+    "broken_trainers",
+    "broken_others",
+    "broken_judges",
+)
 
 
 def broken() -> dict[str, tuple[str, type[Broken]]]:

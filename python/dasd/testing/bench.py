@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,11 +17,44 @@ from dasd.models.miniature import world
 from dasd.models.tokens.chat import ChatTokenizer
 from dasd.recipe.model_settings import ModelSettings
 
-__all__ = ["QUESTIONS", "Bench", "apart", "check_refused", "gathered", "tiles"]
+__all__ = ["QUESTIONS", "Bench", "Fed", "apart", "check_refused", "gathered", "tiles"]
 
 QUESTIONS = tuple(question.question for question in world.questions(4, seed=11, split="eval"))
 """What teachers are asked: sums that the miniature teacher can do."""
 CANDIDATES = 3
+
+
+class Fed:
+    """An iterator of requests, and what the teacher made of it."""
+
+    def __init__(self, requests: Sequence[SampleRequest], error: Exception | None = None) -> None:
+        self.requests = requests
+        self.error = error
+        """What it ends with, if anything."""
+        self.read = 0
+        self.ended = False
+        self.threads: set[int] = set()
+        self.rows: list[str] = []
+        self.read_at_first: int | None = None
+        """How many had been read when the first row came."""
+        self.most = 0
+        """Most that were read and not answered."""
+
+    def __iter__(self) -> Iterator[SampleRequest]:
+        for request in self.requests:
+            self.threads.add(threading.get_ident())
+            self.read += 1
+            self.most = max(self.most, self.read - len(self.rows))
+            yield request
+        self.ended = True
+        if self.error is not None:
+            raise self.error
+
+    def take(self, frame: pl.DataFrame) -> None:
+        """Rows that came."""
+        if frame.height and self.read_at_first is None:
+            self.read_at_first = self.read
+        self.rows.extend(frame["sample_id"])
 
 
 @dataclass
@@ -31,6 +65,8 @@ class Bench:
     settings: ModelSettings
     questions: tuple[str, ...]
     max_tokens: int
+    fed: Fed | None = None
+    """What came of many requests from an iterator, once they were asked."""
     _teacher: Teacher | None = None
     _tokenizer: ChatTokenizer | None = None
     _samples: dict[float, pl.DataFrame] = field(default_factory=dict)

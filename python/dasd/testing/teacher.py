@@ -1,4 +1,4 @@
-"""The suite of a teacher: sampling, continuing and scoring with a real model."""
+"""The suite of a teacher: sampling, continuing, scoring and being kept full, with a real model."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from dasd.plugins.components import Role
 from dasd.recipe.model_settings import ModelSettings
 from dasd.testing.bench import QUESTIONS, Bench
 from dasd.testing.continuing import ContinuingChecks
+from dasd.testing.feeding import FeedingChecks
 from dasd.testing.scoring import ScoringChecks
 
 __all__ = ["TeacherSuite"]
 
 
-class TeacherSuite(ContinuingChecks, ScoringChecks):
+class TeacherSuite(ContinuingChecks, ScoringChecks, FeedingChecks):
     """Set ``name``; ``options`` or ``make_options`` where the backend has some.
 
     The engine is opened once for the class. Override ``make_settings`` for another model, or the fixture
