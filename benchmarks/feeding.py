@@ -3,12 +3,14 @@
 ``simulation``: lengths as the technical report's, on engines with given times of a step. ``server``: a run's stage
 against a real HTTP server on this machine whose answers take log-normal times, held against the same times without any
 gap. ``vllm``: a run's stage on vLLM against one bare ``LLM.generate`` of the same requests, whose caps are log-normal.
-The stage writes its parts, as in any run.
+The stage writes its parts, as in any run. ``differ``: what the same requests are answered by vLLM when they are fed in
+another way: once more, in the opposite order, or interrupted at drawn moments and resumed.
 
 Example:
     python -m benchmarks.feeding simulation
     python -m benchmarks.feeding server --rounds 5
     python -m benchmarks.feeding vllm --model models/smollm2-135m-instruct --precision bf16 --requests 256
+    python -m benchmarks.feeding differ --requests 256
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar
 
+import polars as pl
 from pydantic import JsonValue
 
 from benchmarks.loopback import Answers, Loopback, http
@@ -235,6 +238,70 @@ def vllm(settings: ModelSettings, count: int, chunk: int, mean: int, rounds: int
     print(_spread("stage / bare", ratios))
 
 
+# -- what another way of feeding changes -----------------------------------------------------------------
+
+
+def differ(settings: ModelSettings, count: int, mean: int, rounds: int, seed: int) -> None:
+    """The same requests on one engine, fed in several ways, held against the first; a table."""
+    from benchmarks.engines import Work
+
+    caps = draw_lengths(count, mean, SPREAD, 8 * mean, seed)
+    requests = Work(settings, count, 4, 8 * mean, 1.0, caps).sample_requests()
+    spec = SamplingSpec("low", 1.0, 1.0, 8 * mean)
+    teacher = PluginHost.load(["vllm"]).registry.make_teacher(settings)
+    draw = random.Random(seed)
+
+    def interrupted() -> list[pl.DataFrame]:
+        """Stopped three times; what has been given is kept, and the rest is asked again."""
+        given: list[pl.DataFrame] = []
+        for after in [*sorted(draw.sample(range(1, count), 3)), count]:
+            done = {sample_id for frame in given for sample_id in frame["sample_id"]}
+            frames = teacher.sample(iter([each for each in requests if each.sample_id not in done]), spec)
+            while len(done) < after and (frame := next(frames, None)) is not None:
+                given.append(frame)
+                done.update(frame["sample_id"])
+            frames.close()  # type: ignore[attr-defined]
+        return given
+
+    ways: dict[str, Callable[[], Sequence[pl.DataFrame]]] = {
+        "once more": lambda: list(teacher.sample(iter(requests), spec)),
+        "in the opposite order": lambda: list(teacher.sample(iter(requests[::-1]), spec)),
+        "interrupted three times": interrupted,
+    }
+    try:
+        first = pl.concat(teacher.sample(iter(requests), spec)).sort("sample_id")
+        found: dict[str, list[tuple[int, float]]] = {
+            way: [_apart(first, pl.concat(ask()).sort("sample_id")) for _ in range(rounds)]
+            for way, ask in ways.items()
+        }
+    finally:
+        teacher.close()
+    print(
+        f"{settings.model} in {settings.precision}, {count} requests, {settings.batch_size} at a time, "
+        f"caps log-normal (mean {mean}), {first['token_ids'].list.len().sum()} tokens, temperature 1, seed {seed}"
+    )
+    print("| fed | with other tokens, of each round | largest difference where tokens are equal, nats |")
+    print("|---|---|---:|")
+    for way, pairs in found.items():
+        shares = ", ".join(f"{100 * other / count:.1f} %" for other, _ in pairs)
+        print(f"| {way} | {shares} | {max(nats for _, nats in pairs):.2g} |")
+
+
+def _apart(one: pl.DataFrame, two: pl.DataFrame) -> tuple[int, float]:
+    """How many responses have other tokens, and by how much log-probabilities of the rest differ at most."""
+    assert one["sample_id"].equals(two["sample_id"])
+    others, largest = 0, 0.0
+    columns = ("token_ids", "logprobs")
+    for (ids, nats), (ids_2, nats_2) in zip(
+        one.select(columns).iter_rows(), two.select(columns).iter_rows(), strict=True
+    ):
+        if ids != ids_2:
+            others += 1
+        else:
+            largest = max([largest, *(abs(a - b) for a, b in zip(nats, nats_2, strict=True))])
+    return others, largest
+
+
 def _spread(what: str, ratios: Sequence[float]) -> str:
     low, middle, high = min(ratios), statistics.median(ratios), max(ratios)
     return f"{what}: {low:.3f} / {middle:.3f} / {high:.3f} (minimum, median, maximum of {len(ratios)} rounds)"
@@ -245,7 +312,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("simulation", "server", "vllm"))
+    parser.add_argument("what", choices=("simulation", "server", "vllm", "differ"))
     parser.add_argument("--requests", type=int, help="default: 20,000 in a simulation, 256 else")
     parser.add_argument("--together", type=int, default=32)
     parser.add_argument("--chunk", type=int, default=32)
@@ -272,7 +339,11 @@ def main() -> None:
             batch_size=given.together,
             options={"kv_cache_memory_mib": 512},
         )
-        vllm(settings, given.requests or 256, given.chunk, given.mean_tokens, given.rounds, given.seed)
+        requests = given.requests or 256
+        if given.what == "vllm":
+            vllm(settings, requests, given.chunk, given.mean_tokens, given.rounds, given.seed)
+        else:
+            differ(settings, requests, given.mean_tokens, given.rounds, given.seed)
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ def test_what_only_changes_the_speed_keeps_the_samples_that_are_there() -> None:
         return engine_settings(settings, registry)
 
     other = fingerprint(base_url="http://other:1/v1", concurrency=3, timeout=5, patience=1, api_key_env="K")
-    assert other == fingerprint()
+    assert other == fingerprint() == fingerprint(base_url=["http://a/v1", "http://b/v1"])
     assert fingerprint(served_model="x") != fingerprint() != fingerprint(mode="chat")
 
 
