@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 
 import polars as pl
 
+from dasd.base.id_set import IdSet
 from dasd.base.records import Message
 
 
@@ -19,8 +20,16 @@ def kept_ids(verdicts: pl.LazyFrame) -> frozenset[str]:
     return frozenset(verdicts.filter(pl.col("kept")).select("sample_id").collect().to_series())
 
 
-def only(rows: pl.DataFrame, sample_ids: Collection[str]) -> pl.DataFrame:
+def kept_set(verdicts: pl.LazyFrame) -> IdSet:
+    """The same of a whole run, in little memory."""
+    kept = verdicts.filter(pl.col("kept")).select("sample_id")
+    return IdSet(rows.to_series() for rows in kept.collect_batches())
+
+
+def only(rows: pl.DataFrame, sample_ids: Collection[str] | IdSet) -> pl.DataFrame:
     """The rows of these samples; costs by the rows, not by the ids, which may be a whole run's."""
+    if isinstance(sample_ids, IdSet):
+        return rows.filter(sample_ids.mask(rows["sample_id"]))
     return rows.filter(pl.Series([item in sample_ids for item in rows["sample_id"]], dtype=pl.Boolean))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 
@@ -73,6 +73,24 @@ class PartRows:
         found._files, found._starts, found._empty = self._files, self._starts, self._empty
         found._columns = tuple(columns)
         return found
+
+    def head(self, rows: int) -> PartRows:
+        """The first rows."""
+        found = self.select(self._columns)
+        found._starts = [min(start, rows) for start in self._starts]
+        return found
+
+    def batches(self, size: int) -> Iterator[pl.DataFrame]:
+        """All rows, ``size`` at a time."""
+        for start in range(0, self.height, size):
+            yield self.slice(start, start + size)
+
+    def take(self, numbers: pl.Series) -> pl.DataFrame:
+        """The rows of these numbers, which ascend; reads from the first of them to the last."""
+        if not len(numbers):
+            return self.slice(0, 0)
+        first = int(numbers[0])
+        return self.slice(first, int(numbers[-1]) + 1)[(numbers - first).to_list()]
 
     def slice(self, start: int, stop: int) -> pl.DataFrame:
         """Rows ``start`` up to ``stop``, or up to the end."""

@@ -35,6 +35,7 @@ class RowMaker:
         Without ``train_prefix`` the tokens that lie in the first ``prefix_end`` bytes, which the student
         itself wrote, are masked like the prompt.
         """
+        self._prompts.clear()  # those of one call: a question's responses come together
         made = [
             self._row(*row)
             for row in samples.select(

@@ -14,6 +14,7 @@ from dasd.curation.filters.form import LengthFilter, StructureFilter, ToolCallFi
 from dasd.curation.filters.quality import AnswerFilter, RepetitionFilter, repeated_share
 from dasd.models.tokens.chat import ChatTokenizer
 from dasd.pipeline.work.judging import Judge
+from dasd.pipeline.work.question_lookup import QuestionLookup
 from dasd.recipe.curation_settings import FilterSettings
 from dasd.recipe.model_settings import ModelSettings
 
@@ -136,10 +137,14 @@ def judge(tokenizer_hash: str, tokens: list[int], max_length: int) -> tuple[str,
     samples = pl.DataFrame([row], schema=dict(SAMPLES.columns))
     asked = {"question_id": "q", "messages": [{"role": "user", "content": "4 + 5 = ?"}]}
     questions = pl.DataFrame([asked]).with_columns(
-        answer=pl.lit(None, pl.String), verifier=pl.lit(None, pl.String)
+        answer=pl.lit(None, pl.String), verifier=pl.lit(None, pl.String), domain=pl.lit("sums")
     )
     made = Judge(
-        make_recipe(filters={"answer": False}), make_registry(), max_length, questions.lazy(), "filter"
+        make_recipe(filters={"answer": False}),
+        make_registry(),
+        max_length,
+        QuestionLookup([questions]),
+        "filter",
     )
     _, _, _, reason, detail = made.verdicts(samples.select(made.columns)).row(0)
     return reason, detail

@@ -25,6 +25,7 @@ from dasd.pipeline.stages.candidates import compared
 from dasd.pipeline.stages.from_files_rows import GivenReader
 from dasd.pipeline.stages.metrics import kl_metrics
 from dasd.pipeline.work.judging import Judge
+from dasd.pipeline.work.question_lookup import QuestionLookup
 from dasd.plugins.recipe import Recipe
 from dasd.training.row_maker import RowMaker
 
@@ -176,13 +177,13 @@ def test_the_length_filter_counts_what_is_trained(models: Models, author: str, r
     longest = RowMaker(recipe, ASKED, "low").rows(rows)["token_ids"].list.len().max()
     assert isinstance(longest, int)
     for limit, kept in ((longest, True), (longest - 1, False)):
-        judge = Judge(recipe, make_registry(), limit, questions().lazy(), "filter-low")
+        judge = Judge(recipe, make_registry(), limit, QuestionLookup([questions()]), "filter-low")
         assert ("length" not in judge.verdicts(rows)["reason"].to_list()) == kept
 
 
 def test_filters_say_that_a_teachers_template_is_not_known(models: Models) -> None:
     recipe = make_recipe(teacher={"model": "/nowhere"})
-    judge = Judge(recipe, make_registry(), 512, questions().lazy(), "filter-low")
+    judge = Judge(recipe, make_registry(), 512, QuestionLookup([questions()]), "filter-low")
     assert judge.unknown is not None and "tokenizer of the teacher isn't here" in judge.unknown
     for kind in ("opens", "no tag"):
         rows = models.written[kind].filter(pl.col("finish_reason") == "stop")

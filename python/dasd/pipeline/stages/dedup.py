@@ -15,7 +15,7 @@ import polars as pl
 from pydantic import JsonValue
 
 from dasd import kernels
-from dasd.base.frames import count_rows, kept_ids, only
+from dasd.base.frames import count_rows, kept_set, only
 from dasd.pipeline.work.judging import reasons
 from dasd.pipeline.work.question_groups import question_groups, resume_at
 from dasd.pipeline.work.stage import StageContext
@@ -55,7 +55,7 @@ class DedupStage:
         """Judge groups of whole questions; digests of done groups' texts wait in the scratch directory."""
         settings = self.recipe.settings.dedup
         samples = context.inputs.frame(self.samples, "samples")
-        kept = kept_ids(context.inputs.frame(self.filter, "verdicts"))
+        kept = kept_set(context.inputs.frame(self.filter, "verdicts"))
         total = count_rows(samples)
         start = resume_at(context.writer.done())
         scratch = context.writer.scratch()

@@ -9,7 +9,7 @@ from typing import ClassVar
 import polars as pl
 from pydantic import JsonValue
 
-from dasd.base.frames import messages_by_question, only
+from dasd.base.frames import only
 from dasd.base.records import ScoringSpec
 from dasd.evaluation.terms import all_terms
 from dasd.models.tokens.think_opening import Reading
@@ -17,7 +17,8 @@ from dasd.pipeline.stages.metrics import answer_metrics, kl_metrics, metrics_wor
 from dasd.pipeline.work import fingerprints
 from dasd.pipeline.work.answering import answer_questions, ungraded
 from dasd.pipeline.work.feeding import Asking, generate
-from dasd.pipeline.work.grading import Grader, answers_by_question
+from dasd.pipeline.work.grading import Grader
+from dasd.pipeline.work.question_lookup import QuestionLookup
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.students import student_after, student_name
 from dasd.pipeline.work.units import units
@@ -122,7 +123,8 @@ class EvaluateStage:
                 questions.select("question_id", "domain", "source"), on="question_id", maintain_order="left"
             )
         )
-        messages = messages_by_question(context.inputs.frame("questions", "questions"))
+        asked = context.inputs.rows("questions", "questions")
+        lookup = QuestionLookup.of(asked, context.writer.scratch())
         spec = ScoringSpec(self.name, settings.student.token_budget)
         reading = Reading.of(settings.teacher, settings.student)
         of_question = heldout.select("sample_id", "question_id").rows()
@@ -135,7 +137,7 @@ class EvaluateStage:
                 work=units(len(of_question), settings.sampling.chunk, "heldout/"),
                 questions=lambda unit: dict(unit.of(of_question)),
                 requests=lambda unit, left: reading.to_score(
-                    only(heldout.slice(unit.start, unit.size), left), messages
+                    only(heldout.slice(unit.start, unit.size), left), lookup.messages
                 ),
                 teacher=lambda: context.models.open(model),
                 ask=lambda student, asked, on_refused: (
@@ -155,9 +157,7 @@ class EvaluateStage:
             )
         found = [kl_metrics(reading.shared(comparable), scores, self.checkpoint)]
         if self.train is None:
-            answers = answers_by_question(context.inputs.frame("questions", "questions"))
-            graded = Grader(self.registry).correct_rows(
-                heldout.select("question_id", "text").iter_rows(), answers
-            )
+            texts = heldout.select("question_id", "text").iter_rows()
+            graded = Grader(self.registry).correct_rows(texts, lookup.answers)
             found.append(teacher_metrics(heldout, scores, graded))
         return found

@@ -13,6 +13,7 @@ from dasd.base.frames import count_rows
 from dasd.pipeline.work import fingerprints
 from dasd.pipeline.work.judging import Judge, reasons
 from dasd.pipeline.work.question_groups import question_groups, resume_at
+from dasd.pipeline.work.question_lookup import QuestionLookup
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.units import finish_rows, share
 from dasd.plugins.recipe import Recipe
@@ -60,7 +61,8 @@ class FilterStage:
     def run(self, context: StageContext) -> None:
         """Judge groups of whole questions."""
         samples = context.inputs.frame(self.samples, "samples")
-        questions = context.inputs.frame("questions", "questions")
+        asked = context.inputs.rows("questions", "questions")
+        questions = QuestionLookup.of(asked, context.writer.scratch())
         judge = Judge(self.recipe, self.registry, self.max_length, questions, self.name)
         if judge.unknown is not None:
             context.console.warn(f"{self.name}: {judge.unknown}")

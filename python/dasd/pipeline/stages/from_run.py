@@ -14,11 +14,12 @@ from typing import ClassVar
 import polars as pl
 from pydantic import JsonValue
 
-from dasd.base.frames import count_rows, messages_by_question, only
+from dasd.base.frames import count_rows, only
 from dasd.pipeline.stages.sample import samples_summary
 from dasd.pipeline.stages.source_run import HELDOUT, SourceRun
 from dasd.pipeline.work import fingerprints
 from dasd.pipeline.work.judging import reasons
+from dasd.pipeline.work.question_lookup import QuestionLookup
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.units import Unit, finish_rows, units, verdict_rows
 from dasd.plugins.recipe import Recipe
@@ -196,8 +197,9 @@ def _counted(context: StageContext) -> dict[str, JsonValue]:
 def _judge(context: StageContext, recipe: Recipe, stage: TrainingStage, samples: PartRows, name: str) -> None:
     """Append VERDICTS of ``samples`` and tell what is set aside."""
     # An evaluation question may have the id of the training question that it took the place of.
-    asked = context.inputs.frame("questions", "questions").filter(pl.col("split") == "train")
-    messages = messages_by_question(asked)
+    asked = context.inputs.rows("questions", "questions").batches(4096)
+    train = (rows.filter(pl.col("split") == "train") for rows in asked)
+    messages = QuestionLookup(train, context.writer.scratch()).messages
     maker = RowMaker(recipe, messages, stage.name)
     most = recipe.settings.trainer_for(stage).max_length
     done = context.writer.done()

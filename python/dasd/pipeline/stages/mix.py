@@ -17,18 +17,20 @@ from typing import ClassVar
 import polars as pl
 from pydantic import JsonValue
 
-from dasd.base.frames import count_rows, kept_ids, messages_by_question
-from dasd.base.records import ContinueRequest, SamplingSpec
+from dasd.base.frames import count_rows
+from dasd.base.records import ContinueRequest, SampleRequest, SamplingSpec
 from dasd.base.schemas import VERDICTS
 from dasd.base.seeds import seed_of, uniform
 from dasd.models.files import model_identity
 from dasd.models.tokens.chat import ChatTokenizer
 from dasd.models.tokens.think_opening import Reading
 from dasd.pipeline.stages.cuts import cut_end
+from dasd.pipeline.stages.drifted import Drifted
 from dasd.pipeline.work import fingerprints
 from dasd.pipeline.work.context_room import least_room, no_room, prompts_of
-from dasd.pipeline.work.feeding import asking_for, generate
+from dasd.pipeline.work.feeding import asking_by_unit, generate
 from dasd.pipeline.work.judging import Judge, reasons
+from dasd.pipeline.work.question_lookup import QuestionLookup
 from dasd.pipeline.work.requests import sample_id, sample_requests
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.students import student_after, student_identity, student_name
@@ -41,6 +43,8 @@ from dasd.store import Summaries
 __all__ = ["MixStage"]
 
 LENGTH_BINS = 5
+_STUDENT_UNITS = "student-"
+"""Begins the keys of units whose rows are the student's answers."""
 _TEACHER_UNITS = "teacher-"
 """Begins the keys of units whose rows are whole responses."""
 
@@ -104,18 +108,11 @@ class MixStage:
         """Student's answers, then the teacher's continuations, then verdicts."""
         asked = self._asked(context)
         self._answer(context, asked)
-        drifted = self._drifted(context)
-        requests = self._requests(context, drifted)
-        full = self._full(requests)
-        self._continue(context, [each for each in requests if each.sample_id not in full])
-        self._judge(
-            context,
-            {
-                of: full[each.sample_id]
-                for of, each in zip(drifted["sample_id"], requests, strict=True)
-                if each.sample_id in full
-            },
-        )
+        lookup = QuestionLookup.of(context.inputs.rows("questions", "questions"), context.writer.scratch())
+        drifted = Drifted.of(context.writer.rows("samples", _STUDENT_UNITS))
+        full = self._full(drifted, lookup)
+        self._continue(context, drifted.without(full), lookup)
+        self._judge(context, full, lookup)
         self._report(context, asked)
 
     @property
@@ -123,12 +120,12 @@ class MixStage:
         return f"{self.name}-student"
 
     def _asked(self, context: StageContext) -> pl.DataFrame:
-        """Questions with a selected response: question_id, messages, its length in the student's tokens."""
-        selected = kept_ids(context.inputs.frame(self.select, "verdicts"))
+        """Questions with a selected response: their row, question_id, its length in the student's tokens."""
+        selected = context.inputs.frame(self.select, "verdicts").filter(pl.col("kept")).select("sample_id")
         lengths = (
             context.inputs.frame(self.scores, "scores")
             .select("sample_id", tokens=pl.col("token_ids").list.len())
-            .filter(pl.col("sample_id").is_in(list(selected)))
+            .join(selected, on="sample_id", how="semi")
             .join(
                 context.inputs.frame(self.samples, "samples").select("sample_id", "question_id"),
                 on="sample_id",
@@ -136,8 +133,9 @@ class MixStage:
             .group_by("question_id")
             .agg(pl.col("tokens").max())
         )
-        questions = context.inputs.frame("questions", "questions").select("question_id", "messages")
-        rows = questions.join(lengths, on="question_id", maintain_order="left").collect()
+        questions = context.inputs.frame("questions", "questions").select("question_id").with_row_index("row")
+        asked = questions.join(lengths, on="question_id", maintain_order="left")
+        rows = asked.collect(engine="streaming").sort("row")
         if self.stage.questions is None or rows.height <= self.stage.questions:
             return rows
         seed = self.recipe.settings.seed
@@ -148,23 +146,23 @@ class MixStage:
         settings = self.recipe.settings
         model = student_after(context, self.previous)
         named = student_name(self.recipe, self.previous)
-        caps = [max(1, ceil(self.stage.cap * tokens)) for tokens in asked.get_column("tokens")]
-        requests = sample_requests(
-            asked,
-            student_identity(self.recipe, self.previous),
-            self.stage.temperature,
-            1,
-            settings.seed,
-            caps,
-        )
+        questions = context.inputs.rows("questions", "questions").select(["question_id", "messages"])
+        identity = student_identity(self.recipe, self.previous)
+
+        def requests(unit: Unit) -> Sequence[SampleRequest]:
+            rows = asked.slice(unit.start, unit.size)
+            caps = [max(1, ceil(self.stage.cap * tokens)) for tokens in rows.get_column("tokens")]
+            taken = questions.take(rows.get_column("row"))
+            return sample_requests(taken, identity, self.stage.temperature, 1, settings.seed, caps)
+
         sampling = settings.sampling
         spec = SamplingSpec(self._student_stage, self.stage.temperature, sampling.top_p, sampling.max_tokens)
         generate(
             context,
             f"{self.name}: student answers",
-            asking_for(
+            asking_by_unit(
                 requests,
-                units(len(requests), sampling.chunk, "student-"),
+                units(asked.height, sampling.chunk, _STUDENT_UNITS),
                 lambda: context.models.open(model),
                 lambda student, asked, on_refused: (
                     rows.with_columns(stage=pl.lit(spec.stage), model=pl.lit(named))
@@ -174,17 +172,9 @@ class MixStage:
             "samples",
         )
 
-    def _drifted(self, context: StageContext) -> pl.DataFrame:
-        return (
-            context.writer.read("samples")
-            .filter((pl.col("stage") == self._student_stage) & (pl.col("finish_reason") == "length"))
-            .select("sample_id", "question_id", "text", "token_ends")
-            .collect()
-        )
-
-    def _requests(self, context: StageContext, drifted: pl.DataFrame) -> list[ContinueRequest]:
+    def _requests(self, drifted: pl.DataFrame, lookup: QuestionLookup) -> list[ContinueRequest]:
+        """``drifted``: sample_id, question_id, text and token_ends of some answers."""
         settings = self.recipe.settings
-        messages = messages_by_question(context.inputs.frame("questions", "questions"))
         reading = Reading.of(settings.teacher, settings.student).back()
         teacher = model_identity(settings.teacher)
         requests = []
@@ -198,7 +188,7 @@ class MixStage:
                 ContinueRequest(
                     sample_id=identity,
                     question_id=question,
-                    messages=messages[question],
+                    messages=lookup.messages[question],
                     candidate=0,
                     seed=seed_of(identity, settings.seed),
                     prefix=reading.view(text.encode()[:end].decode()).text,
@@ -206,29 +196,29 @@ class MixStage:
             )
         return requests
 
-    def _full(self, requests: Sequence[ContinueRequest]) -> dict[str, str]:
-        """Requests whose prompt and prefix leave the teacher no room to go on, with what is to be said of them.
+    def _full(self, drifted: Drifted, lookup: QuestionLookup) -> dict[str, str]:
+        """sample_ids of answers whose prompt and prefix leave the teacher no room to go on, with what is to be said.
 
         None where the teacher's context isn't known here: its engine is left to judge.
         """
         settings = self.recipe.settings
-        prompts = prompts_of(settings.teacher) if requests else None
+        prompts = prompts_of(settings.teacher) if drifted.height else None
         if prompts is None:
             return {}
         room = least_room(settings.sampling.max_tokens, prompts.context)
-        asked = prompts.count([each.messages for each in requests])
-        given = ChatTokenizer.load(settings.teacher).encode_responses(
-            [each.prefix for each in requests], [False] * len(requests)
-        )
-        return {
-            each.sample_id: no_room(
-                "teacher", "its prompt with the student's answer", total, prompts.context, room
-            )
-            for each, total in zip(requests, map(add, asked, map(len, given)), strict=True)
-            if total + room > prompts.context
-        }
+        chat = ChatTokenizer.load(settings.teacher)
+        what = "its prompt with the student's answer"
+        found = {}
+        for rows in drifted.batches():
+            requests = self._requests(rows, lookup)
+            asked = prompts.count([each.messages for each in requests])
+            given = chat.encode_responses([each.prefix for each in requests], [False] * len(requests))
+            for answer, total in zip(rows["sample_id"], map(add, asked, map(len, given)), strict=True):
+                if total + room > prompts.context:
+                    found[answer] = no_room("teacher", what, total, prompts.context, room)
+        return found
 
-    def _continue(self, context: StageContext, requests: Sequence[ContinueRequest]) -> None:
+    def _continue(self, context: StageContext, drifted: Drifted, lookup: QuestionLookup) -> None:
         settings = self.recipe.settings
         sampling = settings.sampling
         spec = SamplingSpec(self.name, self.stage.temperature, sampling.top_p, sampling.max_tokens)
@@ -236,9 +226,9 @@ class MixStage:
         generate(
             context,
             f"{self.name}: teacher continues",
-            asking_for(
-                requests,
-                units(len(requests), sampling.chunk, _TEACHER_UNITS),
+            asking_by_unit(
+                lambda unit: self._requests(drifted.rows(unit.start, unit.stop), lookup),
+                units(drifted.height, sampling.chunk, _TEACHER_UNITS),
                 lambda: context.models.open(settings.teacher),
                 lambda teacher, asked, on_refused: teacher.continue_(
                     asked, replace(spec, on_refused=on_refused)
@@ -248,7 +238,7 @@ class MixStage:
             "samples",
         )
 
-    def _judge(self, context: StageContext, full: Mapping[str, str]) -> None:
+    def _judge(self, context: StageContext, full: Mapping[str, str], lookup: QuestionLookup) -> None:
         """Verdicts; ``full``: of drifted answers that leave the teacher no room, why."""
         samples = context.writer.read("samples")
         ended = samples.filter(
@@ -274,8 +264,7 @@ class MixStage:
             )
         whole = context.writer.rows("samples", _TEACHER_UNITS)
         max_length = self.recipe.settings.trainer_for(self.stage).max_length
-        questions = context.inputs.frame("questions", "questions")
-        judge = Judge(self.recipe, self.registry, max_length, questions, self.name)
+        judge = Judge(self.recipe, self.registry, max_length, lookup, self.name)
         for unit in units(whole.height, self.recipe.settings.sampling.chunk, "judge-"):
             if unit.key not in context.writer.done():
                 finish_rows(context, "verdicts", judge.verdicts(unit.rows(whole)), unit)

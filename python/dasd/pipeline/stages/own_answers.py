@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from dasd.base.frames import messages_by_question
 from dasd.base.records import Message, ScoringSpec
 from dasd.base.schemas import ANSWER_SENTENCES, REFUSED, SCORES
 from dasd.errors import BackendError, InputError, PluginError
 from dasd.models.pool import backend_of
 from dasd.models.tokens.think_opening import Reading
 from dasd.pipeline.stages.candidates import compared, sentences_frame
+from dasd.pipeline.work.question_lookup import QuestionLookup
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.students import student_after
 from dasd.recipe.model_settings import ModelSettings
@@ -117,7 +117,9 @@ class _Scoring:
         return cls(
             context,
             student_after(context, f"train-{checkpoint}"),
-            messages_by_question(context.inputs.frame("questions", "questions")),
+            QuestionLookup.of(
+                context.inputs.rows("questions", "questions"), context.writer.scratch()
+            ).messages,
             Reading.of(settings.teacher, settings.student).back(),
         )
 

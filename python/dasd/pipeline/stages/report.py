@@ -17,7 +17,8 @@ from dasd.errors import StoreError
 from dasd.models.tokens.think_opening import Reading
 from dasd.pipeline.stages.own_answers import own_answers, samples_teacher
 from dasd.pipeline.work import fingerprints
-from dasd.pipeline.work.grading import Grader, answers_by_question
+from dasd.pipeline.work.grading import Grader
+from dasd.pipeline.work.question_lookup import QuestionLookup
 from dasd.pipeline.work.stage import StageContext
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
@@ -93,10 +94,10 @@ class ReportStage:
         own = own_answers(context, checkpoint, f"evaluate-{checkpoint}" in self.needs)
         distilled = self._distilled(context, run, checkpoint)
         grader = Grader(self.registry)
-        answers = answers_by_question(run.frame("questions"))
+        lookup = QuestionLookup.of(run.rows("questions", "questions"), context.writer.scratch())
 
         def grade(rows: pl.DataFrame) -> pl.Series:
-            return grader.correct_rows(rows.select("question_id", "text").iter_rows(), answers)
+            return grader.correct_rows(rows.select("question_id", "text").iter_rows(), lookup.answers)
 
         report = build(run, grade, distilled, own)
         page, numbers = context.writer.artifact(REPORT_PAGE), context.writer.artifact(REPORT)
@@ -157,7 +158,10 @@ class ReportStage:
                 f"stage sample-{stage} of {run.directory} lacks samples that select-{stage} selected: wanted "
                 f"{len(ids)}, found {samples.height}; run them again"
             )
-        messages = messages_by_question(context.inputs.frame("questions", "questions"))
+        asked_of = context.inputs.frame("questions", "questions").filter(
+            pl.col("question_id").is_in(samples["question_id"].implode())
+        )
+        messages = messages_by_question(asked_of)
         # Responses that can't be scored are left out of a figure.
         spec = ScoringSpec(self.name, settings.student.token_budget, lambda *_: None)
         parts = [SCORES.empty()]

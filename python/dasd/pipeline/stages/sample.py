@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import polars as pl
 from pydantic import JsonValue
 
-from dasd.base.records import SamplingSpec
+from dasd.base.records import SampleRequest, SamplingSpec
 from dasd.models.files import model_identity
 from dasd.pipeline.stages import quotas
 from dasd.pipeline.work import fingerprints
-from dasd.pipeline.work.feeding import asking_for, generate
+from dasd.pipeline.work.feeding import asking_by_unit, generate
 from dasd.pipeline.work.opened_teacher import check_opened
 from dasd.pipeline.work.requests import sample_requests
 from dasd.pipeline.work.stage import StageContext
-from dasd.pipeline.work.units import share, units
+from dasd.pipeline.work.units import Unit, share, units
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
 from dasd.plugins.roles import OpenedTeacher
@@ -65,10 +65,17 @@ class SampleStage:
     def run(self, context: StageContext) -> None:
         """Sample, ``sampling.chunk`` requests a unit."""
         settings = self.recipe.settings
-        questions = self._questions(context)
-        requests = sample_requests(
-            questions, model_identity(settings.teacher), self.temperature, self.candidates, settings.seed
-        )
+        asked = self._asked(context)
+        questions = context.inputs.rows("questions", "questions").select(["question_id", "messages"])
+        model, total = model_identity(settings.teacher), len(asked) * self.candidates
+
+        def requests(unit: Unit) -> Sequence[SampleRequest]:
+            first, last = unit.start // self.candidates, -(-unit.stop // self.candidates)
+            rows = questions.take(asked[first:last])
+            made = sample_requests(rows, model, self.temperature, self.candidates, settings.seed)
+            before = first * self.candidates
+            return made[unit.start - before : unit.stop - before]
+
         spec = SamplingSpec(self.name, self.temperature, self.top_p, self.max_tokens)
 
         def teacher() -> OpenedTeacher:
@@ -80,27 +87,29 @@ class SampleStage:
         generate(
             context,
             f"{self.name}: teacher at temperature {self.temperature:g}",
-            asking_for(
+            asking_by_unit(
                 requests,
-                units(len(requests), settings.sampling.chunk),
+                units(total, settings.sampling.chunk),
                 teacher,
                 lambda opened, asked, on_refused: opened.sample(asked, replace(spec, on_refused=on_refused)),
             ),
             "samples",
         )
-        context.writer.summarise(
-            {"questions": questions.height, **samples_summary(context.writer.read("samples"))}
-        )
+        context.writer.summarise({"questions": len(asked), **samples_summary(context.writer.read("samples"))})
 
-    def _questions(self, context: StageContext) -> pl.DataFrame:
-        """Questions of the split in their order; of more than there is room for, those with the lowest draws."""
-        rows = context.inputs.frame("questions", "questions").filter(pl.col("split") == self.split).collect()
+    def _asked(self, context: StageContext) -> pl.Series:
+        """Rows of the split's questions in their order; of more than there is room for, those with the lowest draws."""
+        questions = context.inputs.frame("questions", "questions").select("question_id", "domain", "split")
+        rows = questions.with_row_index("row").filter(pl.col("split") == self.split).collect()
         if self.asks is not None:
             asked = context.inputs.frame("questions", "asked").filter(pl.col("stage") == self.asks)
             rows = rows.join(asked.collect(), on="question_id", how="semi", maintain_order="left")
+        if self.bounds is None:
+            return rows.get_column("row")
         draws = quotas.draws(rows.get_column("question_id"), "question", self.recipe.settings.seed)
         drawable = rows.select("domain", draws)
-        return rows.filter(quotas.within(drawable, quotas.cutoffs(drawable, self.bounds)))
+        drawn = quotas.within(drawable, quotas.cutoffs(drawable, self.bounds))
+        return rows.filter(drawn).get_column("row")
 
 
 def samples_summary(samples: pl.LazyFrame) -> dict[str, JsonValue]:
@@ -111,7 +120,7 @@ def samples_summary(samples: pl.LazyFrame) -> dict[str, JsonValue]:
         cut_off=(pl.col("finish_reason") != "stop").sum(),
         without_logprobs=pl.col("logprobs").is_null().sum(),
         modes=pl.col("logprobs_mode").unique().sort().implode(),
-    ).collect()
+    ).collect(engine="streaming")
     responses, tokens, cut_off, without, modes = figures.row(0)
     return {
         "responses": responses,

@@ -9,11 +9,12 @@ from typing import ClassVar
 import polars as pl
 from pydantic import JsonValue
 
-from dasd.base.frames import kept_ids, messages_by_question, only
+from dasd.base.frames import kept_set, only
 from dasd.base.records import ScoringSpec
 from dasd.models.tokens.think_opening import Reading
 from dasd.pipeline.work import fingerprints
 from dasd.pipeline.work.feeding import Asking, generate
+from dasd.pipeline.work.question_lookup import QuestionLookup
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.units import share, units
 from dasd.plugins.recipe import Recipe
@@ -53,8 +54,9 @@ class ScoreStage:
             ["sample_id", "question_id", "text", "finish_reason", "token_ids", "token_ends", "tokenizer_hash"]
         )
         of_unit = samples.select(["sample_id", "question_id"])
-        kept = kept_ids(context.inputs.frame(self.dedup, "verdicts"))
-        messages = messages_by_question(context.inputs.frame("questions", "questions"))
+        kept = kept_set(context.inputs.frame(self.dedup, "verdicts"))
+        questions = context.inputs.rows("questions", "questions")
+        messages = QuestionLookup.of(questions, context.writer.scratch()).messages
         spec = ScoringSpec(self.name, settings.student.token_budget)
         reading = Reading.of(settings.teacher, settings.student)
 
@@ -78,7 +80,7 @@ class ScoreStage:
             tokens=pl.col("token_ids").list.len().sum(),
             nats=pl.col("logprobs").list.sum().cast(pl.Float64).sum(),
         )
-        responses, tokens, nats = figures.collect().row(0)
+        responses, tokens, nats = figures.collect(engine="streaming").row(0)
         context.writer.summarise(
             {
                 "responses": responses,

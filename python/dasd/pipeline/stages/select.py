@@ -10,7 +10,8 @@ from typing import ClassVar
 import polars as pl
 from pydantic import JsonValue
 
-from dasd.base.frames import kept_ids, only
+from dasd.base.frames import kept_set, only
+from dasd.base.id_set import IdSet
 from dasd.base.seeds import uniform
 from dasd.errors import InputError
 from dasd.models.tokens.think_opening import Reading
@@ -18,13 +19,14 @@ from dasd.pipeline.stages import quotas
 from dasd.pipeline.stages.candidates import candidates_frame, compared, sentences_frame
 from dasd.pipeline.stages.selection_figures import selection_summary, selection_warnings, selection_words
 from dasd.pipeline.work import fingerprints
-from dasd.pipeline.work.grading import Answers, Grader, answers_by_question
+from dasd.pipeline.work.grading import Answers, Grader
 from dasd.pipeline.work.question_groups import (
     QUESTIONS_PER_WINDOW,
     RowStream,
     question_groups,
     question_windows,
 )
+from dasd.pipeline.work.question_lookup import QuestionLookup
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.units import Unit, finish_rows
 from dasd.plugins.recipe import Recipe
@@ -36,6 +38,7 @@ from dasd.store import Summaries
 
 __all__ = ["SelectStage", "best", "choose"]
 
+_BATCH = 1 << 16
 _COLUMNS = (
     "sample_id",
     "question_id",
@@ -112,22 +115,25 @@ class SelectStage:
         settings = self.recipe.settings
         selector = self.registry.make_selector(self._select, settings.seed)
         samples = context.inputs.frame(self.samples, "samples")
-        scored = context.inputs.frame(self.scores, "scores").select("sample_id").collect().to_series()
         # What the student's engine refused to score can't be compared.
-        kept = kept_ids(context.inputs.frame(self.dedup, "verdicts")).intersection(scored)
+        scored = context.inputs.rows(self.scores, "scores").select(["sample_id"])
+        left = kept_set(context.inputs.frame(self.dedup, "verdicts"))
+        kept = IdSet(only(rows, left).to_series() for rows in scored.batches(_BATCH))
         if self._compares:
-            modes = samples.select("sample_id", "engine", "logprobs_mode")
-            refuse_unlike(only(modes.collect(), kept), settings.select.selector)
-        questions = context.inputs.frame("questions", "questions")
-        answers = answers_by_question(questions)
-        domains = dict(questions.select("question_id", "domain").collect().iter_rows())
+            modes = samples.select("sample_id", "engine", "logprobs_mode").filter(
+                pl.col("logprobs_mode") != "raw"
+            )
+            refuse_unlike(only(modes.collect(engine="streaming"), kept), settings.select.selector)
+        asked = context.inputs.rows("questions", "questions")
+        questions = QuestionLookup.of(asked, context.writer.scratch())
         windows = question_windows(samples)
         done = context.writer.done()
         start = sum(unit.size for unit in windows if unit.key in done)
-        passed = samples.select("sample_id").head(start).collect().to_series()
+        ids = context.inputs.rows(self.samples, "samples").select(["sample_id"])
+        passed = sum(only(rows, kept).height for rows in ids.head(start).batches(_BATCH))
         scores = RowStream(
             context.inputs.frame(self.scores, "scores").select("sample_id", "token_ends", "logprobs"),
-            sum(sample_id in kept for sample_id in passed),
+            passed,
         )
         grader = Grader(self.registry)
         reading = Reading.of(settings.teacher, settings.student)
@@ -143,11 +149,13 @@ class SelectStage:
                 for group in groups:
                     rows = only(group.rows, kept)
                     score = scores.take(rows.height)
-                    parts.append(self._compare(context, reading, rows, score, answers, grader, unit))
+                    parts.append(
+                        self._compare(context, reading, rows, score, questions.answers, grader, unit)
+                    )
                     task.advance(group.unit.size)
                     if group.ends_window:
                         break
-                table = self._rank(context, selector, pl.concat(parts), domains, unit)
+                table = self._rank(context, selector, pl.concat(parts), questions.domains, unit)
                 table.write_parquet(scratch / f"{unit.key}.parquet")
                 context.writer.finish_unit(unit.key)
         self._draw(context, [(unit, scratch / f"{unit.key}.parquet") for unit in windows])
@@ -207,7 +215,9 @@ class SelectStage:
             question_id=(questions.rank("dense") + unit.start).cast(pl.UInt64),
             rank=ranks,
             selected=choose(questions, ranks, self._select.per_question),
-            domain=questions.replace_strict(domains, return_dtype=pl.String),
+            domain=questions.replace_strict(
+                {question: domains[question] for question in questions.unique()}, return_dtype=pl.String
+            ),
             draw=quotas.draws(sample_ids, "total", settings.seed),
             by_length=best(questions, candidates.get_column("student_tokens").cast(pl.Float64)),
             by_lot=best(questions, pl.Series(lot, dtype=pl.Float64)),
@@ -217,7 +227,7 @@ class SelectStage:
         """Verdicts of every window, once it is known what all of them selected; then the figures."""
         limits = quotas.limits(self.stage)
         tables = [pl.scan_parquet(path) for _, path in windows]
-        chosen = [table.filter("selected").select("domain", "draw").collect() for table in tables]
+        chosen = [table.filter("selected").select("domain", "draw").collect() for table in tables if limits]
         highest = quotas.cutoffs(pl.concat(chosen), limits) if chosen else None
         found = []
         for (unit, _), table in zip(windows, tables, strict=True):

@@ -12,12 +12,14 @@ from typing import ClassVar
 import polars as pl
 from pydantic import JsonValue
 
-from dasd.base.frames import kept_ids, messages_by_question, only
+from dasd.base.frames import kept_ids, kept_set, only
+from dasd.base.id_set import IdSet
 from dasd.base.progress import Task
 from dasd.base.records import ADAPTER
 from dasd.base.schemas import LOSSES, check
 from dasd.base.seeds import seed_of
 from dasd.pipeline.work import fingerprints
+from dasd.pipeline.work.question_lookup import QuestionLookup
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.units import finish_rows, units
 from dasd.plugins.recipe import Recipe
@@ -108,19 +110,24 @@ class TrainStage:
 
     def _write_rows(self, context: StageContext) -> int:
         """Append the TRAIN rows; returns how many of them are mixed-policy ones."""
-        messages = messages_by_question(context.inputs.frame("questions", "questions"))
+        questions = context.inputs.rows("questions", "questions")
+        messages = QuestionLookup.of(questions, context.writer.scratch()).messages
         train_prefix = not isinstance(self.stage, MixedPolicyStage) or self.stage.train_prefix
         maker = RowMaker(self.recipe, messages, self.stage.name, train_prefix)
-        wanted = kept_ids(context.inputs.frame(self.select, "verdicts"))
-        mixed: frozenset[str] = frozenset()
-        if self.mix is not None and isinstance(self.stage, MixedPolicyStage):
-            mixed = kept_ids(context.inputs.frame(self.mix, "verdicts"))
-            self._append(context, maker, self.mix, mixed)
-            wanted = balance_ids(wanted, round(self.stage.balance * len(mixed)), self.recipe.settings.seed)
+        selected = context.inputs.frame(self.select, "verdicts")
+        if self.mix is None or not isinstance(self.stage, MixedPolicyStage):
+            self._append(context, maker, self.samples, kept_set(selected))
+            return 0
+        mixed = kept_set(context.inputs.frame(self.mix, "verdicts"))
+        self._append(context, maker, self.mix, mixed)
+        count = round(self.stage.balance * len(mixed))
+        wanted = balance_ids(kept_ids(selected), count, self.recipe.settings.seed)
         self._append(context, maker, self.samples, wanted)
         return len(mixed)
 
-    def _append(self, context: StageContext, maker: RowMaker, stage: str, wanted: frozenset[str]) -> None:
+    def _append(
+        self, context: StageContext, maker: RowMaker, stage: str, wanted: frozenset[str] | IdSet
+    ) -> None:
         samples = context.inputs.rows(stage, "samples")
         done = context.writer.done()
         for unit in units(samples.height, self.recipe.settings.sampling.chunk, f"{stage}-"):

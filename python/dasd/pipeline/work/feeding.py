@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Generic, Protocol, TypeVar
 
 import polars as pl
@@ -23,7 +24,7 @@ from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.units import Unit
 from dasd.plugins.roles import OpenedTeacher
 
-__all__ = ["Asking", "asking_for", "generate"]
+__all__ = ["Asking", "asking_by_unit", "asking_for", "generate"]
 
 AHEAD = 16
 """Requests of unwritten units, as a multiple of those that the engine works on at a time. Finished ones among them wait
@@ -80,6 +81,25 @@ def asking_for(
         work,
         lambda unit: {request.sample_id: request.question_id for request in unit.of(requests)},
         lambda unit, left: [request for request in unit.of(requests) if request.sample_id in left],
+        teacher,
+        ask,
+        size,
+    )
+
+
+def asking_by_unit(
+    requests: Callable[[Unit], Sequence[OwnT]],
+    work: Sequence[Unit],
+    teacher: Callable[[], OpenedTeacher],
+    ask: Ask[OwnT],
+    size: Callable[[OwnT], int] | None = None,
+) -> Asking[OwnT]:
+    """For requests that are made unit by unit, and name their questions. The others as in ``Asking``."""
+    made = lru_cache(maxsize=1)(requests)  # a unit's questions are asked for, then its requests
+    return Asking(
+        work,
+        lambda unit: {request.sample_id: request.question_id for request in made(unit)},
+        lambda unit, left: [request for request in made(unit) if request.sample_id in left],
         teacher,
         ask,
         size,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import polars as pl
 
@@ -13,7 +13,7 @@ from dasd.recipe.verifier_settings import VerifierSettings
 
 __all__ = ["Grader", "answers_by_question"]
 
-Answers = dict[str, tuple[str, str]]
+Answers = Mapping[str, tuple[str, str]]
 
 
 class Grader:

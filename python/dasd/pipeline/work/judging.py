@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from dasd.base.frames import messages_of
 from dasd.base.schemas import SAMPLES
 from dasd.curation.filters import wanted_filters
 from dasd.models.tokens.chat import ChatTokenizer
 from dasd.models.tokens.think_opening import CLOSE, OPEN, Reading
-from dasd.pipeline.work.grading import Grader, answers_by_question
+from dasd.pipeline.work.grading import Grader
+from dasd.pipeline.work.question_lookup import QuestionLookup
 from dasd.pipeline.work.units import verdict_rows
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
@@ -34,7 +34,7 @@ class Judge:
     """What ``verdicts`` needs of SAMPLES: all of it where a plugin's filter is among them."""
 
     def __init__(
-        self, recipe: Recipe, registry: Registry, max_length: int, questions: pl.LazyFrame, stage: str
+        self, recipe: Recipe, registry: Registry, max_length: int, questions: QuestionLookup, stage: str
     ) -> None:
         settings = recipe.settings.filters
         self._stage = stage
@@ -46,11 +46,8 @@ class Judge:
         self._chat = ChatTokenizer.load(recipe.settings.student)
         self._reading = Reading.of(recipe.settings.teacher, recipe.settings.student, self._chat)
         self._grader = Grader(registry)
-        self._answers = answers_by_question(questions)
-        asked = questions.select("question_id", "messages").collect()
-        self._messages = asked.get_column("messages")
-        self._rows = {question: row for row, question in enumerate(asked.get_column("question_id"))}
-        self._prompt_tokens: dict[str, int] = {}
+        self._answers = questions.answers
+        self._messages = questions.messages
 
     @property
     def unknown(self) -> str | None:
@@ -90,8 +87,7 @@ class Judge:
         """SAMPLES columns, and those that ``dasd.api.Filter`` promises besides, less the student's tokens."""
         questions = samples.get_column("question_id").to_list()
         answers = [self._answers.get(question, (None, None)) for question in questions]
-        self._count_prompts(questions)
-        prompts = [self._prompt_tokens[question] for question in questions]
+        prompts = self._prompt_tokens(questions)
         opened = [bool(self._reading.opened(text)) for text in samples.get_column("text")]
         return samples.with_columns(
             pl.Series("prompt_tokens", prompts, dtype=pl.UInt32),
@@ -122,11 +118,11 @@ class Judge:
             tokens = pl.concat([tokens.filter(sampled), encoded]).gather(where.arg_sort())
         return responses.with_columns(tokens.alias("student_token_ids"))
 
-    def _count_prompts(self, questions: Sequence[str]) -> None:
-        new = [q for q in dict.fromkeys(questions) if q not in self._prompt_tokens]
-        cells = self._messages.gather([self._rows[question] for question in new])
-        prompts = self._chat.prompts_ids([messages_of(cell) for cell in cells])
-        self._prompt_tokens.update(zip(new, map(len, prompts), strict=True))
+    def _prompt_tokens(self, questions: Sequence[str]) -> list[int]:
+        asked = list(dict.fromkeys(questions))
+        prompts = self._chat.prompts_ids([self._messages[question] for question in asked])
+        counts = dict(zip(asked, map(len, prompts), strict=True))
+        return [counts[question] for question in questions]
 
 
 def reasons(verdicts: pl.LazyFrame) -> dict[str, int]:

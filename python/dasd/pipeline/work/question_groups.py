@@ -74,10 +74,19 @@ def question_groups(
 
 def question_windows(samples: pl.LazyFrame, size: int = QUESTIONS_PER_WINDOW) -> list[Unit]:
     """Slices of the rows of ``samples`` that hold ``size`` whole questions each (the last may hold fewer)."""
-    rows = samples.select("question_id").collect().get_column("question_id")
-    starts = rows.rle_id().is_first_distinct().arg_true().to_list()
-    bounds = [*starts[::size], len(rows)]
-    return [_unit(start, stop) for start, stop in pairwise(bounds)]
+    bounds: list[int] = []
+    last: str | None = None
+    row = seen = 0
+    for rows in samples.select("question_id").collect_batches():
+        questions = rows.get_column("question_id")
+        starts = questions.rle_id().is_first_distinct().arg_true().to_list()
+        for start in starts if last is None or not starts or questions[0] != last else starts[1:]:
+            if seen % size == 0:
+                bounds.append(row + start)
+            seen += 1
+        row += rows.height
+        last = questions[-1] if rows.height else last
+    return [_unit(start, stop) for start, stop in pairwise([*bounds, row])]
 
 
 def _unit(start: int, stop: int) -> Unit:
