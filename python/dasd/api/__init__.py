@@ -49,6 +49,7 @@ from dasd.plugins.registering import Registry
 from dasd.plugins.roles import (
     Checkpoint,
     Evaluator,
+    Executor,
     Exporter,
     Filter,
     OpenedTeacher,
@@ -88,6 +89,7 @@ __all__ = [
     "EngineSizes",
     "EvalSpec",
     "Evaluator",
+    "Executor",
     "ExportRun",
     "ExportStage",
     "Exported",

@@ -152,6 +152,10 @@ class ModelInfo:
     concurrency: int | None = None
     """Requests that it works on at a time, of an engine that reads them from an iterable as it has room; None: it takes
     lists."""
+    lists: int = 1
+    """Lists that it works on at a time, of an engine that takes lists. Above 1 its methods are called in so many
+    threads, each with a list of its own; ``close`` may come while they are under way, and ends them with BackendError.
+    May change while it is open."""
 
 
 ADAPTER = "adapter"

@@ -73,6 +73,13 @@ def recipe_checks(registry: Registry, settings: RecipeSettings) -> list[tuple[st
             partial(options, "evaluator", evaluation.evaluator, evaluation.options, "evaluation.options"),
         )
     )
+    executor = settings.executor
+    checks.append(
+        (
+            "executor.executor",
+            partial(options, "executor", executor.executor, executor.options, "executor.options"),
+        )
+    )
     for index, source in enumerate(settings.questions.eval):
         checks.append((f"questions.eval.{index}.source", partial(_evaluator, registry, settings, source)))
     checks += [

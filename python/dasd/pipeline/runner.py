@@ -155,7 +155,9 @@ class Pipeline:
                 self.console.info(
                     f"{name} no longer fits the recipe; its result is kept in {path / 'superseded'}"
                 )
-            with closing(ModelPool(self.registry, Opened(self.console, store.event))) as models:
+            opened = Opened(self.console, store.event)
+            pool = ModelPool(self.registry, opened, settings.executor, settings.plugins)
+            with closing(pool) as models:
                 self._visit(store, [n for n in nodes if n.name in visited], chosen, models)
             store.event("run_finished", None, {})
         return Run.open(path)

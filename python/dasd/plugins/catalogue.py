@@ -13,7 +13,7 @@ from dasd.errors import PluginError
 from dasd.plugins.code import code_digest
 from dasd.plugins.components import Component, Owner, Role
 
-__all__ = ["Catalogue", "first_line"]
+__all__ = ["Catalogue", "first_line", "plugins_of_executors"]
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 """Names stand in recipes, lists (``a,b``), ``NAME:VALUE`` and paths."""
@@ -114,6 +114,12 @@ class Catalogue:
         code = self._code[owner]
         known: dict[str, JsonValue] = {"plugin": owner.distribution, "version": owner.version}
         return known if code is None else {**known, "code": code}
+
+
+def plugins_of_executors(catalogue: Catalogue) -> frozenset[str]:
+    """Names of the plugins that bring executors and nothing else: what a run gives is the same without them."""
+    found = {component.owner.plugin for component in catalogue.components("executor")}
+    return frozenset(found - {c.owner.plugin for c in catalogue.components() if c.role != "executor"})
 
 
 def _short(value: object) -> str:

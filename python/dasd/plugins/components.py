@@ -10,7 +10,17 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 
 from dasd.errors import PluginError
 from dasd.plugins.blame import Origin
-from dasd.plugins.roles import Evaluator, Exporter, Filter, Questions, Selector, Teacher, Trainer, Verifier
+from dasd.plugins.roles import (
+    Evaluator,
+    Executor,
+    Exporter,
+    Filter,
+    Questions,
+    Selector,
+    Teacher,
+    Trainer,
+    Verifier,
+)
 from dasd.recipe.curation_settings import FilterSettings, SelectSettings
 from dasd.recipe.model_settings import ModelSettings
 from dasd.recipe.training_settings import TrainerSettings
@@ -30,7 +40,8 @@ QuestionsFactory = Callable[[], Questions]
 VerifierFactory = Callable[..., Verifier]
 """Takes nothing; with ``options=`` its options."""
 ExporterFactory = Callable[[Mapping[str, JsonValue]], Exporter]
-OtherFactory = Callable[..., object]
+ExecutorFactory = Callable[..., Executor]
+"""Takes nothing; with ``options=`` its options."""
 
 
 class Options(BaseModel):

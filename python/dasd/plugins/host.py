@@ -31,6 +31,7 @@ BUILTIN = {
     "dasd.filters": "dasd.curation.filters",
     "dasd.sources": "dasd.curation.sources",
     "dasd.verifiers": "dasd.evaluation.verifiers",
+    "dasd.executors": "dasd.models.executors",
     "dasd.exporters": "dasd.results.export.formats",
 }
 """What dasd's own components are listed under, and the modules that register them, by the same hook as any plugin."""

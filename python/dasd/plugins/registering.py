@@ -12,9 +12,9 @@ from pydantic import BaseModel, JsonValue
 
 from dasd.plugins.components import (
     EvaluatorFactory,
+    ExecutorFactory,
     ExporterFactory,
     FilterFactory,
-    OtherFactory,
     QuestionsFactory,
     Role,
     SelectorFactory,
@@ -194,9 +194,9 @@ class Registry(Protocol):
         self._add("verifier", name, factory, options, doc)
 
     def executor(
-        self, name: str, factory: OtherFactory, *, options: type[BaseModel] | None = None, doc: str = ""
+        self, name: str, factory: ExecutorFactory, *, options: type[BaseModel] | None = None, doc: str = ""
     ) -> None:
-        """Register an executor. It is listed and found by ``component``; dasd itself calls none yet."""
+        """Register an executor. ``options`` checks ``executor.options``, which the factory takes."""
         self._add("executor", name, factory, options, doc)
 
     def exporter(

@@ -12,11 +12,13 @@ from dasd.errors import PluginError, RecipeError
 from dasd.plugins import checked, registering
 from dasd.plugins.blame import Origin
 from dasd.plugins.catalogue import Catalogue
+from dasd.plugins.checked_executor import CheckedExecutor
 from dasd.plugins.checked_questions import CheckedQuestions
 from dasd.plugins.checked_teacher import CheckedTeacher
 from dasd.plugins.components import Role
 from dasd.plugins.roles import Evaluator, Exporter, Filter, OpenedTeacher, Questions, Selector, Trainer
 from dasd.recipe.curation_settings import FilterSettings, SelectSettings
+from dasd.recipe.executor_settings import ExecutorSettings
 from dasd.recipe.model_settings import ModelSettings
 from dasd.recipe.training_settings import TrainerSettings
 from dasd.recipe.verifier_settings import VerifierSettings
@@ -25,7 +27,7 @@ __all__ = ["Registry"]
 
 CheckedT = TypeVar("CheckedT")
 
-_DECLARED: tuple[Role, ...] = ("filter", "evaluator", "verifier")
+_DECLARED: tuple[Role, ...] = ("filter", "evaluator", "verifier", "executor")
 """Roles whose components have options only where they say so: nobody else would look at them."""
 
 
@@ -104,6 +106,11 @@ class Registry(Catalogue, registering.Registry):
         given = self._given("verifier", name, options, "verifier.options")
         return self._make(checked.CheckedVerifier, "verifier", name, *given)
 
+    def make_executor(self, settings: ExecutorSettings) -> CheckedExecutor:
+        """The executor of section ``executor``; the engines that it opens are checked."""
+        given = self._given("executor", settings.executor, settings.options, "executor.options")
+        return self._make(CheckedExecutor, "executor", settings.executor, *given)
+
     def make_exporter(self, name: str, options: Mapping[str, JsonValue]) -> Exporter:
         """The exporter of that name with options that ``checked_options`` gave; what it returns is checked."""
         return self._make(checked.CheckedExporter, "exporter", name, options)
@@ -116,7 +123,8 @@ class Registry(Catalogue, registering.Registry):
         """``options`` held against the component's own model, with its defaults filled in.
 
         RecipeError lists every problem by its key path below ``path``. A component without a model gets
-        the options as they are and checks them itself; a filter, evaluator or verifier without one takes none.
+        the options as they are and checks them itself; a filter, evaluator, verifier or executor without one takes
+        none.
         """
         component = self.component(role, name)
         if component.options is None:

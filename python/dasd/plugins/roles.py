@@ -25,6 +25,7 @@ from dasd.base.records import (
     ScoringSpec,
 )
 from dasd.plugins.exports import Exported, ExportRun
+from dasd.recipe.model_settings import ModelSettings
 from dasd.recipe.question_settings import QuestionSource
 from dasd.recipe.training_settings import TrainerSettings
 
@@ -135,6 +136,25 @@ class OpenedTeacher(Teacher, Protocol):
 
     def score(self, requests: Iterable[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
         """As ``Teacher.score``."""
+        ...
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """Where engines run: on this machine, or on several as if they were one engine."""
+
+    def open(self, settings: ModelSettings, start: Callable[[ModelSettings], OpenedTeacher]) -> Teacher:
+        """The engine of these settings.
+
+        ``start(settings)`` starts its backend in the process that calls it; pickled, it does so in another one, with
+        the same plugins. Several that make one engine have to be of one kind: rows say which model, engine and version
+        made them.
+        Called for one engine at a time: the former one is closed before. Raises BackendError where none can be started.
+        """
+        ...
+
+    def close(self) -> None:
+        """End what was started for engines. Called after they are closed; ``open`` may follow."""
         ...
 
 

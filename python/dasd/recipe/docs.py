@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from dasd.recipe.curation_settings import DedupSettings, FilterSettings, SamplingSettings, SelectSettings
 from dasd.recipe.draft import BUNDLED, find
 from dasd.recipe.evaluation_settings import EvaluationSettings
+from dasd.recipe.executor_settings import ExecutorSettings
 from dasd.recipe.model_settings import ModelSettings
 from dasd.recipe.question_settings import DataSettings, QuestionSource, QuestionsSettings
 from dasd.recipe.settings import EngineTimes, PlanSettings, RecipeSettings
@@ -39,6 +40,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`trainer`", TrainerSettings),
     ("`trainer.lora`", LoraSettings),
     ("`evaluation`", EvaluationSettings),
+    ("`executor`", ExecutorSettings),
     ("`plan`", PlanSettings),
     ("`plan.teacher_engine`, `plan.student_engine`", EngineTimes),
 )

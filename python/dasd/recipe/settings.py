@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from dasd.recipe.curation_settings import DedupSettings, FilterSettings, SamplingSettings, SelectSettings
 from dasd.recipe.evaluation_settings import EvaluationSettings
+from dasd.recipe.executor_settings import ExecutorSettings
 from dasd.recipe.model_settings import ModelSettings
 from dasd.recipe.question_settings import DataSettings, QuestionsSettings
 from dasd.recipe.section import LONGEST_NAME, Section
@@ -114,6 +115,9 @@ class RecipeSettings(Section):
     trainer: TrainerSettings = Field(default_factory=TrainerSettings, description="Hyper-parameters.")
     evaluation: EvaluationSettings = Field(
         default_factory=EvaluationSettings, description="What is measured."
+    )
+    executor: ExecutorSettings = Field(
+        default_factory=ExecutorSettings, description="Where the engines run: this machine or a cluster."
     )
     plan: PlanSettings = Field(default_factory=PlanSettings, description="What `dasd plan` counts with.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import random
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -234,3 +235,93 @@ def test_progress_tells_what_runs_and_what_waits(tmp_path: Path, capsys: pytest.
     Pipeline(make_recipe(), made, console=Console()).run(tmp_path, until="sample-low")
     told = capsys.readouterr().err
     assert "36/36 responses" in told and "running=0, waiting=0" in told
+
+
+class Several(ScriptedModel):
+    """Takes lists, three at a time, each in a thread."""
+
+    together: ClassVar[int] = 3
+    lists: ClassVar[list[tuple[str, ...]]] = []
+    threads: ClassVar[set[threading.Thread]] = set()
+    second: ClassVar[threading.Event] = threading.Event()
+    """Set when another list is under way than the first one, which waits for it where ``waits``."""
+    waits: ClassVar[bool] = False
+
+    def __init__(self, settings: ModelSettings) -> None:
+        super().__init__(settings)
+        self.info = replace(self.info, lists=self.together)
+
+    def sample(self, requests: Iterable[SampleRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
+        asked = list(requests)
+        self.lists.append(tuple(each.sample_id for each in asked))
+        self.threads.add(threading.current_thread())
+        if len(self.lists) > 1:
+            self.second.set()
+        elif self.waits:
+            assert self.second.wait(60)
+        yield from ScriptedModel.sample(self, asked, spec)
+
+
+class Alone(Several):
+    """The same, a list at a time."""
+
+    together = 1
+
+
+def lists_of(directory: Path, model: type[Several]) -> tuple[Run, list[tuple[str, ...]]]:
+    model.lists.clear()
+    model.threads.clear()
+    return run(directory, model, until="report"), list(model.lists)
+
+
+def test_an_engine_that_works_on_several_lists_gets_the_same_ones(tmp_path: Path, whole: Run) -> None:
+    """Each list is that of one engine, the rows are the same; evaluation too."""
+    alone, wanted = lists_of(tmp_path / "alone", Alone)
+    several, found = lists_of(tmp_path / "several", Several)
+    assert sorted(found) == sorted(wanted)
+    assert len(Several.threads) > 1 and threading.main_thread() not in Several.threads
+    assert same(several, alone)
+    assert several.frame("samples").collect().height > 0 and several.frame("eval").collect().height > 0
+
+
+def test_lists_run_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one ends only when another is under way."""
+    Several.lists.clear()
+    Several.second.clear()
+    monkeypatch.setattr(Several, "waits", True)
+    run(tmp_path, Several, until="sample-low")
+
+
+def test_a_list_that_fails_ends_the_stage_and_what_is_finished_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Run
+) -> None:
+    sample = ScriptedModel.sample
+
+    def failing(self: ScriptedModel, asked: Any, spec: SamplingSpec) -> Iterator[pl.DataFrame]:
+        if len(Several.lists) == 3:
+            raise BackendError("the third list fails")
+        yield from sample(self, asked, spec)
+
+    Several.lists.clear()
+    monkeypatch.setattr(ScriptedModel, "sample", failing)
+    with pytest.raises(BackendError, match="the third list fails"):
+        run(tmp_path, Several)
+    monkeypatch.setattr(ScriptedModel, "sample", sample)
+    assert same(run(tmp_path, Several), whole)
+
+
+def test_refusals_of_several_lists_are_set_aside(tmp_path: Path) -> None:
+    class Refusing(Several):
+        def sample(self, requests: Iterable[SampleRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
+            asked = list(requests)
+            if spec.stage == "sample-low":
+                spec.on_refused(asked[0].sample_id, "first of its list")
+                asked = asked[1:]
+            return super().sample(asked, spec)
+
+    made = make_registry()
+    made._components.pop(("teacher", "scripted"))
+    made.teacher("scripted", Refusing)
+    pipeline = Pipeline(make_recipe(refused_share=1.0), made, console=ListConsole())
+    refused = pipeline.run(tmp_path, until="sample-low").frame("refused").collect()
+    assert refused.height > 1 and set(refused["reason"]) == {"first of its list"}

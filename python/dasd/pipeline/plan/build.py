@@ -47,6 +47,7 @@ from dasd.pipeline.runner import RUNS, Pipeline
 from dasd.pipeline.stages.train import TrainStage
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
+from dasd.recipe.executor_settings import LOCAL
 from dasd.recipe.model_settings import ModelSettings
 from dasd.recipe.settings import EngineTimes, RecipeSettings
 
@@ -231,7 +232,9 @@ def _teacher_weights(registry: Registry, settings: RecipeSettings) -> bool:
 
 
 def _loaded(registry: Registry, settings: RecipeSettings) -> frozenset[ModelRole]:
-    """The models that are loaded onto this run's own devices, as their backends say."""
+    """The models that are loaded onto this machine's devices, as their backends say; none with another executor."""
+    if settings.executor.executor != LOCAL:
+        return frozenset()
     found: set[ModelRole] = set()
     roles: tuple[ModelRole, ...] = ("student",) if settings.data is not None else ("teacher", "student")
     for role in roles:

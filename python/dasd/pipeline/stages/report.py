@@ -20,6 +20,7 @@ from dasd.pipeline.work import fingerprints
 from dasd.pipeline.work.grading import Grader
 from dasd.pipeline.work.question_lookup import QuestionLookup
 from dasd.pipeline.work.stage import StageContext
+from dasd.plugins.catalogue import plugins_of_executors
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
 from dasd.recipe.stage_settings import OffPolicyStage
@@ -65,10 +66,15 @@ class ReportStage:
     passes_on: ClassVar[str | None] = None
 
     def settings(self) -> Mapping[str, JsonValue]:
-        """The recipe, which the page shows, and what scores."""
+        """The recipe, which the page shows, without where engines ran; and what scores."""
         settings = self.recipe.settings
+        recipe = settings.model_dump(mode="json", exclude={"plan", "executor"})
+        elsewhere = plugins_of_executors(self.registry)
+        plugins: list[JsonValue] = [
+            name for name in settings.plugins if name.removeprefix("dasd-") not in elsewhere
+        ]
         return {
-            "recipe": {**settings.model_dump(mode="json", exclude={"plan"}), "plan": dict(_PLAN)},
+            "recipe": {**recipe, "plugins": plugins, "plan": dict(_PLAN)},
             "format": FORMAT,
             "dasd": __version__,
             "alpha": ALPHA,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,11 +16,13 @@ from dasd.base.records import EvalSpec
 from dasd.base.seeds import digest
 from dasd.base.small_files import read_json
 from dasd.evaluation.terms import EvaluationTerms, default_terms, terms_by_label
+from dasd.pipeline.work.feeding import AHEAD
 from dasd.pipeline.work.open_units import OpenUnits
 from dasd.pipeline.work.refused import Refusals
+from dasd.pipeline.work.side_by_side import Job, Post, side_by_side
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.units import Unit, units
-from dasd.plugins.roles import Evaluator, Teacher
+from dasd.plugins.roles import Evaluator, OpenedTeacher, Teacher
 from dasd.recipe.model_settings import CPU_BATCH_SIZE, ModelSettings
 
 __all__ = ["answer_questions", "ungraded"]
@@ -64,7 +66,8 @@ def answer_questions(context: StageContext, model: ModelSettings, questions: pl.
     """Write an EVAL row for every attempt at every question that the stage doesn't have yet.
 
     ``questions``: QUESTIONS rows of split ``eval``. The model is opened when there is something to ask it. One that
-    is kept full gets a benchmark at a time, another one a unit. Raises PluginError where an evaluator left answers out.
+    is kept full gets a benchmark at a time, another one a unit, or as many units as it works on lists at a time, each
+    with an evaluator of its own. Raises PluginError where an evaluator left answers out.
     """
     done = context.writer.done()
     work = _units(context, questions)
@@ -78,72 +81,133 @@ def answer_questions(context: StageContext, model: ModelSettings, questions: pl.
         SAMPLE_ID,
         partial(_keep_failures, context),
     )
-    evaluators: dict[str, Evaluator] = {}
-    for name, options in {each.how.evaluator: each.how.options for each in work}.items():
-        evaluators[name] = context.registry.make_evaluator(name, options)
+    evaluators = {each.how.evaluator: _evaluator(context, each.how) for each in work}
     description = f"{context.name}: student answers"
     with (
         context.console.task(description, total, "answers", completed=total - left) as task,
         units.guarded(),
     ):
-        while waiting:
-            first = waiting.popleft()
-            open_ids = units.open(first.unit, first.question_ids())
-            task.advance(first.answers - len(open_ids))
-            units.write_whole()
-            if not open_ids:
-                continue
-            asked = [first]
-            teacher = context.models.open(model)
-            while teacher.info.concurrency is not None and waiting and waiting[0].label == first.label:
-                asked.append(waiting.popleft())
-                more = units.open(asked[-1].unit, asked[-1].question_ids())
-                task.advance(asked[-1].answers - len(more))
-                open_ids |= more
-            _evaluate(context, evaluators[first.how.evaluator], teacher, asked, open_ids, units, task)
+        _Answering(context, model, waiting, units, task, evaluators).run()
     units.tell()
 
 
-def _evaluate(
-    context: StageContext,
-    evaluator: Evaluator,
-    model: Teacher,
-    asked: Sequence[_Work],
-    open_ids: frozenset[str],
-    units: OpenUnits,
-    task: Task,
-) -> None:
-    """One call of an evaluator: open units of one benchmark, of which ``open_ids`` are left."""
-    settings, label, how = context.recipe.settings, asked[0].label, asked[0].how
-    failures: Counter[str] = Counter()
+def _evaluator(context: StageContext, how: EvaluationTerms) -> Evaluator:
+    return context.registry.make_evaluator(how.evaluator, how.options)
 
-    def failed(reason: str) -> None:
-        failures[reason] += 1
 
-    spec = EvalSpec(
-        benchmark=label,
-        attempts=how.attempts,
-        temperature=settings.evaluation.temperature,
-        top_p=settings.evaluation.top_p,
-        max_tokens=how.max_tokens,
-        seed=settings.seed,
-        batch_size=settings.student.batch_size or CPU_BATCH_SIZE,
-        on_rows=task.advance,
-        on_failure=failed,
-        on_refused=lambda question, attempt, reason: units.refuse(
-            _sample_id(label, question, attempt), reason
-        ),
-        done=frozenset(
-            key for each in asked for key in each.attempted() if _sample_id(label, *key) not in open_ids
-        ),
-    )
-    questions = pl.concat([each.questions for each in asked])
-    for rows in evaluator.evaluate(model, questions, spec):
-        if rows.height:
-            units.take(rows, failures)
-            failures.clear()
-    units.write_whole()
-    units.check_complete(f"evaluator {how.evaluator!r}")
+_Opened = tuple[_Work, frozenset[str]]
+"""A unit, and the sample_ids of the answers that are left of it."""
+_Answers = tuple[pl.DataFrame, Counter[str]]
+"""EVAL rows, and what couldn't be graded among them, by reason."""
+
+
+class _Answering:
+    """Has evaluators ask a model until nothing is waiting."""
+
+    def __init__(
+        self,
+        context: StageContext,
+        model: ModelSettings,
+        waiting: deque[_Work],
+        units: OpenUnits,
+        task: Task,
+        evaluators: Mapping[str, Evaluator],
+    ) -> None:
+        self._context = context
+        self._model = model
+        self._waiting = waiting
+        self._units = units
+        self._task = task
+        self._evaluators = evaluators
+
+    def run(self) -> None:
+        """Ask, and write what comes."""
+        while (first := self._following()) is not None:
+            teacher = self._context.models.open(self._model)
+            if teacher.info.concurrency is None and teacher.info.lists > 1:
+                answers = self._by_units(teacher, first)
+            else:
+                answers = self._alone(teacher, first)
+            for rows, failures in answers:
+                self._units.take(rows, failures)
+            self._units.write_whole()
+            self._units.check_complete(f"evaluator {first[0].how.evaluator!r}")
+
+    def _following(self) -> _Opened | None:
+        """The next unit of which answers are left."""
+        while self._waiting:
+            each, left = self._open()
+            self._units.write_whole()
+            if left:
+                return each, left
+        return None
+
+    def _open(self) -> _Opened:
+        each = self._waiting.popleft()
+        left = self._units.open(each.unit, each.question_ids())
+        self._task.advance(each.answers - len(left))
+        return each, left
+
+    def _alone(self, teacher: OpenedTeacher, first: _Opened) -> Iterator[_Answers]:
+        """One call: that unit, or the whole benchmark of an engine that is kept full."""
+        asked = [first]
+        label = first[0].label
+        while teacher.info.concurrency is not None and self._waiting and self._waiting[0].label == label:
+            asked.append(self._open())
+        return self._evaluate(teacher, self._evaluators[first[0].how.evaluator], asked, _at_once)
+
+    def _by_units(self, teacher: OpenedTeacher, first: _Opened) -> Iterator[_Answers]:
+        """A call a unit, several at a time, of an engine that works on several lists."""
+        begun = [first]
+
+        def following() -> Job[_Answers] | None:
+            room = self._units.count < AHEAD * teacher.info.lists
+            each = begun.pop() if begun else self._following() if room else None
+            if each is None:
+                return None
+            evaluator = _evaluator(self._context, each[0].how)  # it may not be one for several threads
+            return partial(self._evaluate, teacher, evaluator, [each])
+
+        return side_by_side(following, lambda: teacher.info.lists)
+
+    def _evaluate(
+        self, model: Teacher, evaluator: Evaluator, asked: Sequence[_Opened], post: Post
+    ) -> Iterator[_Answers]:
+        """One call of an evaluator: open units of one benchmark. What it tells between frames goes by ``post``."""
+        settings, (first, _) = self._context.recipe.settings, asked[0]
+        label, how = first.label, first.how
+        failures: Counter[str] = Counter()
+
+        def failed(reason: str) -> None:
+            failures[reason] += 1
+
+        def refused(question: str, attempt: int, reason: str) -> None:
+            post(self._units.refuse, _sample_id(label, question, attempt), reason)
+
+        spec = EvalSpec(
+            benchmark=label,
+            attempts=how.attempts,
+            temperature=settings.evaluation.temperature,
+            top_p=settings.evaluation.top_p,
+            max_tokens=how.max_tokens,
+            seed=settings.seed,
+            batch_size=settings.student.batch_size or CPU_BATCH_SIZE,
+            on_rows=partial(post, self._task.advance),
+            on_failure=failed,
+            on_refused=refused,
+            done=frozenset(
+                key for each, left in asked for key in each.attempted() if _sample_id(label, *key) not in left
+            ),
+        )
+        questions = pl.concat([each.questions for each, _ in asked])
+        for rows in evaluator.evaluate(model, questions, spec):
+            if rows.height:
+                yield rows, failures.copy()
+                failures.clear()
+
+
+def _at_once(function: Callable[..., object], *arguments: object) -> None:
+    function(*arguments)
 
 
 def ungraded(context: StageContext) -> dict[str, JsonValue]:

@@ -2,7 +2,8 @@
 
 Units are how work is written and known again, not how it is asked for. An engine that says how many requests it works
 on at a time (``ModelInfo.concurrency``) reads them from an iterator, as it has room: requests of later units flow in
-while earlier ones finish. An engine that takes lists gets a unit at a time, so its batches depend on the unit alone.
+while earlier ones finish. An engine that takes lists gets a unit at a time, so its batches depend on the unit alone;
+one that works on several lists (``ModelInfo.lists``) gets as many units, each in a call of its own.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dasd.base.progress import Task
 from dasd.base.records import ContinueRequest, OnRefused, SampleRequest
 from dasd.pipeline.work.open_units import OpenUnits
 from dasd.pipeline.work.refused import Refusals
+from dasd.pipeline.work.side_by_side import Job, Post, side_by_side
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.units import Unit
 from dasd.plugins.roles import OpenedTeacher
@@ -27,7 +29,8 @@ from dasd.plugins.roles import OpenedTeacher
 __all__ = ["Asking", "asking_by_unit", "asking_for", "generate"]
 
 AHEAD = 16
-"""Requests of unwritten units, as a multiple of those that the engine works on at a time. Finished ones among them wait
+"""Requests of unwritten units, as a multiple of those that the engine works on at a time (units, as a multiple of the
+lists that it works on). Finished ones among them wait
 in scratch, which takes disk and no memory. Only an answer that takes as many times the mean answer's time makes the
 engine run empty for it: of log-normal lengths (sigma 0.8) one in 18,000, and none where a cap lies below."""
 ASKED_AT_ONCE = 131_072
@@ -236,10 +239,36 @@ def generate(context: StageContext, description: str, asking: Asking[RequestT], 
         while feed.ready():
             teacher = asking.teacher()
             concurrency = teacher.info.concurrency
-            requests = progress.counted(feed.requests(concurrency), concurrency)
-            for rows in asking.ask(teacher, requests, progress.refused):
+            if concurrency is None and teacher.info.lists > 1:
+                frames = _by_lists(asking, teacher, feed, units, progress)
+            else:
+                requests = progress.counted(feed.requests(concurrency), concurrency)
+                frames = asking.ask(teacher, requests, progress.refused)
+            for rows in frames:
                 units.take(rows)
                 progress.took(rows)
             units.write_whole()
             units.check_complete(f"the engine of {teacher.info.model}")
     units.tell()
+
+
+def _by_lists(
+    asking: Asking[RequestT],
+    teacher: OpenedTeacher,
+    feed: Feed[RequestT],
+    units: OpenUnits,
+    progress: _Progress[RequestT],
+) -> Iterator[pl.DataFrame]:
+    """What an engine gives that works on several lists at a time: each is the very list that it would get alone."""
+
+    def following() -> Job[pl.DataFrame] | None:
+        if units.count >= AHEAD * teacher.info.lists or not feed.ready():
+            return None
+        requests = list(feed.requests(None))
+
+        def ask(post: Post) -> Iterator[pl.DataFrame]:
+            return asking.ask(teacher, requests, lambda *refused: post(progress.refused, *refused))
+
+        return ask
+
+    return side_by_side(following, lambda: teacher.info.lists)

@@ -78,6 +78,11 @@ class OpenUnits:
         """Requests of open units."""
         return len(self.questions)
 
+    @property
+    def count(self) -> int:
+        """Open units."""
+        return len(self._open)
+
     def open(self, unit: Unit, questions: Mapping[str, str]) -> frozenset[str]:
         """Begin with a unit: the sample_ids that an earlier, interrupted start neither finished nor saw refused.
 
