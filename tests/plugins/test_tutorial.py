@@ -122,9 +122,10 @@ def members(protocol: type) -> list[str]:
     return found
 
 
-def test_there_are_eight_protocols() -> None:
+def test_there_are_nine_protocols() -> None:
     assert {protocol.__name__.lower() for protocol in PROTOCOLS} == {
-        "teacher", "trainer", "evaluator", "selector", "filter", "questions", "verifier", "exporter",
+        "teacher", "trainer", "evaluator", "selector", "filter", "questions", "verifier", "executor",
+        "exporter",
     }  # fmt: skip
 
 
