@@ -40,7 +40,7 @@ PRELOADED = (
     "dasd.pipeline.stages.report",
     "dasd.training.torch.trainer",
     "dasd.training.export",
-    "dasd.evaluation.evaluator",
+    "dasd.evaluation.verifier_evaluator",
     "dasd.evaluation.verifiers.code",
     "dasd.results.export.gather",
     "dasd.results.export.write",

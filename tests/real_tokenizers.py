@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerFast
 
 from dasd.models.tokens.chat import ChatTokenizer
 from dasd.models.tokens.harmony import HarmonyTokenizer
-from dasd.models.tokens.spans import token_bytes
+from dasd.models.tokens.token_ends import token_bytes
 
 HARMONY_SPECIAL = {
     "<|startoftext|>": 199998,

@@ -16,7 +16,7 @@ from dasd.api import Teacher
 from dasd.base.records import ContinueRequest, EvalSpec, SampleRequest, SamplingSpec
 from dasd.base.seeds import uniform
 from dasd.curation.sources.file import FileOptions, FileQuestions
-from dasd.evaluation.evaluator import VerifierEvaluator
+from dasd.evaluation.verifier_evaluator import VerifierEvaluator
 from dasd.models.miniature.world import Question
 from dasd.plugins.registry import Registry
 

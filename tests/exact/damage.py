@@ -12,7 +12,7 @@ import pytest
 
 from dasd import kernels
 from dasd.evaluation import evaluator as verifier
-from dasd.models.tokens.engine_rows import EngineRows
+from dasd.models.tokens.sample_rows import EngineRows
 from dasd.models.transformers import decoding, engine
 from dasd.models.transformers.scoring import Scorer
 from dasd.pipeline.stages import candidates, evaluate, mix, sample, select

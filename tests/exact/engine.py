@@ -24,7 +24,7 @@ from dasd.base.records import (
 from dasd.base.schemas import EVAL, QUESTIONS
 from dasd.curation import filters, selectors
 from dasd.models.tokens.chat import ChatTokenizer
-from dasd.models.tokens.engine_rows import EngineRows, Generated, Prompted
+from dasd.models.tokens.sample_rows import EngineRows, Generated, Prompted
 from dasd.models.transformers import builtin as backends
 from dasd.plugins.registry import Registry
 from dasd.recipe.model_settings import ModelSettings

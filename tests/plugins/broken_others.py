@@ -11,7 +11,7 @@ import polars as pl
 from tests.plugins.broken import Broken
 
 from dasd.api import EvalSpec
-from dasd.evaluation.evaluator import VerifierEvaluator
+from dasd.evaluation.verifier_evaluator import VerifierEvaluator
 from dasd.testing import EvaluatorSuite, SelectorSuite
 
 

@@ -42,7 +42,7 @@ from dasd.errors import (
 )
 from dasd.models.files import context_length, load_config, model_fingerprint, resolve_model
 from dasd.models.tokens.chat import ChatTokenizer
-from dasd.models.tokens.engine_rows import EngineRows, Generated, Prompted, Text
+from dasd.models.tokens.sample_rows import EngineRows, Generated, Prompted, Text
 from dasd.models.tokens.think_opening import behind_tag, prompt_opening
 from dasd.plugins.exports import EXPORT, Exported, ExportedFile, ExportRun, ExportStage
 from dasd.plugins.registering import Registry

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dasd.evaluation.evaluator import VerifierEvaluator
+from dasd.evaluation.verifier_evaluator import VerifierEvaluator
 from dasd.plugins.registry import Registry
 from dasd.plugins.roles import hookimpl
 

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from dasd.api import CANDIDATES
-from dasd.curation.selectors.counts import DivergenceOptions, DivergenceSelector
+from dasd.curation.selectors.by_column import DivergenceOptions, DivergenceSelector
 from dasd.curation.selectors.coverage import CoverageOptions, CoverageSelector
 from dasd.curation.selectors.lengths import RandomSelector
 from dasd.curation.selectors.ngrams import WIDTH, ngram_features

@@ -14,7 +14,7 @@ from tests.stage_run import make_registry
 
 from dasd.api import CANDIDATES, PluginError, ScoreRequest, ScoringSpec
 from dasd.base.schemas import SCORES
-from dasd.curation.selectors.counts import (
+from dasd.curation.selectors.by_column import (
     DivergenceOptions,
     DivergenceSelector,
     beyond_length,

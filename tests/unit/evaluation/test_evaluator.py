@@ -122,7 +122,7 @@ class Forgetful:
 
 
 def test_an_answer_that_never_comes(registry: Registry, settings: ModelSettings) -> None:
-    from dasd.evaluation.evaluator import VerifierEvaluator
+    from dasd.evaluation.verifier_evaluator import VerifierEvaluator
 
     model = Forgetful(registry.make_teacher(settings))
     with pytest.raises(BackendError, match=r"left out 1 of 12 answers, e.g. to question q2"):

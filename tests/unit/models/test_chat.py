@@ -11,7 +11,7 @@ from tests.tiny_models import TOKENIZERS, byte_level, chat, save_llama, word_lev
 from dasd.base.records import Message
 from dasd.errors import InputError
 from dasd.models.tokens.chat import ChatTokenizer
-from dasd.models.tokens.spans import ends_by_decoding, ends_from_bytes, ends_from_offsets
+from dasd.models.tokens.token_ends import ends_by_decoding, ends_from_bytes, ends_from_offsets
 from dasd.recipe.model_settings import ModelSettings
 
 CONVERSATION = (Message("system", "Be brief."), Message("user", "4 + 5?"))

@@ -19,7 +19,7 @@ from transformers import LlamaConfig, PreTrainedTokenizerFast
 from dasd.base.records import ContinueRequest, Message, ModelInfo, SampleRequest, SamplingSpec
 from dasd.errors import InputError
 from dasd.models.tokens.chat import ChatTokenizer
-from dasd.models.tokens.engine_rows import EngineRows, Generated, Prompted
+from dasd.models.tokens.sample_rows import EngineRows, Generated, Prompted
 from dasd.models.tokens.think_opening import Reading, prompt_opening
 from dasd.plugins.recipe import Recipe
 from dasd.recipe.model_settings import ModelSettings

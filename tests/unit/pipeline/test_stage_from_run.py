@@ -20,10 +20,10 @@ from dasd.pipeline.plan import Amount, Given, RunPlan, plan_recipe
 from dasd.pipeline.runner import Pipeline
 from dasd.plugins.recipe import Recipe
 from dasd.recipe.model_settings import ModelSettings
+from dasd.results.cards.card_words import card_text
 from dasd.results.cards.facts import gather_facts
 from dasd.results.cards.licences import find_licences
 from dasd.results.cards.options import CardOptions
-from dasd.results.cards.text import card_text
 from dasd.results.export import export_run
 from dasd.results.report.gather import run_facts
 from dasd.store import Run

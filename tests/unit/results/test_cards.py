@@ -21,13 +21,13 @@ from dasd import results
 from dasd.errors import InputError
 from dasd.recipe.question_settings import QuestionSource
 from dasd.results.cards import CardOptions, HubBenchmark, dataset_card, model_card
+from dasd.results.cards.card_words import card_text
 from dasd.results.cards.contents import dataset_files, model_files, warnings_about
-from dasd.results.cards.dataset import size_category
 from dasd.results.cards.export_files import read_export
 from dasd.results.cards.facts import Facts, gather_facts
 from dasd.results.cards.licences import find_licences, front_matter
 from dasd.results.cards.names import hub_name, leaks, public, public_text
-from dasd.results.cards.text import card_text
+from dasd.results.cards.of_dataset import size_category
 from dasd.results.export import export_run
 from dasd.results.report import steps
 from dasd.store import Run

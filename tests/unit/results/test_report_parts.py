@@ -17,7 +17,7 @@ from tests import report_run
 
 from dasd.base.schemas import ANSWER_SENTENCES, SCORES, SENTENCES, check
 from dasd.pipeline.stages.candidates import kinds
-from dasd.pipeline.stages.own_answers import samples_teacher
+from dasd.pipeline.stages.own_answers_scored import samples_teacher
 from dasd.plugins.recipe import Recipe
 from dasd.results.report import gather, numbers, series
 from dasd.results.report.answers import MOST, along_answers, drawn_answers

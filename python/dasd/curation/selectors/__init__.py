@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from dasd.curation.selectors.counts import ColumnSelector, DivergenceOptions, DivergenceSelector
+from dasd.curation.selectors.by_column import ColumnSelector, DivergenceOptions, DivergenceSelector
 from dasd.curation.selectors.coverage import CoverageOptions, CoverageSelector
 from dasd.curation.selectors.lengths import LengthMatchedSelector, RandomSelector
 from dasd.curation.selectors.likelihood import NaturalnessOptions, NaturalnessSelector

@@ -7,8 +7,13 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
 from dasd.errors import InputError
+from dasd.evaluation.sandbox.limits import Limits
 
 __all__ = ["Assertions", "Calls", "StdinCases", "Tests", "read_tests"]
+
+
+USUAL = Limits()
+"""What a program may use where its tests say nothing."""
 
 
 class _Tests(BaseModel):
@@ -16,11 +21,11 @@ class _Tests(BaseModel):
 
     preamble: str = ""
     """Code that is put before the program: a prompt's imports and helpers."""
-    cpu_seconds: int = Field(10, ge=1, le=300)
+    cpu_seconds: int = Field(USUAL.cpu_seconds, ge=1, le=300)
     """Processor time of one run of the program."""
-    wall_seconds: float = Field(30.0, gt=0, le=600)
+    wall_seconds: float = Field(USUAL.wall_seconds, gt=0, le=600)
     """Time from its start to its end."""
-    memory_bytes: int = Field(1 << 30, ge=64 << 20, le=16 << 30)
+    memory_bytes: int = Field(USUAL.memory_bytes, ge=64 << 20, le=16 << 30)
 
 
 class Assertions(_Tests):

@@ -15,7 +15,7 @@ from dasd.base.checksums import checksum
 from dasd.base.records import Message
 from dasd.errors import InputError
 from dasd.models.files import check_model, loading, resolve_model
-from dasd.models.tokens.spans import ends_by_decoding, ends_from_bytes, ends_from_offsets, token_bytes
+from dasd.models.tokens.token_ends import ends_by_decoding, ends_from_bytes, ends_from_offsets, token_bytes
 from dasd.recipe.model_settings import ModelSettings
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from dasd.errors import InputError
 from dasd.models.tokens.chat import ChatTokenizer
 from dasd.models.tokens.harmony_prompts import HarmonyPrompts, check_harmony
 from dasd.models.tokens.harmony_text import Marks, Step, pieces_of, steps_of
-from dasd.models.tokens.spans import ends_by_decoding, ends_from_bytes
+from dasd.models.tokens.token_ends import ends_by_decoding, ends_from_bytes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

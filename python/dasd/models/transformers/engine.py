@@ -21,7 +21,7 @@ from dasd.base.records import (
 from dasd.errors import BackendError
 from dasd.models.files import context_length, model_fingerprint
 from dasd.models.tokens.chat import ChatTokenizer
-from dasd.models.tokens.engine_rows import EngineRows, Generated, Prompted
+from dasd.models.tokens.sample_rows import EngineRows, Generated, Prompted
 from dasd.models.transformers.builtin import TransformersOptions
 from dasd.models.transformers.decoding import Row, decode
 from dasd.models.transformers.forward import Forward

@@ -15,7 +15,7 @@ from dasd.base.records import ScoringSpec
 from dasd.base.schemas import SCORES
 from dasd.errors import StoreError
 from dasd.models.tokens.think_opening import Reading
-from dasd.pipeline.stages.own_answers import own_answers, samples_teacher
+from dasd.pipeline.stages.own_answers_scored import own_answers, samples_teacher
 from dasd.pipeline.work import fingerprints
 from dasd.pipeline.work.grading import Grader
 from dasd.pipeline.work.question_lookup import QuestionLookup

@@ -6,8 +6,8 @@ say what would be sent, ``send`` sends it.
 
 from __future__ import annotations
 
-from dasd.results.cards.dataset import dataset_card
-from dasd.results.cards.model import ModelCardText, model_card
+from dasd.results.cards.of_dataset import dataset_card
+from dasd.results.cards.of_model import ModelCardText, model_card
 from dasd.results.cards.options import CardOptions, HubBenchmark
 from dasd.results.cards.push import Push, Target, dataset_push, model_push
 from dasd.results.cards.upload import Pushed, send

@@ -12,8 +12,8 @@ from dasd.base.records import ADAPTER
 from dasd.base.small_files import read_json
 from dasd.errors import InputError
 from dasd.results.cards.export_files import DATA
-from dasd.results.cards.model import CARD
 from dasd.results.cards.names import leaks, public
+from dasd.results.cards.of_model import CARD
 
 __all__ = ["CARD", "LeftOut", "Piece", "dataset_files", "model_files", "warnings_about"]
 

@@ -14,10 +14,10 @@ from dasd.base.progress import Console
 from dasd.base.small_files import read_small
 from dasd.errors import InputError, StoreError
 from dasd.results.cards.contents import LeftOut, Piece, dataset_files, model_files, warnings_about
-from dasd.results.cards.dataset import dataset_card
 from dasd.results.cards.facts import find_checkpoint
-from dasd.results.cards.model import CARD, model_card
 from dasd.results.cards.names import leaks
+from dasd.results.cards.of_dataset import dataset_card
+from dasd.results.cards.of_model import CARD, model_card
 from dasd.results.cards.options import CardOptions
 from dasd.results.cards.require import require_hub
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from dasd.base.printable import printable
 from dasd.base.records import ADAPTER
+from dasd.results.cards.card_words import card_text
 from dasd.results.cards.eval_results import eval_results, eval_results_file, score_tables, teacher_accuracies
 from dasd.results.cards.facts import Facts, find_checkpoint, gather_facts, shown_model
 from dasd.results.cards.licences import Licences, find_licences
 from dasd.results.cards.names import hub_name
 from dasd.results.cards.options import CardOptions
 from dasd.results.cards.require import require_hub
-from dasd.results.cards.text import card_text
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCardData

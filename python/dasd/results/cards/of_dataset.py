@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dasd.base.printable import printable
+from dasd.results.cards.card_words import card_text
 from dasd.results.cards.export_files import DataConfig, read_export
 from dasd.results.cards.facts import Facts, gather_facts
 from dasd.results.cards.licences import find_licences
 from dasd.results.cards.options import CardOptions
 from dasd.results.cards.require import require_hub
-from dasd.results.cards.text import card_text
 from dasd.results.report.numbers import MISSING, count
 
 if TYPE_CHECKING:
