@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from itertools import accumulate
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from dasd.base.schemas import ALL
 from dasd.store.manifest import MergedRecord, PartRecord, Record
 
 __all__ = ["PartRows", "number_of", "parts_that_stand", "scan"]
+
+AHEAD_BYTES = 1 << 20
+"""Compressed bytes that are read at a time, where a slice has fewer: slices are mostly asked for in order."""
 
 
 def scan(directory: Path, parts: Iterable[PartRecord], frame: str) -> pl.LazyFrame:
@@ -54,8 +58,10 @@ class PartRows:
         found = [part for part in parts if part.frame == frame]
         self._files = [directory / part.file for part in found]
         self._starts = [0, *accumulate(part.rows for part in found)]
+        self._reach = [part.rows * AHEAD_BYTES // max(part.bytes, 1) for part in found]
         self._empty = ALL[frame].empty()
         self._columns = tuple(self._empty.columns)
+        self._held = (0, self._empty)  # what was read last, and the number of its first row
 
     @property
     def height(self) -> int:
@@ -69,9 +75,9 @@ class PartRows:
 
     def select(self, columns: Sequence[str]) -> PartRows:
         """The same rows with these columns only."""
-        found = PartRows.__new__(PartRows)
-        found._files, found._starts, found._empty = self._files, self._starts, self._empty
+        found = copy(self)
         found._columns = tuple(columns)
+        found._held = (0, self._empty.select(columns))
         return found
 
     def head(self, rows: int) -> PartRows:
@@ -98,11 +104,19 @@ class PartRows:
         frames = [self._empty.select(self._columns)]
         place = bisect_right(self._starts, start) - 1
         while start < stop:
-            first, after = self._starts[place], self._starts[place + 1]
-            taken = min(stop, after) - start
+            taken = min(stop, self._starts[place + 1]) - start
             if taken:
-                rows = pl.scan_parquet(self._files[place], glob=False).select(self._columns)
-                frames.append(rows.slice(start - first, taken).collect())
+                frames.append(self._read(place, start, taken))
             start += taken
             place += 1
         return frames[-1] if len(frames) == 2 else pl.concat(frames)
+
+    def _read(self, place: int, start: int, count: int) -> pl.DataFrame:
+        """``count`` rows from row ``start`` on, which lie in part ``place``; reads on a little for the next slice."""
+        first, held = self._held
+        if not first <= start <= start + count <= first + held.height:
+            ahead = min(max(count, self._reach[place]), self._starts[place + 1] - start)
+            rows = pl.scan_parquet(self._files[place], glob=False).select(self._columns)
+            first, held = start, rows.slice(start - self._starts[place], ahead).collect()
+            self._held = (first, held)
+        return held.slice(start - first, count)
