@@ -37,7 +37,12 @@ class EngineTimes(Section):
         description="Sequences that it decodes together at most; null: what the model's section says, else 32 on a "
         "CPU and 256 on a GPU.",
     )
-    engines: int = Field(1, ge=1, description="Engines side by side: the executor's replicas, or servers.")
+    engines: int | None = Field(
+        None,
+        ge=1,
+        description="Engines side by side; null: the executor's `replicas` where that is a number, the model's list of "
+        "servers, else one.",
+    )
     start_seconds: float = Field(0.0, ge=0, description="Seconds until it takes the first request.")
     spread: float = Field(
         0.8, ge=0, description="Of the logarithm of responses' lengths, which are taken as log-normal."

@@ -15,8 +15,11 @@ from pydantic import BaseModel
 from tests.stage_run import RECIPE, ListConsole, ScriptedEvaluator, ScriptedModel, ScriptedTrainer, merged
 
 from dasd.base.records import SampleRequest, SamplingSpec
+from dasd.models.remote.backend import Backend
 from dasd.pipeline.plan import plan_recipe
 from dasd.pipeline.plan.engine_time import Engine, draw_lengths, simulate
+from dasd.pipeline.plan.engines import EnginesPlan
+from dasd.pipeline.plan.records import Amount, Generation
 from dasd.pipeline.runner import Pipeline
 from dasd.plugins.host import PluginHost
 from dasd.plugins.recipe import Recipe
@@ -101,6 +104,35 @@ def test_a_promise_is_kept_within_15_per_cent(
     assert promised == pytest.approx(Timed.seconds, rel=0.15)
     assert f"of at most {together} sequences" in told
     assert ("too few requests" in told) == (together == 400)
+
+
+@pytest.mark.parametrize(
+    ("changes", "engines"),
+    [
+        ({}, 1),
+        ({"executor": {"executor": "ray", "options": {"replicas": 4}}}, 4),
+        ({"executor": {"executor": "ray", "options": {"replicas": "auto"}}}, 1),
+        ({"teacher": {"options": {"base_url": ["http://a/v1", "http://b/v1"]}}}, 2),
+        (
+            {
+                "executor": {"executor": "ray", "options": {"replicas": 4}},
+                "plan": {"teacher_engine": {"engines": 3}},
+            },
+            3,
+        ),
+    ],
+)
+def test_engines_are_those_of_the_recipe(changes: dict[str, Any], engines: int) -> None:
+    settings = Recipe.load(merged({**RECIPE, "plan": {"teacher_engine": TIMES}}, changes)).settings
+    assert settings.plan.teacher_engine is not None
+    backend = Backend("a", {}, True, True, True, concurrency="together")
+    plan = EnginesPlan(settings, settings.teacher, backend, settings.plan.teacher_engine, 0)
+    work = Generation("teacher", Amount.exactly(1200), Amount.exactly(120_000))
+    found = plan.of(work)
+    assert found is not None and found[1].startswith(f"teacher: {engines if engines > 1 else 'one'} engine")
+    alone = replace(plan, times=settings.plan.teacher_engine.model_copy(update={"engines": 1})).of(work)
+    start = TIMES["start_seconds"]
+    assert alone is not None and found[0] - start < 1.1 * (alone[0] - start) / engines + 10
 
 
 def test_a_simulation_of_equal_lengths_is_a_multiplication() -> None:

@@ -41,15 +41,26 @@ class EnginesPlan:
         if not requests or tokens is None:
             return None
         cap = max(1, math.ceil(most / requests)) if most else 2**31
-        here = math.ceil(requests / self.times.engines)
+        here = math.ceil(requests / self._engines)
         found, seconds = self._simulated(here, tokens / requests, cap)
         sequences, key = self._sequences()
-        each = f"{self.times.engines} engines" if self.times.engines > 1 else "one engine"
+        each = f"{self._engines} engines" if self._engines > 1 else "one engine"
         bound = _BOUNDS[found.bound].format(key=key, role=work.role)
         words = (
             f"{work.role}: {each} of at most {sequences} sequences, {found.running:.0f} on average; {bound}"
         )
         return seconds + self.times.start_seconds, words
+
+    @property
+    def _engines(self) -> int:
+        """Side by side."""
+        replicas = self.settings.executor.options.get("replicas")
+        servers = self.model.options.get("base_url")
+        if self.times.engines is not None:
+            return self.times.engines
+        if isinstance(replicas, int):
+            return replicas
+        return len(servers) if isinstance(servers, list) and servers else 1
 
     def _simulated(self, count: int, mean: float, cap: int) -> tuple[Simulated, float]:
         sequences, _ = self._sequences()
