@@ -69,7 +69,7 @@ class Asks:
     def run(self, context: StageContext) -> None:
         """As stage ``sample`` does it."""
         asking = asking_for(
-            self.requests,
+            lambda unit: unit.of(self.requests),
             units(len(self.requests), self.chunk),
             self.teacher,
             lambda teacher, asked, on_refused: teacher.sample(

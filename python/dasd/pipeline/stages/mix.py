@@ -28,7 +28,7 @@ from dasd.pipeline.stages.cuts import cut_end
 from dasd.pipeline.stages.drifted import Drifted
 from dasd.pipeline.work import fingerprints
 from dasd.pipeline.work.context_room import least_room, no_room, prompts_of
-from dasd.pipeline.work.feeding import asking_by_unit, generate
+from dasd.pipeline.work.feeding import asking_for, generate
 from dasd.pipeline.work.judging import Judge, reasons
 from dasd.pipeline.work.question_lookup import QuestionLookup
 from dasd.pipeline.work.requests import sample_id, sample_requests
@@ -160,7 +160,7 @@ class MixStage:
         generate(
             context,
             f"{self.name}: student answers",
-            asking_by_unit(
+            asking_for(
                 requests,
                 units(asked.height, sampling.chunk, _STUDENT_UNITS),
                 lambda: context.models.open(model),
@@ -226,7 +226,7 @@ class MixStage:
         generate(
             context,
             f"{self.name}: teacher continues",
-            asking_by_unit(
+            asking_for(
                 lambda unit: self._requests(drifted.rows(unit.start, unit.stop), lookup),
                 units(drifted.height, sampling.chunk, _TEACHER_UNITS),
                 lambda: context.models.open(settings.teacher),

@@ -13,7 +13,7 @@ from dasd.base.records import SampleRequest, SamplingSpec
 from dasd.models.files import model_identity
 from dasd.pipeline.stages import quotas
 from dasd.pipeline.work import fingerprints
-from dasd.pipeline.work.feeding import asking_by_unit, generate
+from dasd.pipeline.work.feeding import asking_for, generate
 from dasd.pipeline.work.opened_teacher import check_opened
 from dasd.pipeline.work.requests import sample_requests
 from dasd.pipeline.work.stage import StageContext
@@ -87,7 +87,7 @@ class SampleStage:
         generate(
             context,
             f"{self.name}: teacher at temperature {self.temperature:g}",
-            asking_by_unit(
+            asking_for(
                 requests,
                 units(total, settings.sampling.chunk),
                 teacher,

@@ -26,7 +26,7 @@ from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.units import Unit
 from dasd.plugins.roles import OpenedTeacher
 
-__all__ = ["Asking", "asking_by_unit", "asking_for", "generate"]
+__all__ = ["Asking", "asking_for", "generate"]
 
 AHEAD = 16
 """Requests of unwritten units, as a multiple of those that the engine works on at a time (units, as a multiple of the
@@ -73,24 +73,6 @@ class Asking(Generic[RequestT]):
 
 
 def asking_for(
-    requests: Sequence[OwnT],
-    work: Sequence[Unit],
-    teacher: Callable[[], OpenedTeacher],
-    ask: Ask[OwnT],
-    size: Callable[[OwnT], int] | None = None,
-) -> Asking[OwnT]:
-    """For a list of requests that name their questions; ``work`` are slices of it. The others as in ``Asking``."""
-    return Asking(
-        work,
-        lambda unit: {request.sample_id: request.question_id for request in unit.of(requests)},
-        lambda unit, left: [request for request in unit.of(requests) if request.sample_id in left],
-        teacher,
-        ask,
-        size,
-    )
-
-
-def asking_by_unit(
     requests: Callable[[Unit], Sequence[OwnT]],
     work: Sequence[Unit],
     teacher: Callable[[], OpenedTeacher],

@@ -50,7 +50,7 @@ class QuestionLookup:
         self._order = np.argsort(found, kind="stable").astype(np.uint32)
         self._hashes = found[self._order]
         self._starts = np.frombuffer(starts, np.uint64)
-        self._held: dict[str, tuple[Any, ...] | None] = {}
+        self._held: dict[str, tuple[Any, ...]] = {}
         self.messages: Mapping[str, tuple[Message, ...]] = _View(self, _messages)
         """The conversation of each question."""
         self.answers: Mapping[str, tuple[str, str]] = _View(self, _answer)
@@ -67,11 +67,14 @@ class QuestionLookup:
 
     def record(self, question_id: str) -> tuple[Any, ...] | None:
         """The columns of a question; None where there is none of this id."""
-        if question_id not in self._held:
-            if len(self._held) >= _HELD:
-                self._held.clear()
-            self._held[question_id] = self._find(question_id)
-        return self._held[question_id]
+        held = self._held.get(question_id)
+        if held is None:
+            held = self._find(question_id)
+            if held is not None:
+                if len(self._held) >= _HELD:
+                    self._held.clear()
+                self._held[question_id] = held
+        return held
 
     def _find(self, question_id: str) -> tuple[Any, ...] | None:
         wanted = _hash(question_id)
