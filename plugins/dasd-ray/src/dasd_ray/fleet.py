@@ -22,6 +22,8 @@ __all__ = ["Fleet"]
 
 LOOK_SECONDS = 0.5
 """How often the cluster is looked at for nodes that came or went."""
+LEAVE_SECONDS = 2.0
+"""What threads that wait for a replica may take to leave it."""
 CLOSE_SECONDS = 10.0
 """What engines may take to close before their processes are ended."""
 _SAME = (
@@ -149,7 +151,7 @@ class Fleet:
                     starting = list(self._starting)
                 if starting:
                     for opening in ray.wait(starting, num_returns=1, timeout=LOOK_SECONDS)[0]:
-                        self._admit(self._starting[opening], nodes)
+                        self._admit(self._starting[opening])
                 else:
                     with self._changed:
                         self._changed.wait(LOOK_SECONDS)
@@ -169,10 +171,13 @@ class Fleet:
                 if member.opened is not None and member.opened.node not in there:
                     self._idle.remove(member)
 
-    def _admit(self, member: Member, nodes: Any) -> None:
+    def _admit(self, member: Member) -> None:
         """One whose engine is open, or failed to."""
         try:
             opened: Opened = fetch(member.opening)
+            node = next((node for node in ray.nodes() if node["NodeID"] == opened.node), None)
+            if node is None:
+                raise LostError(f"its node {opened.host} is gone")
         except LostError as error:
             with self._changed:
                 del self._starting[member.opening]
@@ -187,8 +192,6 @@ class Fleet:
             self._fail(error)
             return
         member.opened = opened
-        by_id = {node["NodeID"]: node for node in nodes}
-        node = by_id.get(opened.node) or next(node for node in ray.nodes() if node["NodeID"] == opened.node)
         kind = device_kind(self._need, node)
         with self._changed:
             del self._starting[member.opening]
@@ -221,6 +224,8 @@ class Fleet:
         try:
             for member in others:
                 member.kill()
+            with self._changed:  # whoever waits for one of them is told by its end
+                self._changed.wait_for(lambda: not self._lent, LEAVE_SECONDS)
             if idle:
                 ray.wait([member.close() for member in idle], num_returns=len(idle), timeout=CLOSE_SECONDS)
         finally:

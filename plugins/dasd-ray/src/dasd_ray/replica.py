@@ -12,12 +12,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 
 import ray
 
-from dasd.api import ModelSettings, OpenedTeacher, SamplingSpec, ScoringSpec
+from dasd.api import DasdError, ModelSettings, OpenedTeacher, SamplingSpec, ScoringSpec
 from dasd_ray.items import MOST_BYTES, Item, Kind, Opened, Refused, Request, pieces
 
 __all__ = ["Replica"]
@@ -37,11 +38,15 @@ class Replica:
         self._call: _Call | None = None
 
     def open(self, settings: ModelSettings, start: Callable[[ModelSettings], OpenedTeacher]) -> Opened:
-        """Start the engine. Raises what it does."""
-        self._teacher = self._engine.submit(start, settings).result()
-        context = ray.get_runtime_context()
+        """Start the engine. Raises what it does, with the node's address."""
         host = ray.util.get_node_ip_address()
-        return Opened(self._teacher.info, context.get_node_id(), host, os.getpid(), version("dasd"))
+        try:
+            self._teacher = self._engine.submit(start, settings).result()
+        except DasdError as error:
+            error.args = (f"{error} (on {host})", *error.args[1:])
+            raise
+        node = ray.get_runtime_context().get_node_id()
+        return Opened(self._teacher.info, node, host, os.getpid(), version("dasd"))
 
     def begin(
         self, kind: Kind, requests: Sequence[Request], spec: SamplingSpec | ScoringSpec, last: bool
@@ -135,13 +140,13 @@ class _Call:
         except _CancelledError:
             pass
         except BaseException as error:  # noqa: BLE001 (raised where it is waited for)
-            if not self._cancelled.is_set():
-                self._items.put(error)
+            with suppress(_CancelledError):
+                self._put(error)
 
     def _refuse(self, sample_id: str, reason: str) -> None:
         self._put(Refused(sample_id, reason))
 
-    def _put(self, item: Item) -> None:
+    def _put(self, item: Item | BaseException) -> None:
         while not self._cancelled.is_set():
             try:
                 return self._items.put(item, timeout=STEP_SECONDS)
