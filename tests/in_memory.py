@@ -1,4 +1,4 @@
-"""A directory in memory, for tests that kill: a disk would make each of their thousands of durable writes wait for it."""
+"""Directories in memory: a disk would make tests wait for each of their thousands of durable writes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _SHARED = Path("/dev/shm")
-_ROOM = 2**29
-"""Free bytes; containers often have less there."""
+
+
+def memory(room: int) -> Path | None:
+    """Where files lie in memory, programs among them; None where ``room`` bytes are not free: containers often
+    have less there."""
+    if not os.access(_SHARED, os.W_OK) or os.statvfs(_SHARED).f_flag & os.ST_NOEXEC:
+        return None
+    return _SHARED if shutil.disk_usage(_SHARED).free >= room else None
 
 
 @contextmanager
 def in_memory() -> Iterator[Path]:
     """A new directory in memory, or on the disk where memory has no room. What a killed process wrote stays in both."""
-    roomy = os.access(_SHARED, os.W_OK) and shutil.disk_usage(_SHARED).free >= _ROOM
-    with tempfile.TemporaryDirectory(prefix="dasd-tests-", dir=_SHARED if roomy else None) as made:
+    with tempfile.TemporaryDirectory(prefix="dasd-tests-", dir=memory(2**29)) as made:
         yield Path(made)
