@@ -81,7 +81,7 @@ def _list_of(part: PartRecord) -> str:
 
 def _merge(stage: StageDirectory, group: Sequence[PartRecord]) -> PartRecord:
     """Write the part that takes the place of ``group``. Raises DiskFullError."""
-    rows = pl.concat([pl.read_parquet(stage.path / part.file, glob=False) for part in group])
+    rows = pl.read_parquet([stage.path / part.file for part in group], glob=False)
     size = sum(part.bytes for part in group)
     of_group = min(max(rows.height * GROUP_BYTES // max(size, 1), 1), max(rows.height, 1))
     buffer = io.BytesIO()
