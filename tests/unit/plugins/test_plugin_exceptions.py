@@ -26,6 +26,7 @@ from dasd.base.schemas import EVAL, QUESTIONS
 from dasd.errors import ComponentError
 from dasd.plugins.registry import Registry
 from dasd.recipe.curation_settings import FilterSettings, SelectSettings
+from dasd.recipe.executor_settings import ExecutorSettings
 from dasd.recipe.question_settings import QuestionSource
 from dasd.recipe.training_settings import TrainerSettings
 
@@ -49,7 +50,7 @@ class Broken:
     def _fail(self, *_: object, **__: object) -> Any:
         raise KeyError("lost")
 
-    continue_ = score = close = train = rank = judge = load = grade = export = _fail
+    continue_ = score = close = train = rank = judge = load = grade = export = open = _fail
 
 
 USES: dict[str, Any] = {
@@ -66,6 +67,7 @@ USES: dict[str, Any] = {
     "filter": lambda made: made.make_filter("broken", FilterSettings(), 9).judge(frame()),
     "questions": lambda made: made.make_questions("broken").load(QuestionSource(source="broken"), "eval", 0),
     "verifier": lambda made: made.make_verifier("broken").grade_many([("", "", "")]),
+    "executor": lambda made: made.make_executor(ExecutorSettings(executor="broken")).open(settings(), None),
     "exporter": lambda made: made.make_exporter("broken", {}).export(None, None),
 }
 
