@@ -10,6 +10,7 @@ import random
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
+from functools import cache
 from math import log
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,18 @@ RECIPE: dict[str, Any] = {
 }
 
 
+@cache
+def _bundled(settings: str) -> ChatTokenizer:
+    return ChatTokenizer.load(ModelSettings.model_validate_json(settings))
+
+
+def _chat(settings: ModelSettings) -> ChatTokenizer:
+    """A bundled model's is read once; a checkpoint's directory may change."""
+    if settings.model.startswith("dasd:"):
+        return _bundled(settings.model_dump_json())
+    return ChatTokenizer.load(settings)
+
+
 class ScriptedModel:
     """Solves the task; wrong in one answer of eight, and as a checkpoint too long in every second one."""
 
@@ -72,7 +85,7 @@ class ScriptedModel:
 
     def __init__(self, settings: ModelSettings) -> None:
         self._settings = settings
-        self._chat = ChatTokenizer.load(settings)
+        self._chat = _chat(settings)
         self._name = "checkpoint" if "checkpoints" in settings.model else settings.model
         mode = str(settings.options.get("mode", "raw"))
         self.info = ModelInfo(

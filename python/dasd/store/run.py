@@ -75,8 +75,7 @@ class Run:
         """The recipe as it was last run. Raises StoreError if recipe.yaml is missing or altered."""
         path = self.directory / RECIPE
         try:
-            data = plain(read_small(path, _RECIPE_BYTES).decode("utf-8"))
-            return recipe_model(data).model_validate(data)
+            return _recipe(read_small(path, _RECIPE_BYTES).decode("utf-8"))
         except (OSError, ValueError, RecursionError, yaml.YAMLError, ValidationError) as error:
             raise StoreError(f"{path} can't be read as the recipe of this run: {error}", path) from error
 

@@ -18,7 +18,13 @@ from dasd.pipeline.work.under_way import FOLDER
 from dasd.plugins.registry import Registry
 from dasd.store import Run
 
-MODEL = {"backend": "counted", "precision": "fp32", "batch_size": 5, "token_budget": 512}
+MODEL = {
+    "model": "dasd:mini-student",
+    "backend": "counted",
+    "precision": "fp32",
+    "batch_size": 5,
+    "token_budget": 512,
+}
 CHANGES: dict[str, Any] = {"teacher": MODEL, "student": MODEL, "sampling": {"max_tokens": 60, "chunk": 20}}
 
 

@@ -7,6 +7,7 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import matplotlib
 import polars as pl
 import pytest
 from markupsafe import escape
@@ -20,7 +21,13 @@ from dasd.store import Run
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def drawing_settings() -> dict[str, object]:
+    """Matplotlib's, before any report is made."""
+    return dict(matplotlib.rcParams)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, drawing_settings: dict[str, object]) -> Run:
     return made.make_run(tmp_path_factory.mktemp("report") / "run", answers=True)
 
 
@@ -261,11 +268,7 @@ def test_the_same_run_gives_the_same_figures(run: Run, page: str, tmp_path: Path
     assert figures.findall(again) == figures.findall(page)
 
 
-def test_matplotlib_keeps_its_settings(tmp_path: Path) -> None:
-    import matplotlib
-
-    before = dict(matplotlib.rcParams)
-    made.make_run(tmp_path / "run", until="select-low")
-    assert dict(matplotlib.rcParams) == before
+def test_matplotlib_keeps_its_settings(drawing_settings: dict[str, object], run: Run) -> None:
+    assert dict(matplotlib.rcParams) == drawing_settings
     pyplot = sys.modules.get("matplotlib.pyplot")
     assert pyplot is None or pyplot.get_fignums() == []
