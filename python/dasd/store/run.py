@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import polars as pl
@@ -32,6 +33,13 @@ _RECIPE_BYTES = 4 << 20
 def is_run(path: Path) -> bool:
     """Whether ``path`` holds a run, whole or damaged. Raises PermissionError where it may not be looked into."""
     return any((path / name).exists() for name in (RUN, STAGES))
+
+
+@lru_cache(maxsize=4)
+def _recipe(text: str) -> RecipeSettings:
+    """A report asks for it many times, and YAML is slow to read."""
+    data = plain(text)
+    return recipe_model(data).model_validate(data)
 
 
 def _once(sentences: pl.LazyFrame) -> pl.LazyFrame:
@@ -75,7 +83,7 @@ class Run:
         """The recipe as it was last run. Raises StoreError if recipe.yaml is missing or altered."""
         path = self.directory / RECIPE
         try:
-            return _recipe(read_small(path, _RECIPE_BYTES).decode("utf-8"))
+            return _recipe(read_small(path, _RECIPE_BYTES).decode("utf-8")).model_copy(deep=True)
         except (OSError, ValueError, RecursionError, yaml.YAMLError, ValidationError) as error:
             raise StoreError(f"{path} can't be read as the recipe of this run: {error}", path) from error
 
