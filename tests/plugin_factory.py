@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 REGISTER = "from dasd.api import hookimpl\n@hookimpl\ndef dasd_register(registry):\n    "
 
@@ -19,3 +24,16 @@ def install(site: Path, name: str, code: str, distribution: str | None = None) -
         f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\nSummary: A test\n"
     )
     (info / "entry_points.txt").write_text(f"[dasd.plugins]\n{name} = {module}\n")
+
+
+@contextmanager
+def installed(site: Path) -> Iterator[None]:
+    """With ``site`` on ``sys.path``; afterwards no module of it is left, so that another version may come."""
+    with mock.patch.object(sys, "path", [str(site), *sys.path]):
+        importlib.invalidate_caches()
+        try:
+            yield
+        finally:
+            for name, module in list(sys.modules.items()):
+                if (getattr(module, "__file__", None) or "").startswith(f"{site}/"):
+                    del sys.modules[name]

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.command import dasd
+from tests.plugin_factory import installed
 
 from dasd.cli.plugins_new import KINDS, write_plugin
 
@@ -123,17 +125,9 @@ def test_it_works_in_a_real_run(plugins: Path, site: Path) -> None:
         "evaluation": {"heldout": 0},
     }
     (plugins / "tiny.json").write_text(json.dumps(recipe))  # JSON is YAML
-    command = [sys.executable, "-m", "dasd", "pipeline", str(plugins / "tiny.json")]
-    command += [
-        "--plugins",
-        "my-selector,my-filter",
-        "--run",
-        str(plugins / "run"),
-        "--until",
-        "select",
-        "--quiet",
-    ]
-    done = run(*command, site=site, HF_HUB_OFFLINE="1")
+    command = ["pipeline", plugins / "tiny.json", "--plugins", "my-selector,my-filter"]
+    with installed(site):
+        done = dasd(*command, "--run", plugins / "run", "--until", "select", "--quiet", HF_HUB_OFFLINE="1")
     assert done.returncode == 0, done.stderr
     kept = (plugins / "run" / "recipe.yaml").read_text()
     assert "selector: my-selector" in kept and "- my-filter" in kept

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, get_origin
 
 import pytest
+from tests.command import dasd as run_here
+from tests.plugin_factory import installed
 
 import dasd.api
 import dasd.api.training
@@ -74,7 +76,12 @@ def test_the_tutorial_works_as_it_is_written(tmp_path: Path) -> None:
                 command += ["--reinstall", "."]
             elif command == ["pytest"]:
                 command += ["-q", "-c", os.devnull, "--rootdir", "."]
-            finished = run(command, place, site)
+            if command[0] == "dasd" and command[1] in {line.split()[2] for line, _ in done if "dasd" in line}:
+                # In this process, where the same command has run in one of its own: each would import torch.
+                with installed(site):
+                    finished = run_here(*command[1:], cwd=place, PYTHONPATH=str(site), HF_HUB_OFFLINE="1")
+            else:
+                finished = run(command, place, site)
             assert finished.returncode == 0, f"{line}\n{finished.stdout[-2000:]}{finished.stderr[-2000:]}"
             done.append((line, finished.stdout))
     said = dict(done)
