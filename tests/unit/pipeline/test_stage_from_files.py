@@ -17,6 +17,7 @@ from tests.tiny_models import byte_level, chat
 from dasd.base.progress import Console
 from dasd.base.schemas import QUESTIONS, SET_ASIDE
 from dasd.errors import BackendError, InputError, RecipeError
+from dasd.models import executors
 from dasd.models.tokens.chat import ChatTokenizer
 from dasd.pipeline.compatibility import check_recipe
 from dasd.pipeline.runner import Pipeline
@@ -263,6 +264,7 @@ def test_missing_and_torn_files_are_refused_by_name(tmp_path: Path, rows: pl.Dat
 def test_logprobs_that_nobody_can_give_are_refused(tmp_path: Path, sampled: Run, rows: pl.DataFrame) -> None:
     path = write(tmp_path / "low.jsonl", plain(sampled, rows))
     registry = make_registry()
+    executors.dasd_register(registry)
     registry.teacher("silent", ScriptedModel, gives_logprobs=False)
     recipe = make_recipe(
         teacher={"backend": "silent"},
