@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from dasd import kernels
-from dasd.evaluation import evaluator as verifier
+from dasd.evaluation import verifier_evaluator as verifier
 from dasd.models.tokens.sample_rows import EngineRows
 from dasd.models.transformers import decoding, engine
 from dasd.models.transformers.scoring import Scorer

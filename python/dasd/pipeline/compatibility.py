@@ -13,6 +13,7 @@ from dasd.evaluation.terms import terms_of
 from dasd.models.pool import backend_of
 from dasd.pipeline.work.opened_teacher import logprobs_reader
 from dasd.recipe.curation_settings import FilterSettings
+from dasd.recipe.executor_settings import ExecutorSettings
 from dasd.recipe.model_settings import ModelSettings
 from dasd.recipe.question_settings import QuestionSource
 from dasd.recipe.settings import RecipeSettings
@@ -74,12 +75,13 @@ def recipe_checks(registry: Registry, settings: RecipeSettings) -> list[tuple[st
         )
     )
     executor = settings.executor
-    checks.append(
-        (
-            "executor.executor",
-            partial(options, "executor", executor.executor, executor.options, "executor.options"),
+    if executor != ExecutorSettings():  # this machine needs nobody's registration
+        checks.append(
+            (
+                "executor.executor",
+                partial(options, "executor", executor.executor, executor.options, "executor.options"),
+            )
         )
-    )
     for index, source in enumerate(settings.questions.eval):
         checks.append((f"questions.eval.{index}.source", partial(_evaluator, registry, settings, source)))
     checks += [
