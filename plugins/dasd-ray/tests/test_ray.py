@@ -180,18 +180,16 @@ def test_an_engine_that_is_kept_full_streams_to_all_replicas(nodes: Nodes, tmp_p
     assert same(found, alone, ("samples",))
 
 
+def pipeline(directory: Path) -> list[str]:
+    """The command that runs the recipe in ``directory``."""
+    recipe_file, run = str(directory / "recipe.yaml"), str(directory / "run")
+    return [sys.executable, "-m", "dasd", "pipeline", recipe_file, "--run", run]
+
+
 def test_a_killed_driver_goes_on_with_the_same_command(nodes: Nodes, large: dasd.Run, tmp_path: Path) -> None:
     nodes.have(2)
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe(nodes.address, **LARGE)))
-    command = [
-        sys.executable,
-        "-m",
-        "dasd",
-        "pipeline",
-        str(tmp_path / "recipe.yaml"),
-        "--run",
-        str(tmp_path / "run"),
-    ]
+    command = pipeline(tmp_path)
     command += ["--until", "sample-low"]
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -210,15 +208,7 @@ def test_a_killed_driver_goes_on_with_the_same_command(nodes: Nodes, large: dasd
 def test_ctrl_c_ends_the_replicas_and_the_ray_that_the_run_started(tmp_path: Path) -> None:
     made = recipe(None, **LARGE, plugins=["ray"], executor={"executor": "ray"})
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(made))
-    command = [
-        sys.executable,
-        "-m",
-        "dasd",
-        "pipeline",
-        str(tmp_path / "recipe.yaml"),
-        "--run",
-        str(tmp_path / "run"),
-    ]
+    command = pipeline(tmp_path)
     # A shell that starts jobs in the background has them ignore it.
     driver = subprocess.Popen(
         ["env", "--default-signal=INT", *command],
