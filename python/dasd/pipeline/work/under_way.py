@@ -33,32 +33,25 @@ class UnderWay:
     """The finished rows of one frame of one unit, and what was counted with them; held in memory until ``save``."""
 
     def __init__(self, context: StageContext, unit: str, schema: Schema) -> None:
-        """``resume`` before anything else: what an earlier start left may not be written over."""
-        self._console = context.console
+        """Looks for what an earlier, interrupted start left. A file that was altered is told of and dropped."""
         self._folder = context.writer.scratch() / FOLDER
         self._stem = digest(unit, schema.name)
         self._schema = schema
         self._saved: list[tuple[Path, int]] = []
-        self._next = 0
         self._held: list[pl.DataFrame] = []
         self._held_notes: Counter[str] = Counter()
         self.notes: Counter[str] = Counter()
         """Counts of all rows, held ones included."""
-
-    def resume(self) -> pl.DataFrame:
-        """The rows that an earlier, interrupted start left. A file that was altered is told of and dropped."""
-        frames = [self._schema.empty()]
-        for file in sorted(self._folder.glob(f"{self._stem}-*.parquet")):
-            self._next = _number(file) + 1
-            rows = _read(file, self._schema)
+        files = sorted(self._folder.glob(f"{self._stem}-*.parquet"))
+        for file in files:
+            rows = _read(file, schema)
             if rows is None:
-                self._console.warn(f"{file} was altered; its rows are generated again")
+                context.console.warn(f"{file} was altered; its rows are generated again")
                 file.unlink()
                 continue
             self.notes.update(json.loads(rows.get_column(_NOTES)[0]))
             self._saved.append((file, rows.height))
-            frames.append(rows.drop(_NOTES))
-        return pl.concat(frames)
+        self._next = 1 + max((_number(file) for file in files), default=-1)
 
     @property
     def height(self) -> int:
