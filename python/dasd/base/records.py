@@ -110,6 +110,20 @@ class ScoringSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class OnPolicyLoss:
+    """What is minimised on the student's own tokens (docs/method.md has the formulas and what is neglected)."""
+
+    kind: Literal["reverse-kl", "forward-kl", "sampled-reverse-kl"]
+    """The first two need the teacher's likeliest tokens at each position, the third the sampled token's alone."""
+    clip: float = 0.2
+    """Of the sampled form: the importance weight of a token counts from 1 - clip to 1 + clip."""
+    max_kl: float = 0.5
+    """Stop where a step's tokens are further than this from the student that sampled them, in nats a token."""
+    least_entropy: float = 0.1
+    """Stop where a step's mean entropy is less than this share of the first step's."""
+
+
+@dataclass(frozen=True, slots=True)
 class EngineSizes:
     """How much an engine takes at a time. Changes its speed and memory, so it is in no fingerprint."""
 

@@ -117,6 +117,16 @@ SCORES = Schema(
     },
 )
 
+TOP_SCORES = Schema(
+    "top_scores",
+    {
+        **SCORES.columns,
+        "top_ids": _U32S,  # K likeliest tokens at each position, likeliest first: K ids a token, one behind the other
+        "top_logprobs": _F32S,  # of these, in the same order
+    },
+)
+"""Scores with the likeliest tokens of each position. K is the same for all tokens of a row."""
+
 SENTENCES = Schema(
     "sentences",
     {
@@ -163,6 +173,21 @@ TRAIN = Schema(
         "stage": pl.String,
     },
 )
+
+ON_POLICY_TRAIN = Schema(
+    "on_policy_train",
+    {
+        **TRAIN.columns,
+        # One value a trained token; null in the rows that the teacher wrote, which are trained by cross-entropy.
+        "sampled_logprobs": _F32S,  # of the student that sampled them
+        "token_weights": _F32S,  # log q - log p of the token's span, in nats: how much better the teacher likes it
+        # K a trained token, one behind the other; null in the sampled form of the loss, and in the teacher's rows.
+        "top_ids": _U32S,
+        "top_logprobs": _F32S,
+    },
+    frozenset({"sampled_logprobs", "token_weights", "top_ids", "top_logprobs"}),
+)
+"""TRAIN rows of an on-policy round: the student's own responses with what the teacher says of each of their tokens."""
 
 EVAL = Schema(
     "eval",
@@ -218,6 +243,19 @@ LOSSES = Schema(
     },
 )
 
+ON_POLICY_LOSSES = Schema(
+    "on_policy_losses",
+    {
+        **LOSSES.columns,
+        # Means over the step's tokens that the student sampled, before it changes; nats a token; null without any.
+        "kl_from_start": pl.Float64,  # KL( student of the round's start || student )
+        "entropy": pl.Float64,  # of the student
+        "reverse_kl": pl.Float64,  # KL( student of the round's start || teacher )
+    },
+    frozenset({"kl_from_start", "entropy", "reverse_kl"}),
+)
+"""LOSSES of an on-policy training."""
+
 ALL: Mapping[str, Schema] = {
     schema.name: schema
     for schema in (
@@ -227,14 +265,17 @@ ALL: Mapping[str, Schema] = {
         SET_ASIDE,
         SAMPLES,
         SCORES,
+        TOP_SCORES,
         SENTENCES,
         ANSWER_SENTENCES,
         VERDICTS,
         TRAIN,
+        ON_POLICY_TRAIN,
         EVAL,
         METRICS,
         REFUSED,
         LOSSES,
+        ON_POLICY_LOSSES,
     )
 }
 

@@ -18,6 +18,7 @@ from dasd.base.records import (
     EvalSpec,
     Grade,
     ModelInfo,
+    OnPolicyLoss,
     QuestionRows,
     SampleRequest,
     SamplingSpec,
@@ -31,6 +32,18 @@ from dasd.recipe.training_settings import TrainerSettings
 
 
 @dataclass(frozen=True, slots=True)
+class OwnFigures:
+    """Means over the tokens of a step that the student itself sampled, before the step changes it; nats a token."""
+
+    kl_from_start: float
+    """Estimate of KL( student of the round's start || student )."""
+    entropy: float
+    """Of the student."""
+    reverse_kl: float
+    """Estimate of KL( student of the round's start || teacher )."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrainProgress:
     """One optimiser step that has finished."""
 
@@ -38,12 +51,14 @@ class TrainProgress:
     steps: int
     epoch: float
     loss: float
-    """Mean cross-entropy over the trained tokens of the step, in nats."""
+    """Mean over the trained tokens of the step, in nats: cross-entropy, or the on-policy loss."""
     learning_rate: float
     grad_norm: float
     tokens: int
     """Tokens seen so far in this training, padding not counted."""
     seconds: float
+    own: OwnFigures | None = None
+    """Of an on-policy training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +76,11 @@ class TrainSpec:
     seed: int
     trust_remote_code: bool
     on_step: Callable[[TrainProgress], None]
+    on_policy: OnPolicyLoss | None = None
+    """The loss on ON_POLICY_TRAIN rows; None: rows are TRAIN, their loss cross-entropy."""
+    part: int = 1
+    """Which of ``parts`` equal stretches of one schedule of the learning rate this training is, counted from 1."""
+    parts: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dasd.training.attention import NAME, Segments
 from dasd.training.loaded_rows import TrainRows
+from dasd.training.on_policy_loss import OwnTokens
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Batch:
     """(N,) f32: weight of each trained token's response."""
     lengths: tuple[int, ...]
     """Tokens of each response."""
+    own: OwnTokens | None = None
+    """Of the N trained tokens those that the student sampled; None where there are none in the whole training."""
 
 
 def collate(rows: TrainRows, numbers: Sequence[int] | npt.NDArray[Any], device: torch.device) -> Batch:
@@ -41,6 +44,11 @@ def collate(rows: TrainRows, numbers: Sequence[int] | npt.NDArray[Any], device: 
     flat = np.concatenate(tokens).astype(np.int64)
     lengths = [len(ids) for ids in tokens]
     weights = np.repeat(rows.weights_N[np.asarray(numbers)], rows.trained_N[np.asarray(numbers)])
+    own = None
+    if rows.own is not None:
+        parts = (np.concatenate(column) for column in zip(*map(rows.own_row, map(int, numbers)), strict=True))
+        sampled, of_tokens, weights_of_own, *top = (torch.from_numpy(part).to(device) for part in parts)
+        own = OwnTokens(sampled, of_tokens, weights_of_own, *(top or (None, None)))
     positions = np.concatenate([np.arange(length, dtype=np.int64) for length in lengths])
     return Batch(
         input_ids=torch.from_numpy(flat)[None].to(device),
@@ -49,6 +57,7 @@ def collate(rows: TrainRows, numbers: Sequence[int] | npt.NDArray[Any], device: 
         targets=torch.from_numpy(flat[targets]).to(device),
         weights=torch.from_numpy(weights).to(device),
         lengths=tuple(lengths),
+        own=own,
     )
 
 

@@ -7,23 +7,25 @@ from pathlib import Path
 import polars as pl
 
 from dasd.base.files import append_line, canonical_json, line_of, mend_lines, write_whole
-from dasd.base.schemas import LOSSES, check
+from dasd.base.schemas import LOSSES, ON_POLICY_LOSSES, check
 from dasd.errors import StoreError
-from dasd.plugins.roles import TrainProgress
+from dasd.plugins.roles import OwnFigures, TrainProgress
 
 _COLUMNS = tuple(name for name in LOSSES.columns if name != "stage")
+_OWN = tuple(name for name in ON_POLICY_LOSSES.columns if name not in LOSSES.columns)
 
 
 class Curve:
     """``losses.jsonl`` in the state directory of one training stage."""
 
-    def __init__(self, directory: Path, stage: str, step: int) -> None:
+    def __init__(self, directory: Path, stage: str, step: int, *, on_policy: bool = False) -> None:
         """Go on after step ``step`` (0: anew): lines of later steps, which a kill has undone, are dropped.
 
         Raises StoreError for a file that was altered or lacks a step.
         """
         self._path = directory / "losses.jsonl"
         self._stage = stage
+        self._schema = ON_POLICY_LOSSES if on_policy else LOSSES
         rows = [row for row in mend_lines(self._path) if isinstance(row, dict)] if step else []
         self._rows = rows[:step]  # a line a step
         if [row.get("step") for row in self._rows] != list(range(1, step + 1)):
@@ -42,12 +44,24 @@ class Curve:
     def append(self, progress: TrainProgress, *, durable: bool) -> None:
         """Add a step. ``durable``: on the disk when this returns, as before a state that counts it."""
         row = {name: getattr(progress, name) for name in _COLUMNS}
+        if progress.own is not None:
+            row |= {name: getattr(progress.own, name) for name in _OWN}
         append_line(self._path, canonical_json(row), durable=durable)
         self._rows.append(row)
 
+    @property
+    def first_own(self) -> OwnFigures | None:
+        """Figures of the first step that has any."""
+        for row in self._rows:
+            if _OWN[0] in row:
+                return OwnFigures(**{name: float(str(row[name])) for name in _OWN})
+        return None
+
     def frame(self) -> pl.DataFrame:
-        """All steps so far, as LOSSES."""
-        rows = [(self._stage, *(row[name] for name in _COLUMNS)) for row in self._rows]
-        return check(
-            pl.DataFrame(rows, schema=dict(LOSSES.columns), orient="row"), LOSSES, f"training {self._stage!r}"
+        """All steps so far, as LOSSES, of an on-policy training as ON_POLICY_LOSSES."""
+        columns = dict(self._schema.columns)
+        rows = [{"stage": self._stage, **row} for row in self._rows]
+        frame = pl.DataFrame(
+            [[row.get(name) for name in columns] for row in rows], schema=columns, orient="row"
         )
+        return check(frame, self._schema, f"training {self._stage!r}")

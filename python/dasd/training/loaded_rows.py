@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ import numpy.typing as npt
 import polars as pl
 
 from dasd.base.checksums import hasher
-from dasd.base.schemas import TRAIN, check
+from dasd.base.schemas import ON_POLICY_TRAIN, TRAIN, Schema, check
+from dasd.training.own_rows import OwnRows, OwnRowsWriter
 
 _READ_ROWS = 4096
 """Rows read from a shard at once: bounds the memory at this many of the longest rows."""
@@ -42,7 +44,9 @@ class TrainRows:
     """Trained tokens of each row."""
     sample_ids: pl.Series
     fingerprint: str
-    """Hash of everything above; the same shards give the same one."""
+    """Hash of everything; the same shards give the same one."""
+    own: OwnRows | None = None
+    """Of ON_POLICY_TRAIN rows: what is known of the student's own tokens."""
 
     def __len__(self) -> int:
         return len(self.weights_N)
@@ -60,6 +64,11 @@ class TrainRows:
         """Whether each token of one row is trained."""
         return expand_runs(self.runs_R[self.run_starts[row] : self.run_starts[row + 1]])
 
+    def own_row(self, row: int) -> tuple[npt.NDArray[Any], ...]:
+        """As ``OwnRows.row``."""
+        assert self.own is not None, "rows of TRAIN have no tokens of the student's"
+        return self.own.row(row, int(self.trained_N[row]))
+
 
 def expand_runs(runs: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     """Run lengths (masked, trained, masked, ...) to one bool a token, true where trained."""
@@ -68,11 +77,13 @@ def expand_runs(runs: npt.ArrayLike) -> npt.NDArray[np.bool_]:
 
 
 def load_rows(shards: Sequence[Path], directory: Path, *, written: bool = False) -> TrainRows:
-    """Read TRAIN rows from the Parquet files ``shards``, in order; the tokens go to a file in ``directory``.
+    """Read TRAIN or ON_POLICY_TRAIN rows from the Parquet files ``shards``, in order.
+
+    What is as long as their tokens goes to files in ``directory``.
 
     ``written``: another process of this training has just written that file; it is only mapped.
     The rows must have passed ``preflight``: there is at least one, and none is empty.
-    Raises SchemaError for a frame that isn't TRAIN.
+    Raises SchemaError for a frame that is neither, and for files of both.
     """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "tokens.u32"
@@ -82,8 +93,10 @@ def load_rows(shards: Sequence[Path], directory: Path, *, written: bool = False)
     run_counts: list[npt.NDArray[Any]] = []
     weights: list[npt.NDArray[Any]] = []
     sample_ids: list[pl.Series] = []
-    with Path(os.devnull if written else path).open("wb") as file:
-        for frame in _frames(shards):
+    schema = _schema_of(shards)
+    own = OwnRowsWriter(directory, digest, written=written) if schema is ON_POLICY_TRAIN else None
+    with Path(os.devnull if written else path).open("wb") as file, own or nullcontext():
+        for frame in _frames(shards, schema):
             tokens = np.ascontiguousarray(frame.get_column("token_ids").explode().to_numpy(), dtype="<u4")
             file.write(tokens.data)
             lengths.append(frame.get_column("token_ids").list.len().to_numpy())
@@ -94,6 +107,8 @@ def load_rows(shards: Sequence[Path], directory: Path, *, written: bool = False)
             for array in (tokens, lengths[-1], runs[-1], run_counts[-1], weights[-1]):
                 digest.update(np.ascontiguousarray(array).data)
             digest.update("\n".join(sample_ids[-1]).encode())
+            if own is not None:
+                own.add(frame)
     all_runs = np.concatenate(runs).astype(np.uint32)
     run_starts = _offsets(run_counts)
     place = np.arange(len(all_runs)) - np.repeat(run_starts[:-1], np.diff(run_starts))
@@ -107,10 +122,17 @@ def load_rows(shards: Sequence[Path], directory: Path, *, written: bool = False)
         trained_N=trained,
         sample_ids=pl.concat(sample_ids),
         fingerprint=digest.hexdigest(),
+        own=None if own is None else own.rows(),
     )
 
 
-def _frames(shards: Sequence[Path]) -> Iterator[pl.DataFrame]:
+def _schema_of(shards: Sequence[Path]) -> Schema:
+    """Which of the two the first file has, by its columns."""
+    own = "sampled_logprobs" in pl.read_parquet_schema(shards[0])
+    return ON_POLICY_TRAIN if own else TRAIN
+
+
+def _frames(shards: Sequence[Path], schema: Schema) -> Iterator[pl.DataFrame]:
     import pyarrow.parquet as pq
 
     for shard in shards:
@@ -118,7 +140,7 @@ def _frames(shards: Sequence[Path]) -> Iterator[pl.DataFrame]:
             for batch in file.iter_batches(batch_size=_READ_ROWS):
                 frame = pl.DataFrame(batch)
                 if frame.height:
-                    yield check(frame, TRAIN, f"shard {shard.name}")
+                    yield check(frame, schema, f"shard {shard.name}")
 
 
 def _offsets(counts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from dasd.base.files import canonical_json
 from dasd.base.seeds import digest
@@ -30,4 +30,7 @@ def training_key(spec: TrainSpec, rows: str, weights: str) -> str:
     which device, may change between two starts.
     """
     settings = spec.settings.result_keys()
-    return digest(_FORMAT, canonical_json(settings).decode(), spec.seed, rows, weights)
+    facts = [_FORMAT, canonical_json(settings).decode(), spec.seed, rows, weights]
+    if spec.on_policy is not None:
+        facts.append(canonical_json([asdict(spec.on_policy), spec.part, spec.parts]).decode())
+    return digest(*facts)

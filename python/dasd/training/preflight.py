@@ -63,7 +63,12 @@ def preflight(shards: Sequence[Path], spec: TrainSpec) -> Preflight:
         raise TrainingError(f"training {spec.stage!r} got no shards of TRAIN rows; wanted at least one row")
     lazy = pl.scan_parquet(list(shards))
     _check_columns(lazy, shards)
-    rows = lazy.select(**_row_facts()).collect(engine="streaming")
+    own = (
+        pl.col("sampled_logprobs").is_not_null()
+        if "sampled_logprobs" in lazy.collect_schema()
+        else pl.lit(value=False)
+    )
+    rows = lazy.select(**_row_facts(), own=own).collect(engine="streaming")
     if rows.is_empty():
         raise TrainingError(
             f"training {spec.stage!r} got no rows: filters or selection have dropped every response. "
@@ -128,7 +133,8 @@ def _refuse_wrong_rows(rows: pl.DataFrame, lazy: pl.LazyFrame, spec: TrainSpec, 
         ),
         (pl.col("trained").fill_null(0) == 0, "train no token at all"),
         (
-            ~pl.col("last").is_in(list(model.end_ids)).fill_null(value=False),
+            # What the student itself wrote and didn't end is trained as far as it came.
+            ~(pl.col("last").is_in(list(model.end_ids)).fill_null(value=False) | pl.col("own")),
             f"don't end with the end token (id {ends}): drop responses that were cut off (filters.truncated)",
         ),
         (

@@ -17,11 +17,16 @@ _NAMED_ROWS = 8
 """Sample ids that an error lists."""
 
 
-def learning_rate(step: int, steps: int, settings: TrainerSettings) -> float:
+def learning_rate(
+    step: int, steps: int, settings: TrainerSettings, *, part: int = 1, parts: int = 1
+) -> float:
     """Rate for optimiser step ``step`` of ``steps``, counted from 1: the last step has the minimum.
+
+    Where the training is one of several ``parts`` of one schedule, counted from 1, it is that of all.
 
     A linear warm-up, then a cosine. Warm-up takes ``warmup_ratio`` of the steps, rounded; its last step has the peak.
     """
+    step, steps = step + (part - 1) * steps, steps * parts
     peak, minimum = settings.learning_rate, settings.min_learning_rate
     warmup = round(settings.warmup_ratio * steps)
     if step <= warmup:

@@ -15,6 +15,7 @@ from dasd.training.attention import order_restored
 from dasd.training.checks import try_model
 from dasd.training.curve import Curve
 from dasd.training.export import export_model
+from dasd.training.guard import Guard
 from dasd.training.loaded_rows import load_rows
 from dasd.training.loss import usual_loss_logits
 from dasd.training.merge import export_adapted
@@ -69,8 +70,13 @@ class TorchTrainer:
                 plain_head=plain_head,
                 loss_logits=self._options.loss_logits or usual_loss_logits(device),
                 position=found or Position(step=0, tokens=0, seconds=0.0),
+                on_policy=spec.on_policy,
+                part=spec.part,
+                parts=spec.parts,
             )
-            curve = Curve(spec.state, spec.stage, loop.position.step)
+            curve = Curve(spec.state, spec.stage, loop.position.step, on_policy=spec.on_policy is not None)
+            if spec.on_policy is not None:
+                loop.guard = Guard(spec.on_policy, spec.stage, curve.first_own)
             self._run(loop, curve, key, spec)
         losses = curve.frame()
         if spec.settings.adapter is None:
