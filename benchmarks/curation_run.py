@@ -19,7 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from dasd.base.frames import kept_ids, only
+from dasd.base.frames import kept_set, only
 from dasd.base.progress import Console
 from dasd.base.schemas import QUESTIONS, SAMPLES, SCORES
 from dasd.models.tokens.chat import ChatTokenizer
@@ -262,7 +262,7 @@ class MadeScores:
     def run(self, context: StageContext) -> None:
         """Write one row a kept response."""
         samples = context.inputs.rows("sample-low", "samples")
-        kept = kept_ids(context.inputs.frame("dedup-low", "verdicts"))
+        kept = kept_set(context.inputs.frame("dedup-low", "verdicts"))
         columns = samples.select(["sample_id", "token_ids", "token_ends"])
         total = self.size.questions * self.size.candidates
         for number, unit in enumerate(units(total, self.size.chunk)):

@@ -15,15 +15,14 @@ def count_rows(frame: pl.LazyFrame) -> int:
     return int(frame.select(pl.len()).collect().item())
 
 
-def kept_ids(verdicts: pl.LazyFrame) -> frozenset[str]:
+def kept_samples(verdicts: pl.LazyFrame) -> pl.LazyFrame:
     """The sample_ids that a stage kept."""
-    return frozenset(verdicts.filter(pl.col("kept")).select("sample_id").collect().to_series())
+    return verdicts.filter(pl.col("kept")).select("sample_id")
 
 
 def kept_set(verdicts: pl.LazyFrame) -> IdSet:
-    """The same of a whole run, in little memory."""
-    kept = verdicts.filter(pl.col("kept")).select("sample_id")
-    return IdSet(rows.to_series() for rows in kept.collect_batches())
+    """The same, in little memory."""
+    return IdSet(rows.to_series() for rows in kept_samples(verdicts).collect_batches())
 
 
 def only(rows: pl.DataFrame, sample_ids: Collection[str] | IdSet) -> pl.DataFrame:

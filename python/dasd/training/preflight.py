@@ -68,13 +68,18 @@ def preflight(shards: Sequence[Path], spec: TrainSpec) -> Preflight:
         if "sampled_logprobs" in lazy.collect_schema()
         else pl.lit(value=False)
     )
-    rows = lazy.select(**_row_facts(), own=own).collect(engine="streaming")
+    problems = _problems(spec, model)
+    wrong = (
+        each.fill_null(value=True).cast(pl.UInt16) * (1 << bit) for bit, (each, _) in enumerate(problems)
+    )
+    facts = lazy.select(**_row_facts(), own=own)
+    rows = facts.select("length", "trained", wrong=pl.sum_horizontal(*wrong)).collect(engine="streaming")
     if rows.is_empty():
         raise TrainingError(
             f"training {spec.stage!r} got no rows: filters or selection have dropped every response. "
             "Look at the verdicts of the filter stage."
         )
-    _refuse_wrong_rows(rows, lazy, spec, model)
+    _refuse_wrong_rows(rows["wrong"], [words for _, words in problems], lazy, spec, model)
     plan = plan_training(rows.get_column("length").cast(pl.Int64).to_numpy(), spec.settings, spec.seed)
     return Preflight(
         rendering=_render(lazy, 0, model),
@@ -90,7 +95,6 @@ def _row_facts() -> dict[str, pl.Expr]:
     """Small columns that the checks are made of, one row a row."""
     token_ids, mask = pl.col("token_ids"), pl.col("loss_mask")
     return {
-        "sample_id": pl.col("sample_id"),
         "weight": pl.col("weight"),
         "length": token_ids.list.len(),
         "highest": token_ids.list.max(),
@@ -105,7 +109,8 @@ def _row_facts() -> dict[str, pl.Expr]:
     }
 
 
-def _refuse_wrong_rows(rows: pl.DataFrame, lazy: pl.LazyFrame, spec: TrainSpec, model: _ModelTokens) -> None:
+def _problems(spec: TrainSpec, model: _ModelTokens) -> Sequence[tuple[pl.Expr, str]]:
+    """What may be wrong with a row, of ``_row_facts``, and how it is said of several."""
     limit = spec.settings.max_length
     ends = " or ".join(map(str, model.end_ids))
     pad_hint = (
@@ -113,7 +118,7 @@ def _refuse_wrong_rows(rows: pl.DataFrame, lazy: pl.LazyFrame, spec: TrainSpec, 
         if model.pad_is_end
         else ""
     )
-    problems = (
+    return (
         (pl.col("length") == 0, "have no tokens"),
         (
             pl.col("length") > limit,
@@ -146,15 +151,22 @@ def _refuse_wrong_rows(rows: pl.DataFrame, lazy: pl.LazyFrame, spec: TrainSpec, 
             "have a weight that isn't a finite number above 0",
         ),
     )
-    for wrong, words in problems:
-        places = rows.select(wrong.fill_null(value=True).arg_true()).to_series()
+
+
+def _refuse_wrong_rows(
+    wrong: pl.Series, problems: Sequence[str], lazy: pl.LazyFrame, spec: TrainSpec, model: _ModelTokens
+) -> None:
+    """``wrong``: a bit a problem, of each row."""
+    for bit, words in enumerate(problems):
+        places = (wrong // (1 << bit) % 2 == 1).arg_true()
         if len(places):
             first = int(places[0])
-            row = rows.row(first, named=True)
+            row = lazy.slice(first, 1).select("sample_id", "weight", length=pl.col("token_ids").list.len())
+            sample_id, weight, length = row.collect().row(0)
             raise TrainingError(
-                f"training {spec.stage!r} refused, no weight was changed: {len(places)} of {rows.height} "
-                f"rows {words}. The first is row {first} (sample {row['sample_id']}, {row['length']} tokens, "
-                f"weight {row['weight']:g}).\n" + _render(lazy, first, model)
+                f"training {spec.stage!r} refused, no weight was changed: {len(places)} of {len(wrong)} "
+                f"rows {words}. The first is row {first} (sample {sample_id}, {length} tokens, "
+                f"weight {weight:g}).\n" + _render(lazy, first, model)
             )
 
 

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
+from dasd.base.drawn_ids import drawn_ids
+from dasd.base.frames import kept_samples
+from dasd.base.id_set import IdSet
 from dasd.base.records import Message
 from dasd.base.schemas import TRAIN
-from dasd.base.seeds import uniform
 from dasd.models.tokens.chat import ChatTokenizer
 from dasd.models.tokens.think_opening import Reading
 from dasd.plugins.recipe import Recipe
@@ -64,7 +66,9 @@ class RowMaker:
         return self._prompts[question]
 
 
-def balance_ids(selected: frozenset[str], count: int, seed: int) -> frozenset[str]:
-    """At most ``count`` of the selected off-policy samples, drawn by the seed."""
-    drawn = sorted(selected, key=lambda sample_id: (uniform("balance", seed, sample_id), sample_id))
-    return frozenset(drawn[:count])
+def balance_ids(verdicts: pl.LazyFrame, count: int, seed: int) -> IdSet:
+    """At most ``count`` of the off-policy samples that were selected, drawn by the seed.
+
+    ``verdicts``: of their selection.
+    """
+    return drawn_ids(kept_samples(verdicts), count, "balance", seed)

@@ -14,9 +14,9 @@ from dasd.curation.filters.form import LengthFilter, StructureFilter, ToolCallFi
 from dasd.curation.filters.quality import AnswerFilter, RepetitionFilter, repeated_share
 from dasd.models.tokens.chat import ChatTokenizer
 from dasd.pipeline.work.judging import Judge
-from dasd.pipeline.work.question_lookup import QuestionLookup
 from dasd.recipe.curation_settings import FilterSettings
 from dasd.recipe.model_settings import ModelSettings
+from dasd.store.question_lookup import QuestionLookup
 
 
 def texts(*values: str, opened: bool = False) -> pl.DataFrame:

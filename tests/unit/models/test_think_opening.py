@@ -25,8 +25,8 @@ from dasd.pipeline.stages.candidates import compared
 from dasd.pipeline.stages.from_files_rows import GivenReader
 from dasd.pipeline.stages.metrics import kl_metrics
 from dasd.pipeline.work.judging import Judge
-from dasd.pipeline.work.question_lookup import QuestionLookup
 from dasd.plugins.recipe import Recipe
+from dasd.store.question_lookup import QuestionLookup
 from dasd.training.row_maker import RowMaker
 
 ASKED = {

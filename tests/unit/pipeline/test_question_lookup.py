@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest import MonkeyPatch
 
-from dasd.base import id_set
+from dasd.base import drawn_ids, id_set
 from dasd.base.frames import messages_by_question
 from dasd.base.id_set import IdSet
 from dasd.base.schemas import QUESTIONS
-from dasd.pipeline.work import question_lookup
-from dasd.pipeline.work.question_lookup import QuestionLookup
+from dasd.store import question_lookup
+from dasd.store.question_lookup import QuestionLookup
 
 
 def questions(count: int) -> pl.DataFrame:
@@ -61,6 +61,24 @@ def test_a_set_of_identities(held: list[list[str]], asked: list[str]) -> None:
     everything = [*asked, *sorted(wanted)]
     mask = found.mask(pl.Series(everything, dtype=pl.String))
     assert mask.to_list() == [name in wanted for name in everything]
+    found.keep([pl.Series(asked, dtype=pl.String)])
+    assert found.mask(pl.Series(everything, dtype=pl.String)).to_list() == [
+        name in wanted and name in asked for name in everything
+    ]
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(max_size=3), unique=True), st.integers(-1, 20), st.integers(1, 5))
+def test_a_draw_takes_the_lowest(names: list[str], count: int, kinds: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            drawn_ids, "uniform", lambda *parts: len(str(parts[2])) % kinds / kinds
+        )  # many are equal
+        ids = pl.LazyFrame({"sample_id": names}, schema={"sample_id": pl.String})
+        found = drawn_ids.drawn_ids(ids, count, "balance", 0)
+    lowest = sorted(names, key=lambda name: (len(name) % kinds, name))[: max(count, 0)]
+    assert len(found) == len(lowest)
+    assert found.mask(pl.Series(lowest, dtype=pl.String)).all()
 
 
 def test_identities_that_share_half_of_their_hash(monkeypatch: MonkeyPatch) -> None:

@@ -71,12 +71,12 @@ def test_a_total_is_parted_into_whole_numbers_that_sum_to_it() -> None:
 def test_a_larger_bound_draws_what_a_smaller_one_drew() -> None:
     names = pl.Series([f"q{n}" for n in range(200)])
     rows = pl.DataFrame({"domain": ["a", "b"] * 100, "draw": quotas.draws(names, "total", 5)})
-    few = quotas.within(rows, quotas.cutoffs(rows, {"a": 10, "b": 3}))
-    many = quotas.within(rows, quotas.cutoffs(rows, {"a": 40, "b": 3}))
+    few = quotas.within(rows, quotas.cutoffs([rows], {"a": 10, "b": 3}))
+    many = quotas.within(rows, quotas.cutoffs([rows], {"a": 40, "b": 3}))
     assert rows.filter(few)["domain"].value_counts(sort=True).rows() == [("a", 10), ("b", 3)]
     assert (many | ~few).all() and many.sum() == 43
-    assert quotas.within(rows, quotas.cutoffs(rows, {"c": 4})).sum() == 0
-    assert quotas.within(rows, quotas.cutoffs(rows, {quotas.ANY: 4})).sum() == 4
+    assert quotas.within(rows, quotas.cutoffs([rows], {"c": 4})).sum() == 0
+    assert quotas.within(rows, quotas.cutoffs([rows], {quotas.ANY: 4})).sum() == 4
 
 
 def test_a_stage_asks_and_trains_on_its_shares_alone(tmp_path: Path) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import exp
 from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import JsonValue
 from tests.stage_run import ListConsole, run_recipe
 
 from dasd.errors import RecipeError
-from dasd.pipeline.stages.selection_figures import selection_summary, selection_warnings, selection_words
+from dasd.pipeline.stages.selection_figures import SelectionFigures, selection_warnings, selection_words
 from dasd.results.report import series, steps
 
 
@@ -95,6 +99,7 @@ def table(
     return pl.DataFrame(
         {
             "question_id": [f"q{n // 2}" for n in range(count)],
+            "domain": ["sums"] * count,
             "rank": ranks,
             "tokens": tokens,
             "sentences": [10] * count,
@@ -108,6 +113,34 @@ def table(
             "by_lot": [n % 4 in (0, 3) for n in range(count)],
         }
     )
+
+
+def selection_summary(*windows: pl.DataFrame) -> dict[str, JsonValue]:
+    figures = SelectionFigures()
+    for window in windows:
+        figures.add(window)
+    return figures.summary()
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(1, 99), st.booleans() | st.none()), min_size=1),
+    st.data(),
+)
+def test_figures_are_the_same_however_the_questions_are_cut_into_windows(
+    candidates: list[tuple[int, int, bool | None]], data: st.DataObject
+) -> None:
+    ranks, tokens, correct = (
+        list(cells) for cells in zip(*(c for c in candidates for _ in "ab"), strict=True)
+    )
+    ranks = [rank if n % 3 else float("nan") for n, rank in enumerate(map(float, ranks))]
+    whole = table(ranks, tokens, [int(token % 11) for token in tokens], correct)
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(candidates)))))
+    windows = [whole[2 * a : 2 * b] for a, b in pairwise([0, *cuts, len(candidates)])]
+    found, wanted = selection_summary(*windows), selection_summary(whole)
+    for name, figure in wanted.items():
+        assert found[name] == (figure if figure is None else pytest.approx(figure, rel=1e-12, nan_ok=True))
+    assert found["questions"] == len(candidates) and found["candidates"] == 2 * len(candidates)
+    assert found["tokens_mean_after"] == sum(tokens[::2]) / len(candidates)
 
 
 def test_figures() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from dasd.base.frames import only
 from dasd.errors import DasdError
 from dasd.pipeline.plan.records import UNKNOWN, Amount, Finding
 from dasd.pipeline.stages.source_run import SourceRun
@@ -67,9 +68,10 @@ def look_at_data(recipe: Recipe) -> tuple[TakenFacts, list[Finding]]:
             scores = source.samples(stage).replace("sample-", "score-", 1)
             scored = isinstance(stage, OffPolicyStage) and scores in source.manifests
             rows = source.run.frame(*(("scores", scores) if scored else ("samples", source.samples(stage))))
-            ids = pl.Series(sorted(taken), dtype=pl.String).implode()
-            own = rows.filter(pl.col("sample_id").is_in(ids)).select(pl.col("token_ids").list.len().mean())
-            tokens[stage.name] = float(own.collect().item() or 0)
+            lengths = rows.select("sample_id", tokens=pl.col("token_ids").list.len().cast(pl.UInt64))
+            own = [only(batch, taken).get_column("tokens") for batch in lengths.collect_batches()]
+            count = sum(map(len, own))
+            tokens[stage.name] = sum(int(batch.sum()) for batch in own) / count if count else 0.0
     except DasdError as error:
         return TakenFacts(), [Finding("problem", "data.run", str(error).removeprefix("data.run: "))]
     return TakenFacts(responses, tokens, source.run.record.name), []

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
-from dasd.base.frames import kept_ids, messages_by_question
+from dasd.base.chosen_lengths import chosen_lengths
+from dasd.base.frames import kept_set
 from dasd.errors import DasdError
 from dasd.models.tokens.chat import ChatTokenizer
 from dasd.pipeline.plan.records import Finding
 from dasd.pipeline.runner import Pipeline
 from dasd.store import Run
 from dasd.store.directory import RUN
+from dasd.store.question_lookup import QuestionLookup
 
 __all__ = ["selected_lengths", "stage_states"]
+
+ROWS_AT_ONCE = 4096
+"""Rows whose prompts are in memory together."""
 
 
 def stage_states(pipeline: Pipeline, directory: Path) -> tuple[Mapping[str, str], list[Finding]]:
@@ -49,25 +54,19 @@ def selected_lengths(
     if student is None or not chosen:
         return {}
     run = Run.open(directory)
-    messages = messages_by_question(run.frame("questions", "questions"))
+    messages = QuestionLookup.of(run.rows("questions", "questions"), None).messages
     found = {}
     for name in chosen:
         of = name.removeprefix("select-")
-        kept = kept_ids(run.frame("verdicts", name))
-        rows = (
-            run.frame("scores", f"score-{of}")
-            .select("sample_id", tokens=pl.col("token_ids").list.len())
-            .filter(pl.col("sample_id").is_in(list(kept)))
-            .join(
-                run.frame("samples", f"sample-{of}").select("sample_id", "question_id"),
-                on="sample_id",
-                maintain_order="left",
-            )
-            .collect()
-        )
-        asked = rows.get_column("question_id").unique(maintain_order=True).to_list()
-        lengths = [len(ids) for ids in student.prompts_ids([messages[question] for question in asked])]
-        prompts = dict(zip(asked, lengths, strict=True))
-        tokens = rows.select("question_id", "tokens").iter_rows()
-        found[name] = np.array([prompts[q] + n for q, n in tokens], dtype=np.int64)
+        kept = kept_set(run.frame("verdicts", name))
+        lengths = array("q")
+        for rows in chosen_lengths(
+            run.frame("samples", f"sample-{of}"), run.frame("scores", f"score-{of}"), kept
+        ):
+            for some in rows.iter_slices(ROWS_AT_ONCE):
+                asked = some.get_column("question_id").unique(maintain_order=True).to_list()
+                prompts = map(len, student.prompts_ids([messages[question] for question in asked]))
+                own = dict(zip(asked, prompts, strict=True))
+                lengths.extend(own[question] + tokens for question, tokens in some.iter_rows())
+        found[name] = np.array(lengths, dtype=np.int64)
     return found

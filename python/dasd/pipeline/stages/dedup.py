@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import numpy as np
 import polars as pl
 from pydantic import JsonValue
 
@@ -72,16 +73,18 @@ class DedupStage:
     def _report(self, context: StageContext, responses: int) -> None:
         verdicts = context.writer.read("verdicts")
         left = count_rows(verdicts.filter(pl.col("kept")))
-        scratch, done = context.writer.scratch(), context.writer.done()
-        digests = [pl.read_parquet(scratch / f"{key}.parquet").to_series() for key in done]
-        across = sum(map(len, digests)) - (pl.concat(digests).n_unique() if digests else 0)
+        scratch = context.writer.scratch()
+        digests = [pl.read_parquet(scratch / f"{key}.parquet").to_series() for key in context.writer.done()]
+        together = np.concatenate([np.empty(0, np.uint64), *digests])
+        del digests
+        together.sort()  # in place; a set of them would take several times the room
         context.writer.summarise(
             {
                 "responses": responses,
                 "kept": left,
                 "kept_share": share(left, responses),
                 "dropped": dict(reasons(verdicts)),
-                "exact_across_questions": across,
+                "exact_across_questions": int((together[1:] == together[:-1]).sum()),
             }
         )
 

@@ -18,7 +18,6 @@ from dasd.pipeline.work import fingerprints
 from dasd.pipeline.work.answering import answer_questions, ungraded
 from dasd.pipeline.work.feeding import Asking, generate
 from dasd.pipeline.work.grading import Grader
-from dasd.pipeline.work.question_lookup import QuestionLookup
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.students import student_after, student_name
 from dasd.pipeline.work.units import units
@@ -26,6 +25,7 @@ from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
 from dasd.recipe.model_settings import ModelSettings
 from dasd.store import Summaries
+from dasd.store.question_lookup import QuestionLookup
 
 __all__ = ["EvaluateStage"]
 

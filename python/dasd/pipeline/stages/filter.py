@@ -13,12 +13,12 @@ from dasd.base.frames import count_rows
 from dasd.pipeline.work import fingerprints
 from dasd.pipeline.work.judging import Judge, reasons
 from dasd.pipeline.work.question_groups import question_groups, resume_at
-from dasd.pipeline.work.question_lookup import QuestionLookup
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.units import finish_rows, share
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
 from dasd.store import Summaries
+from dasd.store.question_lookup import QuestionLookup
 
 __all__ = ["FilterStage"]
 

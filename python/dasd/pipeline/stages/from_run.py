@@ -15,16 +15,17 @@ import polars as pl
 from pydantic import JsonValue
 
 from dasd.base.frames import count_rows, only
+from dasd.base.id_set import IdSet
 from dasd.pipeline.stages.sample import samples_summary
 from dasd.pipeline.stages.source_run import HELDOUT, SourceRun
 from dasd.pipeline.work import fingerprints
 from dasd.pipeline.work.judging import reasons
-from dasd.pipeline.work.question_lookup import QuestionLookup
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.units import Unit, finish_rows, units, verdict_rows
 from dasd.plugins.recipe import Recipe
 from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage, TrainingStage
 from dasd.store import PartRows
+from dasd.store.question_lookup import QuestionLookup
 from dasd.training.row_maker import RowMaker
 
 __all__ = ["TakenHeldoutStage", "TakenMixStage", "TakenSamplesStage", "TakenSelectStage"]
@@ -174,7 +175,7 @@ def _reading(recipe: Recipe, stage: TrainingStage) -> dict[str, JsonValue]:
     }
 
 
-def _copy(context: StageContext, source: SourceRun, stage: str, wanted: frozenset[str], name: str) -> None:
+def _copy(context: StageContext, source: SourceRun, stage: str, wanted: IdSet, name: str) -> None:
     """Append the ``wanted`` SAMPLES rows of the other run's ``stage``, in its order."""
     source.run.verify(stage)
     samples = source.run.rows("samples", stage)

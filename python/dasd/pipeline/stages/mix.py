@@ -17,7 +17,8 @@ from typing import ClassVar
 import polars as pl
 from pydantic import JsonValue
 
-from dasd.base.frames import count_rows
+from dasd.base.chosen_lengths import longest_chosen
+from dasd.base.frames import count_rows, kept_set
 from dasd.base.records import ContinueRequest, SampleRequest, SamplingSpec
 from dasd.base.schemas import VERDICTS
 from dasd.base.seeds import seed_of, uniform
@@ -30,7 +31,6 @@ from dasd.pipeline.work import fingerprints
 from dasd.pipeline.work.context_room import least_room, no_room, prompts_of
 from dasd.pipeline.work.feeding import asking_for, generate
 from dasd.pipeline.work.judging import Judge, reasons
-from dasd.pipeline.work.question_lookup import QuestionLookup
 from dasd.pipeline.work.requests import sample_id, sample_requests
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.students import student_after, student_identity, student_name
@@ -39,6 +39,7 @@ from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
 from dasd.recipe.stage_settings import MixedPolicyStage
 from dasd.store import Summaries
+from dasd.store.question_lookup import QuestionLookup
 
 __all__ = ["MixStage"]
 
@@ -121,18 +122,9 @@ class MixStage:
 
     def _asked(self, context: StageContext) -> pl.DataFrame:
         """Questions with a selected response: their row, question_id, its length in the student's tokens."""
-        selected = context.inputs.frame(self.select, "verdicts").filter(pl.col("kept")).select("sample_id")
-        lengths = (
-            context.inputs.frame(self.scores, "scores")
-            .select("sample_id", tokens=pl.col("token_ids").list.len())
-            .join(selected, on="sample_id", how="semi")
-            .join(
-                context.inputs.frame(self.samples, "samples").select("sample_id", "question_id"),
-                on="sample_id",
-            )
-            .group_by("question_id")
-            .agg(pl.col("tokens").max())
-        )
+        selected = kept_set(context.inputs.frame(self.select, "verdicts"))
+        scores = context.inputs.frame(self.scores, "scores")
+        lengths = longest_chosen(context.inputs.frame(self.samples, "samples"), scores, selected)
         questions = context.inputs.frame("questions", "questions").select("question_id").with_row_index("row")
         asked = questions.join(lengths, on="question_id", maintain_order="left")
         rows = asked.collect(engine="streaming").sort("row")

@@ -17,7 +17,6 @@ from dasd.errors import BackendError, InputError, PluginError
 from dasd.models.pool import backend_of
 from dasd.models.tokens.think_opening import Reading
 from dasd.pipeline.stages.candidates import compared, sentences_frame
-from dasd.pipeline.work.question_lookup import QuestionLookup
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.students import student_after
 from dasd.recipe.model_settings import ModelSettings
@@ -25,6 +24,7 @@ from dasd.recipe.settings import RecipeSettings
 from dasd.recipe.stage_settings import MixedPolicyStage
 from dasd.results.report.answers import OwnAnswers, answer_id, drawn_answers
 from dasd.results.report.distilled import ALPHA, distilled_sentences
+from dasd.store.question_lookup import QuestionLookup
 
 __all__ = ["own_answers", "samples_teacher"]
 

@@ -6,7 +6,7 @@ whatever other stages a recipe has, and a larger bound draws what a smaller one 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from math import ceil
 
 import polars as pl
@@ -89,14 +89,19 @@ def draws(identifiers: pl.Series, what: str, seed: int) -> pl.Series:
     return pl.Series("draw", found, dtype=pl.Float64)
 
 
-def cutoffs(rows: pl.DataFrame, bounds: Mapping[str, int] | None) -> dict[str, float] | None:
-    """Domain -> the highest draw for which ``bounds`` has room. ``rows``: ``domain`` and ``draw``; None: no bounds."""
+def cutoffs(tables: Iterable[pl.DataFrame], bounds: Mapping[str, int] | None) -> dict[str, float] | None:
+    """Domain -> the highest draw for which ``bounds`` has room; None: no bounds.
+
+    ``tables``: ``domain`` and ``draw`` of some rows each; 8 bytes a row of a bounded domain stay in memory.
+    """
     if bounds is None:
         return None
-    lowest = rows.sort("draw").with_columns(domain=_domain(bounds))
+    found: dict[str, list[pl.Series]] = {domain: [] for domain in bounds}
+    for rows in tables:
+        for domain, draws in found.items():
+            draws.append(rows.filter(_domain(bounds) == domain).get_column("draw"))
     last = {
-        domain: lowest.filter(pl.col("domain") == domain).head(count).get_column("draw").max()
-        for domain, count in bounds.items()
+        domain: pl.concat(draws).bottom_k(bounds[domain]).max() for domain, draws in found.items() if draws
     }
     return {domain: float(draw) for domain, draw in last.items() if isinstance(draw, float)}
 
@@ -109,10 +114,9 @@ def within(rows: pl.DataFrame, highest: Mapping[str, float] | None) -> pl.Series
     return rows.select(drawn=(pl.col("draw") <= room).fill_null(value=False)).to_series()
 
 
-def shortages(domains: pl.Series, bounds: Mapping[str, int]) -> list[str]:
-    """A sentence for each domain that has fewer responses than it may. ``domains``: one of each response drawn."""
-    counts = dict(domains.value_counts().iter_rows())
-    there = {ANY: len(domains)} if ANY in bounds else counts
+def shortages(drawn: Mapping[str, int], bounds: Mapping[str, int]) -> list[str]:
+    """A sentence for each domain that has fewer responses than it may. ``drawn``: responses by their domain."""
+    there = {ANY: sum(drawn.values())} if ANY in bounds else drawn
     return [
         (f"domain {domain!r} has" if domain else "there are")
         + f" {there.get(domain, 0):,} responses to train on, of {count:,} wanted: ask more questions (their sources' "

@@ -18,7 +18,6 @@ from dasd.models.tokens.think_opening import Reading
 from dasd.pipeline.stages.own_answers_scored import own_answers, samples_teacher
 from dasd.pipeline.work import fingerprints
 from dasd.pipeline.work.grading import Grader
-from dasd.pipeline.work.question_lookup import QuestionLookup
 from dasd.pipeline.work.stage import StageContext
 from dasd.plugins.catalogue import plugins_of_executors
 from dasd.plugins.recipe import Recipe
@@ -30,6 +29,7 @@ from dasd.results.report.data import FORMAT
 from dasd.results.report.distilled import ALPHA, RESPONSES, Distilled, distilled_sentences
 from dasd.results.report.series import compared, rows_of, sampled_ids
 from dasd.store import Run, Summaries
+from dasd.store.question_lookup import QuestionLookup
 from dasd.store.run import REPORT, REPORT_PAGE
 from dasd.version import __version__
 

@@ -100,15 +100,16 @@ class SampleStage:
     def _asked(self, context: StageContext) -> pl.Series:
         """Rows of the split's questions in their order; of more than there is room for, those with the lowest draws."""
         questions = context.inputs.frame("questions", "questions").select("question_id", "domain", "split")
-        rows = questions.with_row_index("row").filter(pl.col("split") == self.split).collect()
+        asked = questions.with_row_index("row").filter(pl.col("split") == self.split)
         if self.asks is not None:
-            asked = context.inputs.frame("questions", "asked").filter(pl.col("stage") == self.asks)
-            rows = rows.join(asked.collect(), on="question_id", how="semi", maintain_order="left")
+            own = context.inputs.frame("questions", "asked").filter(pl.col("stage") == self.asks)
+            asked = asked.join(own, on="question_id", how="semi", maintain_order="left")
         if self.bounds is None:
-            return rows.get_column("row")
+            return asked.select("row").collect(engine="streaming").to_series()
+        rows = asked.collect()
         draws = quotas.draws(rows.get_column("question_id"), "question", self.recipe.settings.seed)
         drawable = rows.select("domain", draws)
-        drawn = quotas.within(drawable, quotas.cutoffs(drawable, self.bounds))
+        drawn = quotas.within(drawable, quotas.cutoffs([drawable], self.bounds))
         return rows.filter(drawn).get_column("row")
 
 

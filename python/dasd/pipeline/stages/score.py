@@ -14,11 +14,11 @@ from dasd.base.records import ScoringSpec
 from dasd.models.tokens.think_opening import Reading
 from dasd.pipeline.work import fingerprints
 from dasd.pipeline.work.feeding import Asking, generate
-from dasd.pipeline.work.question_lookup import QuestionLookup
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.units import share, units
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
+from dasd.store.question_lookup import QuestionLookup
 
 __all__ = ["ScoreStage"]
 

@@ -11,13 +11,12 @@ import polars as pl
 from pydantic import JsonValue
 
 from dasd.base.frames import kept_set, only
-from dasd.base.id_set import IdSet
 from dasd.base.seeds import uniform
 from dasd.errors import InputError
 from dasd.models.tokens.think_opening import Reading
 from dasd.pipeline.stages import quotas
 from dasd.pipeline.stages.candidates import candidates_frame, compared, sentences_frame
-from dasd.pipeline.stages.selection_figures import selection_summary, selection_warnings, selection_words
+from dasd.pipeline.stages.selection_figures import SelectionFigures, selection_warnings, selection_words
 from dasd.pipeline.work import fingerprints
 from dasd.pipeline.work.grading import Answers, Grader
 from dasd.pipeline.work.question_groups import (
@@ -26,7 +25,6 @@ from dasd.pipeline.work.question_groups import (
     question_groups,
     question_windows,
 )
-from dasd.pipeline.work.question_lookup import QuestionLookup
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.units import Unit, finish_rows
 from dasd.plugins.recipe import Recipe
@@ -35,6 +33,7 @@ from dasd.plugins.roles import Selector
 from dasd.recipe.curation_settings import SelectSettings
 from dasd.recipe.stage_settings import OffPolicyStage
 from dasd.store import Summaries
+from dasd.store.question_lookup import QuestionLookup
 
 __all__ = ["SelectStage", "best", "choose"]
 
@@ -108,17 +107,18 @@ class SelectStage:
         return {"verifiers": fingerprints.verifier_versions(self.registry, summaries, "train")}
 
     def run(self, context: StageContext) -> None:
-        """Compare groups of whole questions, rank windows of them, draw from what was selected in all.
+        """Compare groups of whole questions, rank windows of them, draw from what was selected in all."""
+        self._draw(context, self._windows(context))
 
-        What is known of the candidates of done windows waits in scratch.
-        """
+    def _windows(self, context: StageContext) -> list[tuple[Unit, Path]]:
+        """Windows of questions, and where what is known of their candidates waits in scratch."""
         settings = self.recipe.settings
         selector = self.registry.make_selector(self._select, settings.seed)
         samples = context.inputs.frame(self.samples, "samples")
         # What the student's engine refused to score can't be compared.
         scored = context.inputs.rows(self.scores, "scores").select(["sample_id"])
-        left = kept_set(context.inputs.frame(self.dedup, "verdicts"))
-        kept = IdSet(only(rows, left).to_series() for rows in scored.batches(_BATCH))
+        kept = kept_set(context.inputs.frame(self.dedup, "verdicts"))
+        kept.keep(rows.to_series() for rows in scored.batches(_BATCH))
         if self._compares:
             modes = samples.select("sample_id", "engine", "logprobs_mode").filter(
                 pl.col("logprobs_mode") != "raw"
@@ -158,7 +158,7 @@ class SelectStage:
                 table = self._rank(context, selector, pl.concat(parts), questions.domains, unit)
                 table.write_parquet(scratch / f"{unit.key}.parquet")
                 context.writer.finish_unit(unit.key)
-        self._draw(context, [(unit, scratch / f"{unit.key}.parquet") for unit in windows])
+        return [(unit, scratch / f"{unit.key}.parquet") for unit in windows]
 
     def _compare(
         self,
@@ -227,17 +227,17 @@ class SelectStage:
         """Verdicts of every window, once it is known what all of them selected; then the figures."""
         limits = quotas.limits(self.stage)
         tables = [pl.scan_parquet(path) for _, path in windows]
-        chosen = [table.filter("selected").select("domain", "draw").collect() for table in tables if limits]
-        highest = quotas.cutoffs(pl.concat(chosen), limits) if chosen else None
-        found = []
+        chosen = (table.filter("selected").select("domain", "draw").collect() for table in tables)
+        highest = quotas.cutoffs(chosen, limits)
+        figures = SelectionFigures()
         for (unit, _), table in zip(windows, tables, strict=True):
             rows = table.collect()
             rows = rows.with_columns(drawn=quotas.within(rows, highest) & rows["selected"])
             key = f"verdicts/{unit.key}"
             if key not in context.writer.done():
                 finish_rows(context, "verdicts", self._verdicts(rows), Unit(key, unit.start, unit.stop))
-            found.append(rows.drop("sample_id", "draw"))
-        self._report(context, pl.concat(found) if found else None, limits)
+            figures.add(rows)
+        self._report(context, figures, limits)
 
     def _verdicts(self, rows: pl.DataFrame) -> pl.DataFrame:
         name = self.recipe.settings.select.selector
@@ -256,18 +256,18 @@ class SelectStage:
         )
 
     def _report(
-        self, context: StageContext, table: pl.DataFrame | None, limits: Mapping[str, int] | None
+        self, context: StageContext, figures: SelectionFigures, limits: Mapping[str, int] | None
     ) -> None:
-        if table is None or not table.height:
+        summary = figures.summary()
+        if not summary["candidates"]:
             context.writer.summarise({"questions": 0, "candidates": 0, "selected": 0, "warnings": []})
             context.console.warn(
                 f"{self.name}: no candidate is left; look at the verdicts of filter and dedup"
             )
             return
-        summary = selection_summary(table)
         warnings = selection_warnings(summary, self._compares, self._by_length)
         if limits is not None:
-            warnings += quotas.shortages(table.filter("drawn").get_column("domain"), limits)
+            warnings += quotas.shortages(figures.drawn_by_domain, limits)
         context.writer.summarise({**summary, "warnings": list(warnings)})
         for line in selection_words(summary):
             context.console.info(f"{self.name}: {line}")

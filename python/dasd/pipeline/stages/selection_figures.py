@@ -6,12 +6,15 @@ these figures show it.
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
+
 import polars as pl
 from pydantic import JsonValue
 
 from dasd.pipeline.work.units import share
 
-__all__ = ["selection_summary", "selection_warnings", "selection_words"]
+__all__ = ["SelectionFigures", "selection_warnings", "selection_words"]
 
 MOST_TEACHER_SHARE = 0.7
 MOST_AGREEMENT = 0.8
@@ -19,49 +22,110 @@ LEAST_DISCRIMINATION = 0.05
 _KINDS = ("teacher", "student", "common")
 
 
-def selection_summary(table: pl.DataFrame) -> dict[str, JsonValue]:
-    """Figures over all candidates.
+class SelectionFigures:
+    """Figures over all candidates, window by window of whole questions; 12 bytes a candidate stay in memory."""
 
-    ``table``: CANDIDATES columns without text, and rank, selected (by the selector), drawn (of these, those that
-    are trained on), correct (nullable), by_length and by_lot (what ``longest`` and one seeded ``random`` would
-    pick). Agreements are over questions with several
-    candidates: the share of which that pick is among the selected. Shares of kinds are over the sentences that both
-    models gave a probability. Correlations are over the candidates
-    of those questions: Spearman's of rank and tokens, and Pearson's.
-    """
-    several = table.filter(pl.len().over("question_id") > 1)
-    ranked = several.filter(pl.col("rank").is_finite())
-    questions = several.group_by("question_id", maintain_order=True).agg(
-        longest=(pl.col("by_length") & pl.col("selected")).any(),
-        lot=(pl.col("by_lot") & pl.col("selected")).any(),
-        expected=pl.col("selected").sum() / pl.len(),
-        differ=pl.col("rank").n_unique() > 1,
-        picked_all=pl.col("selected").all(),
-    )
-    selected = table.filter(pl.col("drawn"))
-    kinds = {kind: int(table.get_column(kind).cast(pl.UInt64).sum()) for kind in _KINDS}
-    compared = sum(kinds.values())
-    return {
-        "questions": table.get_column("question_id").n_unique(),
-        "candidates": table.height,
-        "selected": selected.height,
-        "over_total": table.filter(pl.col("selected") & ~pl.col("drawn")).height,
-        "questions_with_choice": questions.height,
-        **{f"{kind}_share": share(count, compared) for kind, count in kinds.items()},
-        "score_length_correlation": _correlation(ranked, "spearman"),
-        "score_length_pearson": _correlation(ranked, "pearson"),
-        "agreement_longest": _mean(questions.get_column("longest")),
-        "agreement_random": _mean(questions.get_column("lot")),
-        "agreement_random_expected": _mean(questions.get_column("expected")),
-        "discriminated": _mean(questions.get_column("differ")),
-        "kept_everything": bool(questions.get_column("picked_all").all()) if questions.height else None,
-        "wrong_before": _wrong(table),
-        "wrong_after": _wrong(selected),
-        "tokens_mean_before": _mean(table.get_column("tokens")),
-        "tokens_mean_after": _mean(selected.get_column("tokens")),
-        "teacher_sentences_mean_before": _mean(table.get_column("teacher")),
-        "teacher_sentences_mean_after": _mean(selected.get_column("teacher")),
-    }
+    def __init__(self) -> None:
+        self._all, self._drawn = _Counts(), _Counts()
+        self._over_total = 0
+        self._kinds: Counter[str] = Counter()
+        self._expected: list[pl.Series] = []
+        self._of_questions: Counter[str] = Counter()
+        self._ranked: list[pl.DataFrame] = []
+        self.drawn_by_domain: Counter[str] = Counter()
+        """Responses that are trained on."""
+
+    def add(self, table: pl.DataFrame) -> None:
+        """Count some candidates, all of each of their questions.
+
+        ``table``: CANDIDATES columns without text, and domain, rank, selected (by the selector), drawn (of these, those
+        that are trained on), correct (nullable), by_length and by_lot (what ``longest`` and one seeded ``random`` would
+        pick).
+        """
+        drawn = table.filter("drawn")
+        self._all.add(table)
+        self._drawn.add(drawn)
+        self.drawn_by_domain.update(dict(drawn.get_column("domain").value_counts().iter_rows()))
+        self._over_total += int((table["selected"] & ~table["drawn"]).sum())
+        for kind in _KINDS:
+            self._kinds[kind] += int(table.get_column(kind).cast(pl.UInt64).sum())
+        several = table.filter(pl.len().over("question_id") > 1)
+        questions = several.group_by("question_id", maintain_order=True).agg(
+            longest=(pl.col("by_length") & pl.col("selected")).any(),
+            lot=(pl.col("by_lot") & pl.col("selected")).any(),
+            expected=pl.col("selected").sum() / pl.len(),
+            differ=pl.col("rank").n_unique() > 1,
+            picked_all=pl.col("selected").all(),
+        )
+        self._expected.append(questions.get_column("expected"))
+        for name in ("longest", "lot", "differ", "picked_all"):
+            self._of_questions[name] += int(questions.get_column(name).sum())
+        self._ranked.append(several.filter(pl.col("rank").is_finite()).select("rank", "tokens"))
+
+    def summary(self) -> dict[str, JsonValue]:
+        """The figures, once all candidates are counted.
+
+        Agreements are over questions with several candidates: the share of which that pick is among the selected.
+        Shares of kinds are over the sentences that both models gave a probability. Correlations are over the candidates
+        of those questions: Spearman's of rank and tokens, and Pearson's.
+        """
+        expected = pl.concat(self._expected, rechunk=True) if self._expected else pl.Series(dtype=pl.Float64)
+        several = len(expected)
+        of_several = {name: share(count, several) for name, count in self._of_questions.items()}
+        compared = sum(self._kinds.values())
+        spearman, pearson = self._correlations()
+        every, drawn = self._all, self._drawn
+        return {
+            "questions": every.questions,
+            "candidates": every.rows,
+            "selected": drawn.rows,
+            "over_total": self._over_total,
+            "questions_with_choice": several,
+            **{f"{kind}_share": share(self._kinds[kind], compared) for kind in _KINDS},
+            "score_length_correlation": spearman,
+            "score_length_pearson": pearson,
+            "agreement_longest": of_several.get("longest"),
+            "agreement_random": of_several.get("lot"),
+            "agreement_random_expected": float(expected.mean()) if several else None,  # type: ignore[arg-type]
+            "discriminated": of_several.get("differ"),
+            "kept_everything": self._of_questions["picked_all"] == several if several else None,
+            "wrong_before": share(every.wrong, every.graded),
+            "wrong_after": share(drawn.wrong, drawn.graded),
+            "tokens_mean_before": share(every.tokens, every.rows),
+            "tokens_mean_after": share(drawn.tokens, drawn.rows),
+            "teacher_sentences_mean_before": share(every.teacher, every.rows),
+            "teacher_sentences_mean_after": share(drawn.teacher, drawn.rows),
+        }
+
+    def _correlations(self) -> tuple[float | None, float | None]:
+        """Spearman's and Pearson's of rank and tokens. One after the other: each column of ranks takes much to make."""
+        table = pl.concat(self._ranked) if self._ranked else pl.DataFrame()
+        if table.height < 3 or any(table[name].min() == table[name].max() for name in table.columns):
+            return None, None
+        pearson = table.select(pl.corr(pl.col("rank"), pl.col("tokens").cast(pl.Float64))).item()
+        places = pl.DataFrame({name: table.get_column(name).rank() for name in table.columns})
+        return float(places.select(pl.corr("rank", "tokens")).item()), float(pearson)
+
+
+@dataclass(slots=True)
+class _Counts:
+    """Of all candidates, or of those that are trained on. Whole numbers, so that no order of adding rounds them."""
+
+    rows: int = 0
+    questions: int = 0
+    graded: int = 0
+    wrong: int = 0
+    tokens: int = 0
+    teacher: int = 0
+
+    def add(self, table: pl.DataFrame) -> None:
+        correct = table.get_column("correct").drop_nulls()
+        self.rows += table.height
+        self.questions += table.get_column("question_id").n_unique()
+        self.graded += len(correct)
+        self.wrong += int((~correct).sum())
+        self.tokens += int(table.get_column("tokens").cast(pl.UInt64).sum())
+        self.teacher += int(table.get_column("teacher").cast(pl.UInt64).sum())
 
 
 def selection_warnings(summary: dict[str, JsonValue], compares: bool, by_length: bool) -> list[str]:
@@ -125,27 +189,6 @@ def selection_words(summary: dict[str, JsonValue]) -> list[str]:
 def _percent(summary: dict[str, JsonValue], key: str) -> str:
     value = _figure(summary, key)
     return "none" if value is None else f"{value:.0%}"
-
-
-def _correlation(table: pl.DataFrame, method: str) -> float | None:
-    if (
-        table.height < 3
-        or table.get_column("rank").n_unique() < 2
-        or table.get_column("tokens").n_unique() < 2
-    ):
-        return None
-    rank, tokens = pl.col("rank"), pl.col("tokens").cast(pl.Float64)
-    expression = pl.corr(rank.rank(), tokens.rank()) if method == "spearman" else pl.corr(rank, tokens)
-    return float(table.select(expression).item())
-
-
-def _wrong(table: pl.DataFrame) -> float | None:
-    graded = table.get_column("correct").drop_nulls()
-    return share(int((~graded).sum()), len(graded))
-
-
-def _mean(values: pl.Series) -> float | None:
-    return float(values.cast(pl.Float64).mean()) if len(values) else None  # type: ignore[arg-type]
 
 
 def _figure(summary: dict[str, JsonValue], key: str) -> float | None:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import polars as pl
 
-from dasd.base.frames import kept_ids
+from dasd.base.drawn_ids import drawn_ids
+from dasd.base.frames import kept_samples, kept_set, only
+from dasd.base.id_set import IdSet
 from dasd.base.suggest import did_you_mean
 from dasd.errors import InputError
 from dasd.models.files import model_fingerprint
-from dasd.pipeline.stages import quotas
 from dasd.plugins.recipe import Recipe
 from dasd.recipe.settings import RecipeSettings
 from dasd.recipe.stage_settings import OffPolicyStage, TrainingStage
@@ -74,15 +75,13 @@ class SourceRun:
         """Its stage that says which of them it trained on."""
         return f"{'select' if isinstance(stage, OffPolicyStage) else 'mix'}-{self._name(stage)}"
 
-    def taken(self, stage: TrainingStage) -> frozenset[str]:
-        """sample_ids of the responses that ``stage`` takes: those selected, or ``total`` of them by the seed."""
-        kept = kept_ids(self.run.frame("verdicts", self.verdicts(stage)))
+    def taken(self, stage: TrainingStage) -> IdSet:
+        """The responses that ``stage`` takes: those selected, or ``total`` of them by the seed."""
+        verdicts = self.run.frame("verdicts", self.verdicts(stage))
         most = stage.total if isinstance(stage, OffPolicyStage) else None
-        if most is None or len(kept) <= most:
-            return kept
-        ids = sorted(kept)
-        drawn = quotas.draws(pl.Series(ids, dtype=pl.String), "total", self.recipe.settings.seed)
-        return frozenset(pl.DataFrame({"id": ids, "draw": drawn}).sort("draw", "id")["id"].head(most))
+        if most is None:
+            return kept_set(verdicts)
+        return drawn_ids(kept_samples(verdicts), most, "total", self.recipe.settings.seed)
 
     def questions(self) -> pl.DataFrame:
         """Its training questions that a taken response answers, without the system prompt of its recipe;
@@ -95,17 +94,16 @@ class SourceRun:
         self.run.verify(*dict.fromkeys(read))
         asked: set[str] = set()
         for stage in stages:
-            ids = pl.Series(sorted(self.taken(stage)), dtype=pl.String)
-            rows = self.run.frame("samples", self.samples(stage)).filter(
-                pl.col("sample_id").is_in(ids.implode())
-            )
-            asked.update(rows.select("question_id").collect().to_series())
+            taken = self.taken(stage)
+            samples = self.run.frame("samples", self.samples(stage)).select("sample_id", "question_id")
+            for rows in samples.collect_batches():
+                asked.update(only(rows, taken).get_column("question_id"))
         own = self.run.frame("questions", "questions").filter(pl.col("split") == "train").collect()
         kept = own.filter(pl.Series([item in asked for item in own["question_id"]], dtype=pl.Boolean))
         return self._unprompted(kept).with_columns(place=pl.lit(None, pl.String))
 
-    def heldout(self, evaluation: pl.DataFrame, most: int) -> frozenset[str]:
-        """sample_ids of the teacher's responses to questions that are among ``evaluation`` word for word.
+    def heldout(self, evaluation: pl.DataFrame, most: int) -> IdSet:
+        """The teacher's responses to questions that are among ``evaluation`` word for word.
 
         ``evaluation``: QUESTIONS of this run; ``most``: at most so many questions, the first ones.
         """
@@ -120,7 +118,7 @@ class SourceRun:
         )
         asked = shared.head(most).get_column("question_id")
         found = answers.filter(pl.col("question_id").is_in(asked.implode())).select("sample_id")
-        return frozenset(found.collect().to_series())
+        return IdSet([found.collect().to_series()])
 
     # -- what is told of it ------------------------------------------------------------------------
 

@@ -12,20 +12,20 @@ from typing import ClassVar
 import polars as pl
 from pydantic import JsonValue
 
-from dasd.base.frames import kept_ids, kept_set, only
+from dasd.base.frames import kept_set, only
 from dasd.base.id_set import IdSet
 from dasd.base.progress import Task
 from dasd.base.records import ADAPTER
 from dasd.base.schemas import LOSSES, check
 from dasd.base.seeds import seed_of
 from dasd.pipeline.work import fingerprints
-from dasd.pipeline.work.question_lookup import QuestionLookup
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.units import finish_rows, units
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
 from dasd.plugins.roles import Checkpoint, TrainProgress, TrainSpec
 from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage
+from dasd.store.question_lookup import QuestionLookup
 from dasd.training.preflight import Preflight, preflight
 from dasd.training.row_maker import RowMaker, balance_ids
 from dasd.training.start import StartModel, start_model
@@ -121,13 +121,11 @@ class TrainStage:
         mixed = kept_set(context.inputs.frame(self.mix, "verdicts"))
         self._append(context, maker, self.mix, mixed)
         count = round(self.stage.balance * len(mixed))
-        wanted = balance_ids(kept_ids(selected), count, self.recipe.settings.seed)
+        wanted = balance_ids(selected, count, self.recipe.settings.seed)
         self._append(context, maker, self.samples, wanted)
         return len(mixed)
 
-    def _append(
-        self, context: StageContext, maker: RowMaker, stage: str, wanted: frozenset[str] | IdSet
-    ) -> None:
+    def _append(self, context: StageContext, maker: RowMaker, stage: str, wanted: IdSet) -> None:
         samples = context.inputs.rows(stage, "samples")
         done = context.writer.done()
         for unit in units(samples.height, self.recipe.settings.sampling.chunk, f"{stage}-"):

@@ -11,10 +11,10 @@ from dasd.curation.filters import wanted_filters
 from dasd.models.tokens.chat import ChatTokenizer
 from dasd.models.tokens.think_opening import CLOSE, OPEN, Reading
 from dasd.pipeline.work.grading import Grader
-from dasd.pipeline.work.question_lookup import QuestionLookup
 from dasd.pipeline.work.units import verdict_rows
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
+from dasd.store.question_lookup import QuestionLookup
 
 __all__ = ["Judge", "reasons"]
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
+from pathlib import Path
 from typing import Literal
 
 import polars as pl
 
-from dasd.base.frames import count_rows, kept_ids, messages_by_question, only
-from dasd.base.records import Message
+from dasd.base.frames import count_rows, kept_set, only
+from dasd.base.id_set import IdSet
 from dasd.base.rows_file import FileFormat
-from dasd.base.schemas import SAMPLES
+from dasd.base.schemas import QUESTIONS, SAMPLES
 from dasd.base.suggest import did_you_mean
 from dasd.errors import InputError
 from dasd.models.tokens.chat import ChatTokenizer
@@ -22,6 +22,7 @@ from dasd.plugins.recipe import Recipe
 from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage
 from dasd.store import Run
 from dasd.store.origin import origin_of
+from dasd.store.question_lookup import QuestionLookup
 from dasd.training.row_maker import RowMaker, balance_ids
 
 __all__ = ["ROWS", "Rows", "gather"]
@@ -32,25 +33,26 @@ ROWS_PER_FRAME = 256
 """Rows of up to 65,536 tokens that are in memory together: some tens of MiB, a few hundred at worst."""
 
 _LIGHT = ("text", *(name for name in EXPORT.columns if name in SAMPLES.columns))
-_Sources = tuple[tuple[str, frozenset[str] | None], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Questions:
-    messages: Mapping[str, tuple[Message, ...]]
-    facts: pl.DataFrame
-    """question_id, prompt (a cell of messages), domain, answer, verifier."""
+_Sources = tuple[tuple[str, IdSet | None], ...]
+_Questions = Callable[[], QuestionLookup]
+_FACTS = ("question_id", "messages", "domain", "answer", "verifier")
 
 
 def gather(
-    run: Run, *, stages: Sequence[str] = (), rows: Rows = "trained", files: FileFormat | None = None
+    run: Run,
+    *,
+    stages: Sequence[str] = (),
+    rows: Rows = "trained",
+    files: FileFormat | None = None,
+    scratch: Path | None = None,
 ) -> tuple[ExportRun, list[str]]:
     """What of ``run`` is exported, and sentences about what is left out.
 
     ``stages``: names of trainings, all that can be exported by default. ``rows``: "trained", what was selected
     (and for mixed-policy trainings the whole responses with the off-policy ones that balance them), or
-    "sampled", every response of off-policy trainings, to be judged and selected anew. The selection has to be
-    done, the training need not be. Raises InputError for a stage that isn't there or isn't ready.
+    "sampled", every response of off-policy trainings, to be judged and selected anew. ``scratch``: a directory for a
+    file of the questions, which is there once rows are read. The selection has to be done, the training need not be.
+    Raises InputError for a stage that isn't there or isn't ready.
     """
     settings = run.settings
     origin = origin_of(run)
@@ -63,7 +65,7 @@ def gather(
     finished = {manifest.name for manifest in run.stages()}
     found: list[ExportStage] = []
     left_out: list[str] = []
-    questions = _questions(run) if "questions" in finished else None
+    questions = cache(lambda: QuestionLookup.of(run.rows("questions", "questions"), scratch))
     author = teacher_opening(settings.teacher)
     source = ""
     for number, stage in enumerate(settings.stages, 1):
@@ -76,7 +78,6 @@ def gather(
                 raise InputError(f"{run.directory}: {problem}")
             left_out.append(problem)
             continue
-        assert questions is not None
         sources = _sources(run, stage, source, rows)
         size = sum(_size(run, name, wanted) for name, wanted in sources)
         if not size:
@@ -136,23 +137,17 @@ def _sources(run: Run, stage: OffPolicyStage | MixedPolicyStage, source: str, ro
     samples = f"sample-{source}"
     if rows == "sampled":
         return ((samples, None),)
-    wanted = kept_ids(run.frame("verdicts", f"select-{source}"))
+    selected = run.frame("verdicts", f"select-{source}")
     if isinstance(stage, OffPolicyStage):
-        return ((samples, wanted),)
-    mixed = kept_ids(run.frame("verdicts", f"mix-{stage.name}"))
-    balance = balance_ids(wanted, round(stage.balance * len(mixed)), run.settings.seed)
+        return ((samples, kept_set(selected)),)
+    mixed = kept_set(run.frame("verdicts", f"mix-{stage.name}"))
+    balance = balance_ids(selected, round(stage.balance * len(mixed)), run.settings.seed)
     # The pipeline trains on nothing where nothing mixed is left: balance is then empty as well.
     return ((f"mix-{stage.name}", mixed), (samples, balance))
 
 
-def _size(run: Run, stage: str, wanted: frozenset[str] | None) -> int:
+def _size(run: Run, stage: str, wanted: IdSet | None) -> int:
     return count_rows(run.frame("samples", stage)) if wanted is None else len(wanted)
-
-
-def _questions(run: Run) -> _Questions:
-    questions = run.frame("questions", "questions")
-    facts = questions.select("question_id", "messages", "domain", "answer", "verifier").collect()
-    return _Questions(messages_by_question(questions), facts)
 
 
 def _frames(
@@ -167,7 +162,7 @@ def _frames(
 ) -> Iterator[pl.DataFrame]:
     train_prefix = not isinstance(stage, MixedPolicyStage) or stage.train_prefix
     maker = (
-        RowMaker(Recipe(run.settings), questions.messages, stage.name, train_prefix)
+        RowMaker(Recipe(run.settings), questions().messages, stage.name, train_prefix)
         if trained_tokens
         else None
     )
@@ -178,7 +173,9 @@ def _frames(
     }
     weights = _weights(run, stage.name)
     for rows in _in_frames(run, sources, columns):
-        made = rows.join(questions.facts, on="question_id", how="left", maintain_order="left").with_columns(
+        made = rows.join(
+            _facts(questions(), rows), on="question_id", how="left", maintain_order="left"
+        ).with_columns(
             response=whole.texts(rows["text"]),
             opening=pl.Series([whole.opened(text) for text in rows["text"]], dtype=pl.String),
             policy=pl.when(pl.col("prefix_end") > 0)
@@ -192,6 +189,14 @@ def _frames(
             trained = maker.rows(rows)
             made = made.with_columns(train_token_ids=trained["token_ids"], loss_mask=trained["loss_mask"])
         yield made.select([*EXPORT.columns, *tokens])
+
+
+def _facts(questions: QuestionLookup, rows: pl.DataFrame) -> pl.DataFrame:
+    """Columns of QUESTIONS that an export has, of the questions of some rows."""
+    asked = rows.get_column("question_id").unique(maintain_order=True)
+    known = [record for question in asked if (record := questions.record(question)) is not None]
+    columns = {name: QUESTIONS.columns[name] for name in questions.columns}
+    return pl.DataFrame(known, schema=columns, orient="row").select(_FACTS)
 
 
 def _in_frames(run: Run, sources: _Sources, columns: Sequence[str]) -> Iterator[pl.DataFrame]:

@@ -107,10 +107,10 @@ def export_run(
         registry = PluginHost.load(warn=console.warn).registry
     given = registry.checked_options("exporter", to, options or {}, "options")
     exporter = registry.make_exporter(to, given)
-    wanted, left_out = gather(run, stages=stages, rows=rows, files=files)
+    place = Path(output) if output is not None else EXPORTS / f"{run.directory.absolute().name}-{to}"
+    wanted, left_out = gather(run, stages=stages, rows=rows, files=files, scratch=_scratch_of(place))
     for sentence in left_out:
         console.warn(sentence)
-    place = Path(output) if output is not None else EXPORTS / f"{run.directory.absolute().name}-{to}"
     refuse_foreign(place)
     with _scratch(place) as scratch:
         staged = scratch / place.name
@@ -137,10 +137,14 @@ def export_run(
     return place, manifest
 
 
+def _scratch_of(place: Path) -> Path:
+    return place.parent / f".{place.name}.partial"
+
+
 @contextmanager
 def _scratch(place: Path) -> Iterator[Path]:
     """Where an export is built, beside ``place``; what a killed one left there is removed. Raises LockError."""
-    scratch = place.parent / f".{place.name}.partial"
+    scratch = _scratch_of(place)
     with watch_disk(place.parent):
         scratch.mkdir(parents=True, exist_ok=True)
         lock = FileLock(scratch / LOCK)

@@ -12,7 +12,8 @@ from math import sqrt
 
 import polars as pl
 
-from dasd.base.frames import kept_ids
+from dasd.base.chosen_lengths import longest_chosen
+from dasd.base.frames import kept_set
 from dasd.recipe.stage_settings import MixedPolicyStage
 from dasd.store import Run
 
@@ -46,18 +47,11 @@ def cut_offs(run: Run) -> pl.DataFrame:
 
 def _lengths(run: Run, stage: str) -> pl.LazyFrame:
     """question_id and tokens of the response that was selected for it (the longest of several)."""
-    chosen = kept_ids(run.frame("verdicts", f"select-{stage}"))
+    chosen = kept_set(run.frame("verdicts", f"select-{stage}"))
     done = {manifest.name: manifest for manifest in run.stages()}
-    samples = run.frame("samples", f"sample-{stage}").filter(pl.col("sample_id").is_in(list(chosen)))
-    own = samples.select("sample_id", "question_id", tokens=pl.col("token_ids").list.len())
-    if "scores" in getattr(done.get(f"score-{stage}"), "rows", {}):
-        scored = run.frame("scores", f"score-{stage}").select(
-            "sample_id", student_tokens=pl.col("token_ids").list.len()
-        )
-        own = own.join(scored, on="sample_id", how="left").with_columns(
-            tokens=pl.coalesce("student_tokens", "tokens")
-        )
-    return own.group_by("question_id").agg(pl.col("tokens").max())
+    scored = "scores" in getattr(done.get(f"score-{stage}"), "rows", {})
+    scores = run.frame("scores", f"score-{stage}") if scored else None
+    return longest_chosen(run.frame("samples", f"sample-{stage}"), scores, chosen)
 
 
 def cut_off_bins(answers: pl.DataFrame) -> pl.DataFrame:

@@ -16,12 +16,11 @@ import numpy as np
 import polars as pl
 
 from dasd.base.records import Message
-from dasd.store import PartRows
+from dasd.store.parts import PartRows
 
 __all__ = ["QuestionLookup"]
 
 ValueT = TypeVar("ValueT")
-_COLUMNS = ("question_id", "messages", "answer", "verifier", "domain")
 _BATCH = 4096
 _HELD = 1024
 """Questions that are kept as they were read: candidates of one question come after one another."""
@@ -33,12 +32,15 @@ class QuestionLookup:
     They lie in a file without a name, which is gone with this process however that ends.
     """
 
+    columns = ("question_id", "messages", "answer", "verifier", "domain")
+    """Of a record."""
+
     def __init__(self, questions: Iterable[pl.DataFrame], directory: Path | None = None) -> None:
         """``questions``: QUESTIONS rows, of ids that occur once; ``directory``: where the file is to lie."""
         hashes, starts = array("Q"), array("Q", [0])
         with tempfile.TemporaryFile(dir=directory) as file:
             for rows in questions:
-                for record in rows.select(_COLUMNS).iter_rows():
+                for record in rows.select(self.columns).iter_rows():
                     line = json.dumps(record).encode()
                     file.write(line)
                     hashes.append(int(_hash(record[0])))
@@ -58,9 +60,9 @@ class QuestionLookup:
         self.domains: Mapping[str, str] = _View(self, lambda record: str(record[4]))
 
     @classmethod
-    def of(cls, questions: PartRows, directory: Path) -> QuestionLookup:
+    def of(cls, questions: PartRows, directory: Path | None) -> QuestionLookup:
         """Over the frame of stage ``questions``."""
-        return cls(questions.select(_COLUMNS).batches(_BATCH), directory)
+        return cls(questions.select(cls.columns).batches(_BATCH), directory)
 
     def __len__(self) -> int:
         return len(self._order)
