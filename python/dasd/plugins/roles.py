@@ -200,7 +200,8 @@ class Evaluator(Protocol):
         """Yields EVAL rows: one a question and attempt. ``questions``: QUESTIONS rows.
 
         Of an engine that is kept full (``model.info.concurrency``) the questions are those of a whole benchmark, else
-        those of a unit of work. What is yielded early survives a kill.
+        those of a unit of work. What is yielded early survives a kill. Where several benchmarks or units are asked at
+        a time, each has an evaluator and a thread of its own; ``model`` then takes its requests at once, as a list.
 
         An attempt that the engine refuses (``on_refused`` of the evaluator's own specs) has no row; it goes to
         ``spec.on_refused``.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
-import random
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -12,74 +10,18 @@ from typing import Any, ClassVar
 
 import polars as pl
 import pytest
-from tests.stage_run import ListConsole, ScriptedEvaluator, ScriptedModel, make_recipe, make_registry
+from tests.fed_model import TOGETHER, Fed
+from tests.stage_run import ListConsole, ScriptedModel, make_recipe, make_registry
 
-from dasd.base.records import ContinueRequest, SampleRequest, SamplingSpec, ScoreRequest, ScoringSpec
-from dasd.errors import BackendError, PluginError, SchemaError
+from dasd.base.records import SampleRequest, SamplingSpec
+from dasd.errors import BackendError, SchemaError
 from dasd.pipeline.runner import Pipeline
 from dasd.pipeline.work import feeding
 from dasd.pipeline.work.under_way import FOLDER
-from dasd.plugins.registry import Registry
 from dasd.recipe.model_settings import ModelSettings
 from dasd.store import Run
 
-TOGETHER = 4
 FRAMES = ("samples", "verdicts", "scores", "eval", "train")
-
-
-class Fed(ScriptedModel):
-    """Works on four requests at a time; each takes a time drawn from its name, log-normal or as a test says."""
-
-    seconds: ClassVar[Callable[[str], float]] = staticmethod(
-        lambda sample_id: random.Random(sample_id).lognormvariate(0.0, 0.8)
-    )
-    asked: ClassVar[list[str]] = []
-    given: ClassVar[list[str]] = []
-    done: ClassVar[list[str]] = []
-    """Stage and sample_id of each that was given."""
-    calls_made: ClassVar[int] = 0
-
-    def __init__(self, settings: ModelSettings) -> None:
-        super().__init__(settings)
-        self.info = replace(self.info, concurrency=TOGETHER)
-
-    def _fed(
-        self, stage: str, requests: Iterable[Any], answer: Callable[[Any], pl.DataFrame]
-    ) -> Iterator[pl.DataFrame]:
-        type(self).calls_made += 1
-        unread, running, now, ended = iter(requests), [], 0.0, False
-        while True:
-            while not ended and len(running) < TOGETHER:
-                request = next(unread, None)
-                if request is None:
-                    ended = True
-                    break
-                self.asked.append(request.sample_id)
-                heapq.heappush(
-                    running,
-                    (
-                        now + type(self).seconds(request.sample_id),
-                        request.sample_id,
-                        len(self.asked),
-                        request,
-                    ),
-                )
-            if not running:
-                return
-            now, sample_id, _, request = heapq.heappop(running)
-            row = answer(request)
-            self.given.append(sample_id)
-            type(self).done.append(f"{stage} {sample_id}")
-            yield row
-
-    def sample(self, requests: Iterable[SampleRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
-        return self._fed(spec.stage, requests, lambda each: next(ScriptedModel.sample(self, [each], spec)))
-
-    def continue_(self, requests: Iterable[ContinueRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
-        return self._fed(spec.stage, requests, lambda each: next(ScriptedModel.continue_(self, [each], spec)))
-
-    def score(self, requests: Iterable[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
-        return self._fed(spec.stage, requests, lambda each: next(ScriptedModel.score(self, [each], spec)))
 
 
 def run(
@@ -105,9 +47,7 @@ def fresh() -> Iterator[None]:
     seconds = Fed.seconds
     yield
     Fed.seconds = seconds
-    Fed.fail_after = None
-    for seen in (Fed.asked, Fed.given, Fed.done):
-        seen.clear()
+    Fed.forget()
 
 
 def same(found: Run, whole: Run) -> bool:
@@ -188,42 +128,6 @@ class Deaf(Fed):
 def test_an_engine_that_stops_reading_is_named(tmp_path: Path) -> None:
     with pytest.raises(SchemaError, match="'scripted'.* ended before it had read all requests"):
         run(tmp_path, Deaf, until="sample-low")
-
-
-class Forgetful(ScriptedEvaluator):
-    """Leaves out the last question."""
-
-    def evaluate(self, model: Any, questions: pl.DataFrame, spec: Any) -> Iterator[pl.DataFrame]:
-        yield from super().evaluate(model, questions.head(-1), spec)
-
-
-def test_an_evaluator_gets_a_benchmark_at_once_and_answers_all_of_it(whole: Run, tmp_path: Path) -> None:
-    def registry(evaluator: type[ScriptedEvaluator]) -> Registry:
-        made = make_registry()
-        for role in ("teacher", "evaluator"):
-            made._components.pop((role, "scripted"))  # type: ignore[call-overload]
-        made.teacher("scripted", Fed)
-        made.evaluator("scripted", lambda _: evaluator())
-        return made
-
-    class Watching(ScriptedEvaluator):
-        heights: ClassVar[list[int]] = []
-
-        def evaluate(self, model: Any, questions: pl.DataFrame, spec: Any) -> Iterator[pl.DataFrame]:
-            self.heights.append(questions.height)
-            yield from super().evaluate(model, questions, spec)
-
-    recipe = make_recipe(sampling={"chunk": 4})
-    found = Pipeline(recipe, registry(Watching), console=ListConsole()).run(
-        tmp_path / "a", until="evaluate-before"
-    )
-    assert Watching.heights == [6], "three units of two questions"
-    rows = found.frame("eval").collect().drop("seconds")
-    assert rows.equals(whole.frame("eval", "evaluate-before").collect().drop("seconds"))
-    with pytest.raises(PluginError, match="evaluator 'scripted' left out 2 of 4 answers"):
-        Pipeline(recipe, registry(Forgetful), console=ListConsole()).run(
-            tmp_path / "b", until="evaluate-before"
-        )
 
 
 def test_progress_tells_what_runs_and_what_waits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

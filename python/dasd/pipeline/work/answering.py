@@ -19,6 +19,7 @@ from dasd.evaluation.terms import EvaluationTerms, default_terms, terms_by_label
 from dasd.pipeline.work.feeding import AHEAD
 from dasd.pipeline.work.open_units import OpenUnits
 from dasd.pipeline.work.refused import Refusals
+from dasd.pipeline.work.shared_engine import SharedEngine, Work
 from dasd.pipeline.work.side_by_side import Job, Post, side_by_side
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.units import Unit, units
@@ -66,8 +67,9 @@ def answer_questions(context: StageContext, model: ModelSettings, questions: pl.
     """Write an EVAL row for every attempt at every question that the stage doesn't have yet.
 
     ``questions``: QUESTIONS rows of split ``eval``. The model is opened when there is something to ask it. One that
-    is kept full gets a benchmark at a time, another one a unit, or as many units as it works on lists at a time, each
-    with an evaluator of its own. Raises PluginError where an evaluator left answers out.
+    is kept full gets benchmarks one after the other, the next one's requests while answers of the one before are
+    awaited; another one a unit, or as many units as it works on lists at a time. Each of what is asked at a time has an
+    evaluator of its own. Raises PluginError where an evaluator left answers out.
     """
     done = context.writer.done()
     work = _units(context, questions)
@@ -122,16 +124,23 @@ class _Answering:
 
     def run(self) -> None:
         """Ask, and write what comes."""
-        while (first := self._following()) is not None:
-            teacher = self._context.models.open(self._model)
-            if teacher.info.concurrency is None and teacher.info.lists > 1:
-                answers = self._by_units(teacher, first)
-            else:
-                answers = self._alone(teacher, first)
-            for rows, failures in answers:
-                self._units.take(rows, failures)
-            self._units.write_whole()
-            self._units.check_complete(f"evaluator {first[0].how.evaluator!r}")
+        first = self._following()
+        if first is None:
+            return
+        teacher = self._context.models.open(self._model)
+        if teacher.info.concurrency is not None:
+            self._by_benchmarks(teacher, teacher.info.concurrency, first)
+        elif teacher.info.lists > 1:
+            for answers in self._by_units(teacher, first):
+                self._units.take(*answers)
+        else:
+            each: _Opened | None = first
+            while each is not None:
+                for answers in self._evaluate(
+                    teacher, self._evaluators[each[0].how.evaluator], [each], _at_once
+                ):
+                    self._units.take(*answers)
+                each = self._following()
 
     def _following(self) -> _Opened | None:
         """The next unit of which answers are left."""
@@ -148,13 +157,22 @@ class _Answering:
         self._task.advance(each.answers - len(left))
         return each, left
 
-    def _alone(self, teacher: OpenedTeacher, first: _Opened) -> Iterator[_Answers]:
-        """One call: that unit, or the whole benchmark of an engine that is kept full."""
-        asked = [first]
-        label = first[0].label
-        while teacher.info.concurrency is not None and self._waiting and self._waiting[0].label == label:
-            asked.append(self._open())
-        return self._evaluate(teacher, self._evaluators[first[0].how.evaluator], asked, _at_once)
+    def _by_benchmarks(self, teacher: OpenedTeacher, concurrency: int, first: _Opened) -> None:
+        """Of an engine that is kept full: a call a benchmark, as many at a time as there is room for their requests."""
+        begun = [first]
+
+        def following() -> Work[_Answers] | None:
+            room = self._units.requests < AHEAD * concurrency
+            each = begun.pop() if begun else self._following() if room else None
+            if each is None:
+                return None
+            asked = [each]
+            while self._waiting and self._waiting[0].label == each[0].label:
+                asked.append(self._open())
+            evaluator = _evaluator(self._context, each[0].how)
+            return lambda model, post: self._evaluate(model, evaluator, asked, post)
+
+        SharedEngine(teacher, concurrency, following, lambda answers: self._units.take(*answers)).run()
 
     def _by_units(self, teacher: OpenedTeacher, first: _Opened) -> Iterator[_Answers]:
         """A call a unit, several at a time, of an engine that works on several lists."""
@@ -173,7 +191,10 @@ class _Answering:
     def _evaluate(
         self, model: Teacher, evaluator: Evaluator, asked: Sequence[_Opened], post: Post
     ) -> Iterator[_Answers]:
-        """One call of an evaluator: open units of one benchmark. What it tells between frames goes by ``post``."""
+        """One call of an evaluator: open units of one benchmark, which has to answer all that is left of them.
+
+        What it tells between frames goes by ``post``.
+        """
         settings, (first, _) = self._context.recipe.settings, asked[0]
         label, how = first.label, first.how
         failures: Counter[str] = Counter()
@@ -204,6 +225,13 @@ class _Answering:
             if rows.height:
                 yield rows, failures.copy()
                 failures.clear()
+        post(self._check, asked)
+
+    def _check(self, asked: Sequence[_Opened]) -> None:
+        """What an evaluator was asked is whole, and written as far as all before it is."""
+        self._units.write_whole()
+        who = f"evaluator {asked[0][0].how.evaluator!r}"
+        self._units.check_complete(who, [each.unit for each, _ in asked])
 
 
 def _at_once(function: Callable[..., object], *arguments: object) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -67,11 +67,6 @@ class OpenUnits:
         self._given = not context.writer.read(frame).head(1).collect().is_empty()
         self.questions: dict[str, str] = {}
         """question_id of each request of an open unit."""
-
-    @property
-    def left(self) -> int:
-        """Requests of open units that have neither row nor refusal."""
-        return len(self._of)
 
     @property
     def requests(self) -> int:
@@ -143,13 +138,18 @@ class OpenUnits:
             for sample_id in each.questions:
                 del self.questions[sample_id]
 
-    def check_complete(self, who: str) -> None:
-        """PluginError unless each request has its row or was refused; ``who`` was asked."""
-        if self._of:
-            sample_id, each = next(iter(self._of.items()))
+    def check_complete(self, who: str, asked: Collection[Unit] | None = None) -> None:
+        """PluginError unless each request of the units has its row or was refused; ``who`` was asked.
+
+        ``asked``: None for all that are open.
+        """
+        units = [each for each in self._open if asked is None or each.unit in asked]
+        left = [(sample_id, each) for each in units for sample_id in each.questions if sample_id in each.left]
+        if left:
+            sample_id, each = left[0]
             raise PluginError(
-                f"{who} left out {len(self._of)} of {self.requests} answers, e.g. {sample_id} to question "
-                f"{each.questions[sample_id]}"
+                f"{who} left out {len(left)} of {sum(len(each.questions) for each in units)} answers, e.g. "
+                f"{sample_id} to question {each.questions[sample_id]}"
             )
 
     def tell(self) -> None:
