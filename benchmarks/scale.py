@@ -3,8 +3,9 @@
 Each size is a run of its own in a process of its own: made questions, then the stages as they are, with a teacher
 and student that answer and score from the seed of the request at once, and a trainer that copies its start. So what
 is measured is what dasd does beside the engines: requests, units, parts, filters, selection, training rows, resume.
-Printed are seconds and peak memory of each stage, what a start of the finished run, a plan of it and `dasd runs show`
-take, and the exponent of a log-log fit of time over responses, at the two largest sizes.
+Printed are seconds, by the clock and of the CPU, and peak memory of each stage, what a start of the finished run, a
+plan of it, `dasd runs show`, an export, the rows of a report and a stage whose responses come from a file take, and
+exponents of a log-log fit of time over responses, at the two largest sizes.
 
 Example:
     python -m benchmarks.scale
@@ -16,191 +17,50 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
 from math import log
 from pathlib import Path
-from typing import Any
-
-import polars as pl
-from pydantic import JsonValue
 
 from benchmarks.machine import describe, peak_bytes, restart_peak
+from benchmarks.made import MadeModel, MadeQuestions, MadeTrainer
 from dasd.base.progress import Console
-from dasd.base.records import (
-    ContinueRequest,
-    ModelInfo,
-    SampleRequest,
-    SamplingSpec,
-    ScoreRequest,
-    ScoringSpec,
-)
-from dasd.base.schemas import LOSSES, QUESTIONS, SAMPLES, SCORES
 from dasd.curation import filters, selectors, sources
 from dasd.models.tokens.chat import ChatTokenizer
+from dasd.pipeline.plan.measured import read_run
+from dasd.pipeline.plan.reuse import selected_lengths
 from dasd.pipeline.runner import Pipeline
 from dasd.pipeline.stages.dedup import DedupStage
 from dasd.pipeline.stages.filter import FilterStage
+from dasd.pipeline.stages.from_files import GivenSamplesStage
 from dasd.pipeline.stages.mix import MixStage
 from dasd.pipeline.stages.sample import SampleStage
 from dasd.pipeline.stages.score import ScoreStage
 from dasd.pipeline.stages.select import SelectStage
 from dasd.pipeline.stages.train import TrainStage
-from dasd.pipeline.work.stage import Stage, StageContext
-from dasd.pipeline.work.units import finish_rows, units
+from dasd.pipeline.work.stage import Stage
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
-from dasd.plugins.roles import Checkpoint, TrainProgress, TrainSpec
 from dasd.recipe.model_settings import ModelSettings
 from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage
+from dasd.results.export import export_run
+from dasd.results.report.cutoffs import cut_offs
+from dasd.results.report.series import response_probabilities, selected_and_random
 from dasd.store import Run
 
 SIZES = (10_000, 100_000, 1_000_000)
 CANDIDATES = 4
 MODEL = "dasd:mini-teacher"
-SENTENCES = 500
-BATCH = 64
-"""Rows of a frame that the made engine gives."""
+_DONE = {"score-low": "done", "select-low": "done"}
 
 
-class MadeModel:
-    """A teacher or student: sentences drawn by the request's seed, their tokens known beforehand."""
-
-    def __init__(self, settings: ModelSettings) -> None:
-        self._chat = ChatTokenizer.load(settings)
-        self.info = ModelInfo(
-            settings.model, "r1", self._chat.hash, "made", "1", "raw", 4096, concurrency=256
-        )
-        draw = random.Random(0)
-        self._pieces = [self._piece(f" Step {n} gives {draw.randrange(10**6)}.\n") for n in range(SENTENCES)]
-        self._open, self._close = self._piece("<think>"), self._piece("</think> So the answer is 7.")
-
-    def _piece(self, text: str) -> tuple[str, list[int], list[int]]:
-        return (text, *self._chat.encode_response(text, ended=False))
-
-    def _row(
-        self, request: SampleRequest | ContinueRequest, spec: SamplingSpec, prefix: str
-    ) -> tuple[object, ...]:
-        draw = random.Random(request.seed)
-        text, ids, ends = prefix, *self._chat.encode_response(prefix, ended=False)
-        drawn = [self._pieces[draw.randrange(SENTENCES)] for _ in range(draw.randrange(3, 8))]
-        close = () if "</think>" in prefix else (self._close,)
-        for piece, piece_ids, piece_ends in (*(() if prefix else (self._open,)), *drawn, *close):
-            start = len(text.encode())
-            text, ids = text + piece, ids + piece_ids
-            ends = ends + [start + end for end in piece_ends]
-        ids, ends, finish = [*ids, self._chat.eos_id], [*ends, len(text)], "stop"
-        cap = request.max_tokens or spec.max_tokens
-        if not prefix and len(ids) > cap:
-            ids, ends, finish = ids[:cap], ends[:cap], "length"
-            text = text[: ends[-1]]
-        return (
-            *(request.sample_id, request.question_id, spec.stage, request.candidate, text, ids, ends),
-            *(
-                self._logprobs(request.seed, len(ids)),
-                "raw",
-                spec.temperature,
-                spec.top_p,
-                request.seed,
-                finish,
-            ),
-            *(len(prefix), self.info.model, "r1", self.info.tokenizer_hash, "made", "1"),
-        )
-
-    def _logprobs(self, seed: int, count: int) -> list[float]:
-        steepness = (0.2 + seed // 1009 % 5) / 1009
-        return [-((seed + place * 7919) % 1009) * steepness for place in range(count)]
-
-    def sample(self, requests: Iterable[SampleRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
-        """SAMPLES rows, some at a time."""
-        return _frames((self._row(request, spec, "") for request in requests), SAMPLES.columns)
-
-    def continue_(self, requests: Iterable[ContinueRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
-        """SAMPLES rows that begin with the prefix."""
-        return _frames((self._row(request, spec, request.prefix) for request in requests), SAMPLES.columns)
-
-    def score(self, requests: Iterable[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
-        """SCORES rows."""
-        del spec
-        return _frames(map(self._scored, requests), SCORES.columns)
-
-    def _scored(self, request: ScoreRequest) -> tuple[object, ...]:
-        known = request.sampled
-        if known is None or known.tokenizer_hash != self._chat.hash:
-            ids, ends = self._chat.encode_response(request.text, request.ended)
-        else:
-            ids, ends = list(known.token_ids), list(known.token_ends)
-        return request.sample_id, "made", ids, ends, self._logprobs(int(request.sample_id[:8], 16), len(ids))
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-def _frames(rows: Iterator[tuple[object, ...]], columns: Mapping[str, Any]) -> Iterator[pl.DataFrame]:
-    held: list[tuple[object, ...]] = []
-    for row in rows:
-        held.append(row)
-        if len(held) == BATCH:
-            yield pl.DataFrame(held, schema=dict(columns), orient="row")
-            held = []
-    if held:
-        yield pl.DataFrame(held, schema=dict(columns), orient="row")
-
-
-class MadeTrainer:
-    """Copies the start model."""
-
-    def train(self, shards: Sequence[Path], spec: TrainSpec, resume: bool) -> Checkpoint:
-        """One step."""
-        del shards, resume
-        shutil.copytree(spec.model, spec.output, dirs_exist_ok=True)
-        step = (spec.stage, 1, 1.0, 1.0, 1e-3, 1.0, 1, 0.1)
-        spec.on_step(TrainProgress(1, 1, 1.0, 1.0, 1e-3, 1.0, 1, 0.1))
-        pl.DataFrame([step], schema=dict(LOSSES.columns), orient="row").write_parquet(
-            spec.output / "losses.parquet"
-        )
-        return Checkpoint(spec.output, 1, 1, 1.0, 1.0, 0.1)
-
-
-@dataclass(frozen=True, slots=True)
-class MadeQuestions:
-    """Stage ``questions``."""
-
-    count: int
-    name: str = "questions"
-    kind: str = field(default="questions", init=False)
-    frame: str = field(default="questions", init=False)
-    passes_on: str | None = field(default=None, init=False)
-    needs: tuple[str, ...] = field(default=(), init=False)
-
-    def settings(self) -> Mapping[str, JsonValue]:
-        """The size."""
-        return {"count": self.count}
-
-    def run(self, context: StageContext) -> None:
-        """Write them, 4,096 a unit."""
-        for unit in units(self.count, 4096):
-            rows = [
-                (
-                    f"{number * 0x9E3779B97F4A7C15 % 2**128:032x}",
-                    [{"role": "user", "content": f"What is {number} + {number % 97}? Think step by step."}],
-                    *("sums", None, None, "made", "train"),
-                )
-                for number in range(unit.start, unit.stop)
-            ]
-            finish_rows(
-                context, "questions", pl.DataFrame(rows, schema=dict(QUESTIONS.columns), orient="row"), unit
-            )
-
-
-def pipeline_of(responses: int, chunk: int, seed: int) -> Pipeline:
-    """The stages of an off-policy and a mixed-policy training, less evaluation and report."""
+def _recipe(chunk: int, seed: int, given: Path | None = None) -> tuple[Recipe, Registry]:
+    """``given``: a file with the responses of the off-policy training."""
+    off_policy = {"name": "low", "kind": "off-policy", "temperature": 1.0}
     recipe = Recipe.load(
         {
             "name": "scale",
@@ -210,7 +70,7 @@ def pipeline_of(responses: int, chunk: int, seed: int) -> Pipeline:
             "questions": {"train": [{"source": "miniature", "count": 1}]},
             "sampling": {"candidates": CANDIDATES, "max_tokens": 400, "chunk": chunk},
             "stages": [
-                {"name": "low", "kind": "off-policy", "temperature": 1.0},
+                {**off_policy, **({} if given is None else {"samples": [str(given)]})},
                 {"name": "mixed", "kind": "mixed-policy", "cap": 0.7},
             ],
             "trainer": {"trainer": "made", "max_length": 2048},
@@ -221,6 +81,12 @@ def pipeline_of(responses: int, chunk: int, seed: int) -> Pipeline:
         room.dasd_register(registry)
     registry.teacher("made", MadeModel)
     registry.trainer("made", lambda _: MadeTrainer())
+    return recipe, registry
+
+
+def pipeline_of(responses: int, chunk: int, seed: int) -> Pipeline:
+    """The stages of an off-policy and a mixed-policy training, less evaluation and report."""
+    recipe, registry = _recipe(chunk, seed)
     low, mixed = recipe.settings.stages
     assert isinstance(low, OffPolicyStage) and isinstance(mixed, MixedPolicyStage)
     named = {"samples": "sample-low", "select": "select-low"}
@@ -238,26 +104,48 @@ def pipeline_of(responses: int, chunk: int, seed: int) -> Pipeline:
     return Pipeline(recipe, registry, stages, Console(quiet=True))
 
 
+def _from_files(directory: Path, of: Run, responses: int, chunk: int, seed: int) -> Pipeline:
+    """A stage that takes the responses of ``of`` from a file, and has the teacher score them."""
+    file = directory / f"responses-{responses}.jsonl"
+    columns = ("question_id", "candidate", "text", "seed", "finish_reason")
+    of.frame("samples", "sample-low").select(columns).sink_ndjson(file)
+    recipe, registry = _recipe(chunk, seed, file)
+    low = recipe.settings.stages[0]
+    assert isinstance(low, OffPolicyStage)
+    stages = [MadeQuestions(responses // CANDIDATES), GivenSamplesStage(recipe, registry, "sample-low", low)]
+    return Pipeline(recipe, registry, stages, Console(quiet=True))
+
+
 def one(directory: Path, responses: int, chunk: int, seed: int) -> None:
     """Run one size; a line of JSON a figure, for the parent process."""
     pipeline = pipeline_of(responses, chunk, seed)
     path = directory / f"run-{responses}"
-    ChatTokenizer.load(ModelSettings(model=MODEL))  # the libraries are loaded already
+    chat = ChatTokenizer.load(ModelSettings(model=MODEL))  # the libraries are loaded already
 
     def tell(what: str, work: Callable[[], object]) -> None:
         restart_peak()
-        begin = time.perf_counter()
+        begin, cpu = time.perf_counter(), time.process_time()
         work()
-        seconds = time.perf_counter() - begin
-        print(json.dumps({"what": what, "seconds": seconds, "peak_bytes": peak_bytes()}), flush=True)
+        seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
+        figures = {"what": what, "seconds": seconds, "cpu_seconds": cpu, "peak_bytes": peak_bytes()}
+        print(json.dumps(figures), flush=True)
 
     for stage in pipeline.stages:
         tell(stage.name, lambda name=stage.name: pipeline.run(path, only=name))  # type: ignore[misc]
     tell("a second start", lambda: pipeline.run(path))
     tell("a third start", lambda: pipeline.run(path))
     tell("plan", lambda: pipeline.plan(path))
+    tell("plan's reuse", lambda: (read_run(path), selected_lengths(path, _DONE, chat)))
     tell("runs show", lambda: Run.open(path).stages())
     tell("verify", lambda: Run.open(path).verify())
+    run = Run.open(path)
+    tell("export", lambda: export_run(run, "sharegpt", directory / f"export-{responses}"))
+    tell("report's rows", lambda: (response_probabilities(run, ["sample-low"], 2000, seed), cut_offs(run)))
+    tell("report's picks", lambda: selected_and_random(run, ["low"], 2000, seed))
+    other = _from_files(directory, run, responses, chunk, seed)
+    place = directory / f"given-{responses}"
+    other.run(place, only="questions")
+    tell("from files", lambda: other.run(place, only="sample-low"))
 
 
 def measure(directory: Path, responses: int, chunk: int, seed: int) -> dict[str, dict[str, float]]:
@@ -280,7 +168,7 @@ def measure(directory: Path, responses: int, chunk: int, seed: int) -> dict[str,
             what = figures.pop("what")
             found[what] = figures
             print(
-                f"{responses:11,} {what:15s} {figures['seconds']:9.2f} s"
+                f"{responses:11,} {what:15s} {figures['seconds']:9.2f} s {figures['cpu_seconds']:9.2f} s of CPU"
                 f" {figures['seconds'] / responses * 1e6:8.1f} us a response"
                 f" {figures['peak_bytes'] / 2**20:7.0f} MiB",
                 flush=True,
@@ -290,13 +178,20 @@ def measure(directory: Path, responses: int, chunk: int, seed: int) -> dict[str,
     return found
 
 
-def exponents(sizes: Mapping[int, Mapping[str, Mapping[str, float]]]) -> dict[str, float]:
-    """Of time over responses, from the second largest size to the largest."""
+def exponents(
+    sizes: Mapping[int, Mapping[str, Mapping[str, float]]],
+) -> Iterator[tuple[str, dict[str, float]]]:
+    """Of time over responses, by the clock and of the CPU, from the second largest size to the largest."""
     small, large = sorted(sizes)[-2:]
-    return {
-        what: log(sizes[large][what]["seconds"] / sizes[small][what]["seconds"]) / log(large / small)
-        for what in sizes[large]
-    }
+    for what, figures in sizes[large].items():
+        before = sizes[small][what]
+        yield (
+            what,
+            {
+                name: log(figures[name] / before[name]) / log(large / small)
+                for name in ("seconds", "cpu_seconds")
+            },
+        )
 
 
 def main() -> None:
@@ -321,9 +216,11 @@ def main() -> None:
     sizes = [*arguments.sizes, *([10_000_000] if arguments.ten_million else [])]
     try:
         found = {size: measure(place, size, arguments.chunk, arguments.seed) for size in sizes}
-        growth = exponents(found) if len(found) > 1 else {}
+        growth = dict(exponents(found)) if len(found) > 1 else {}
         for what, exponent in growth.items():
-            print(f"{what:15s} exponent {exponent:5.2f}")
+            print(
+                f"{what:15s} exponent {exponent['seconds']:5.2f}, of CPU time {exponent['cpu_seconds']:5.2f}"
+            )
         if arguments.json:
             arguments.json.write_text(
                 json.dumps({"machine": describe(), "sizes": found, "exponents": growth}, indent=2) + "\n"

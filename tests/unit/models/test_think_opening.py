@@ -105,7 +105,7 @@ def from_a_file(models: Models, author: str, reader: str) -> pl.DataFrame:
     engine = models.engines[author]
     tokenizer = ChatTokenizer.load(models.recipe(author, reader).settings.teacher)
     defaults = {"temperature": 1.0, "top_p": 1.0, "model": "m"}
-    read = GivenReader(questions(), SET_ASIDE.empty(), None, tokenizer, "low", defaults, "m")
+    read = GivenReader([questions()], SET_ASIDE.empty(), None, tokenizer, "low", defaults, "m")
     texts = dict(models.written["no tag"].select("question_id", "text").iter_rows())
     found = [read.sample({"question_id": q, "text": text}, 0) for q, text in texts.items()]
     assert [doubled for _, doubled in found] == [author == "opens"] * len(texts)

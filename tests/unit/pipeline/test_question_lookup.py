@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest import MonkeyPatch
 
-from dasd.base import drawn_ids, id_set
+from dasd.base import drawn_ids, id_numbers, id_set
 from dasd.base.frames import messages_by_question
 from dasd.base.id_set import IdSet
 from dasd.base.schemas import QUESTIONS
@@ -92,3 +92,18 @@ def test_identities_that_share_half_of_their_hash(monkeypatch: MonkeyPatch) -> N
     names = [f"s{number}" for number in range(50)]
     found = IdSet([pl.Series(names[:25])])
     assert found.mask(pl.Series(names)).to_list() == [True] * 25 + [False] * 25
+
+
+@given(st.lists(st.text(max_size=3)), st.lists(st.text(max_size=3)))
+def test_numbers_of_identities(names: list[str], asked: list[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(id_numbers, "_SMALLEST", 2)  # it grows
+        known: dict[str, int] = {}
+        patch.setattr(id_numbers, "_halves", lambda name: (len(name) % 2, known.setdefault(name, len(known))))
+        found = id_numbers.IdNumbers()
+        first = list(dict.fromkeys(names))
+        for place, name in enumerate(names):
+            assert found.add(name) == (first.index(name) if name in names[:place] else None)
+        assert len(found) == len(first)
+        for name in [*names, *asked]:
+            assert found.find(name) == (first.index(name) if name in first else None)

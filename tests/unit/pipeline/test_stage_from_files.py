@@ -287,7 +287,7 @@ def test_tokens_tile_the_text_with_and_without_the_end_token(kind: str) -> None:
         orient="row",
     )
     defaults = {"temperature": 0.6, "top_p": 1.0, "model": "m"}
-    reader = GivenReader(questions, SET_ASIDE.empty(), "system", tokenizer, "sample-low", defaults, "m")
+    reader = GivenReader([questions], SET_ASIDE.empty(), "system", tokenizer, "sample-low", defaults, "m")
     text = "naïve café, 中文。"
     for ended in (True, False):
         ids, ends = tokenizer.encode_response(text, ended)
@@ -311,7 +311,7 @@ def test_a_tag_that_the_prompt_holds_too_is_taken_off_with_its_tokens() -> None:
         orient="row",
     )
     reader = GivenReader(
-        questions,
+        [questions],
         SET_ASIDE.empty(),
         None,
         tokenizer,

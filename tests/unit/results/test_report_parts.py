@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -16,6 +17,7 @@ from pydantic import JsonValue
 from tests import report_run
 
 from dasd.base.schemas import ANSWER_SENTENCES, SCORES, SENTENCES, check
+from dasd.base.seeds import uniform
 from dasd.pipeline.stages.candidates import kinds
 from dasd.pipeline.stages.own_answers_scored import samples_teacher
 from dasd.plugins.recipe import Recipe
@@ -164,6 +166,41 @@ def test_sampling_is_seeded_and_bounded() -> None:
     assert series.sampled_ids(rows, 20, 1, "test") == first
     assert series.sampled_ids(rows, 20, 2, "test") != first
     assert len(series.sampled_ids(rows, 1000, 1, "test")) == 200
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=30), st.integers(1, 12))
+def test_samples_are_drawn_the_same_however_rows_come(cells: list[tuple[int, bool]], limit: int) -> None:
+    ids = [f"{number}" for number, _ in sorted(cells)]
+    batches: list[list[str]] = []
+    for name, (_, ends) in zip(ids, cells, strict=True):
+        batches = [*batches, [name]] if ends or not batches else [*batches[:-1], [*batches[-1], name]]
+
+    class Rows:
+        """A LazyFrame as far as it is read here."""
+
+        def select(self, _: str) -> Rows:
+            return self
+
+        def head(self, _: int) -> Rows:
+            return Rows()
+
+        def collect(self) -> pl.DataFrame:
+            return self._frame([])
+
+        def collect_batches(self) -> list[pl.DataFrame]:
+            return [self._frame(batch) for batch in batches]
+
+        def _frame(self, names: list[str]) -> pl.DataFrame:
+            names_of = dict.fromkeys(("sample_id", "question_id"), names)
+            return pl.DataFrame(names_of, schema={"sample_id": pl.String, "question_id": pl.String})
+
+    rows: Any = Rows()
+    wanted = sorted(set(ids), key=lambda name: uniform("test", 3, name))
+    found = series.sampled_ids(rows, limit, 3, "test")
+    assert found == (wanted[:limit] if len(wanted) > limit else sorted(wanted))
+    whole = [part["question_id"].to_list() for part in series._whole_questions(rows)]
+    assert [name for part in whole for name in part] == ids
+    assert sum(len(set(part)) for part in whole) == len(set(ids))
 
 
 def test_own_answers_are_drawn_by_the_seed_right_and_wrong_apart() -> None:

@@ -82,10 +82,10 @@ def contamination(
 def _the_same(questions: pl.DataFrame, benchmarks: pl.DataFrame) -> dict[int, Overlap]:
     """The questions of which a benchmark question has all the words, and no others."""
     first: dict[tuple[int, ...], int] = {}
-    for row, words in enumerate(word_ids(asked_texts(benchmarks))):
+    for row, words in enumerate(word_ids(asked_texts(benchmarks)).to_list()):
         first.setdefault(tuple(words), row)
     found = {}
-    for row, words in enumerate(word_ids(asked_texts(questions))):
+    for row, words in enumerate(word_ids(asked_texts(questions)).to_list()):
         if (at := first.get(tuple(words))) is not None:
             found[row] = Overlap(1.0, benchmarks["source"][at], benchmarks["question_id"][at], 1.0)
     return found
@@ -148,13 +148,14 @@ def _without_template(questions: pl.DataFrame) -> pl.DataFrame:
 
 def nearest(rows: pl.Series, reference: pl.Series) -> list[tuple[int, float]]:
     """For each row of n-grams the reference row that holds most of them, and the share that it holds."""
-    wanted = {gram for row in rows for gram in row}
+    asked = rows.to_list()
+    wanted = {gram for row in asked for gram in row}
     holders: dict[int, list[int]] = defaultdict(list)
-    for number, grams in enumerate(reference):
+    for number, grams in enumerate(reference.to_list()):
         for gram in wanted.intersection(grams):
             holders[gram].append(number)
     found = []
-    for row in rows:
+    for row in asked:
         counts = Counter(number for gram in row for number in holders[gram])
         number, count = min(counts.items(), key=lambda item: (-item[1], item[0]))
         found.append((number, count / len(row)))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from typing import Annotated, Literal
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from dasd.base.id_numbers import IdNumbers
 from dasd.base.records import Message
 from dasd.curation.sources.rows import QUESTION_COLUMNS, first_of, messages_of, question_id
 from dasd.models.tokens.chat import ChatTokenizer
@@ -66,7 +68,7 @@ class GivenReader:
 
     def __init__(
         self,
-        questions: pl.DataFrame,
+        questions: Iterable[pl.DataFrame],
         set_aside: pl.DataFrame,
         system_prompt: str | None,
         chat: ChatTokenizer,
@@ -74,8 +76,8 @@ class GivenReader:
         defaults: Mapping[str, object],
         teacher: str,
     ) -> None:
-        """``questions``: QUESTIONS of both splits, with the recipe's ``system_prompt``; ``set_aside``: SET_ASIDE,
-        those that are asked by nobody, with the reason; ``chat``: the
+        """``questions``: QUESTIONS of both splits, some at a time, with the recipe's ``system_prompt``;
+        ``set_aside``: SET_ASIDE, those that are asked by nobody, with the reason; ``chat``: the
         teacher's tokenizer; ``defaults``: temperature, top_p and model; ``teacher``: the default model's
         part of a response's identity."""
         self._system_prompt = system_prompt
@@ -84,11 +86,22 @@ class GivenReader:
         self._stage = stage
         self._defaults = defaults
         self._teacher = teacher
-        self._split: dict[str, str] = {}
-        self._by_content: dict[str, str] = {}
-        for identifier, cell, split in questions.select("question_id", "messages", "split").iter_rows():
-            self._split[identifier] = split
-            self._by_content[self._content(messages_of(cell))] = identifier
+        self._ids, self._contents = IdNumbers(), IdNumbers()
+        self._with_content = array("I")
+        """Number of the question that has each content."""
+        self._trained = array("B")
+        names = [pl.Series(dtype=pl.String)]
+        for rows in questions:
+            names.append(rows.get_column("question_id"))
+            for identifier, cell, split in rows.select("question_id", "messages", "split").iter_rows():
+                self._ids.add(identifier)
+                content = self._contents.add(self._content(messages_of(cell)))
+                if content is None:
+                    self._with_content.append(len(self._trained))
+                else:
+                    self._with_content[content] = len(self._trained)
+                self._trained.append(split == "train")
+        self._names = pl.concat(names)
         self._aside: dict[str, str] = {}
         for identifier, cell, reason, detail in (
             set_aside.filter(pl.col("split") == "train")
@@ -98,24 +111,30 @@ class GivenReader:
             for name in (identifier, self._content(messages_of(cell))):
                 self._aside.setdefault(name, f"{reason}, {detail}")
 
-    def question(self, value: Mapping[str, object]) -> str:
-        """The question_id of the training question that a row answers, by its messages or else its id."""
+    @property
+    def questions(self) -> int:
+        """Number of questions, of both splits."""
+        return len(self._names)
+
+    def question(self, value: Mapping[str, object]) -> int:
+        """The number of the training question that a row answers, by its messages or else its id."""
         if any(value.get(column) is not None for column in QUESTION_COLUMNS):
             named = self._content(messages_of(first_of(value, QUESTION_COLUMNS)))
-            found = self._by_content.get(named)
+            content = self._contents.find(named)
+            found = None if content is None else self._with_content[content]
         elif value.get("question_id") is not None:
-            named = found = str(value["question_id"])
+            named = str(value["question_id"])
+            found = self._ids.find(named)
         else:
             raise ValueError(
                 f"no question: wanted a column question_id or {' or '.join(QUESTION_COLUMNS)}, got "
                 f"{', '.join(value) or 'none'}"
             )
-        split = self._split.get(found) if found is not None else None
-        if split is None and named in self._aside:
+        if found is None and named in self._aside:
             raise ValueError(f"its question is set aside: {self._aside[named]}")
-        if found is None or split is None:
+        if found is None:
             raise ValueError("its question is not among the recipe's training questions")
-        if split != "train":
+        if not self._trained[found]:
             raise ValueError("its question is an evaluation question of the recipe")
         return found
 
@@ -126,7 +145,7 @@ class GivenReader:
         none; its tokens are then the row's, or the tokenizer's own.
         """
         row = GivenRow.of(value, self._defaults)
-        question = self.question(value)
+        question = self._names[self.question(value)]
         number = candidate if row.candidate is None else row.candidate
         text = behind_tag(row.text, self._opening)
         token_ids, token_ends, logprobs = self._tokens(row, text)

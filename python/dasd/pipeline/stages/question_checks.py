@@ -5,7 +5,6 @@ A question that is another's repeat, or a benchmark's, would be paid for at ever
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Mapping
 
@@ -134,8 +133,9 @@ def answerable(
     long, refused = unanswerable(asked, role, prompts, max_tokens)
     why = {row: ("no_room", detail) for row, detail in long.items()}
     why |= {row: ("refused", detail) for row, detail in refused.items()}
+    sources = rows.get_column("source").to_list()
     for source, size in rows.group_by("source", maintain_order=True).len().iter_rows():
-        here = [row for row in why if rows["source"][row] == source]
+        here = [row for row in why if sources[row] == source]
         if len(here) == size:
             raise InputError(
                 f"none of the {size} questions of {source!r} can be asked; {_named(rows, here[0])}: {why[here[0]][1]}"
@@ -147,13 +147,11 @@ def with_system_prompt(questions: pl.DataFrame, prompt: str | None) -> pl.DataFr
     """Put ``prompt`` before every conversation without a system message of its own."""
     if prompt is None:
         return questions
-    system = {"role": "system", "content": prompt}
-    cells = [
-        list(cell) if any(turn["role"] == "system" for turn in cell) else [system, *cell]
-        for cell in questions.get_column("messages")
-    ]
-    column = pl.Series("messages", cells, dtype=questions.schema["messages"])
-    return questions.with_columns(column)
+    turn = pl.element().struct
+    told = pl.col("messages").list.eval(turn.field("role") == "system").list.any()
+    kind = questions.schema["messages"]
+    first = pl.lit(pl.Series([[{"role": "system", "content": prompt}]], dtype=kind)).first()
+    return questions.with_columns(pl.when(told).then("messages").otherwise(first.list.concat("messages")))
 
 
 def without_repeats(
@@ -199,8 +197,9 @@ def without_repeats(
 
 
 def contents(questions: pl.DataFrame) -> list[str]:
-    """One text a conversation, to compare whole conversations."""
-    return [json.dumps(list(cell)) for cell in questions.get_column("messages")]
+    """One text a conversation, to compare whole conversations: a line of JSON a turn."""
+    turns = pl.col("messages").list.eval(pl.element().struct.json_encode())
+    return questions.select(turns.list.join("\n")).to_series().to_list()
 
 
 def _named(rows: pl.DataFrame, row: int) -> str:

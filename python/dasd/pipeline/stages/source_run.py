@@ -211,8 +211,7 @@ class SourceRun:
 def _unprompted(questions: pl.DataFrame, prompt: str | None) -> pl.DataFrame:
     """Conversations without the system prompt that a recipe put before them."""
     cells: list[Sequence[dict[str, str]]] = []
-    for cell in questions.get_column("messages"):
-        turns = list(cell)
+    for turns in questions.get_column("messages").to_list():
         own = bool(turns) and turns[0]["role"] == "system" and turns[0]["content"] == prompt
         cells.append(turns[1:] if own else turns)
     return questions.with_columns(pl.Series("messages", cells, dtype=questions.schema["messages"]))

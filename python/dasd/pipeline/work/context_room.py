@@ -84,7 +84,7 @@ def unanswerable(
             refused[row] = why
         elif size + _TEMPLATE_TOKENS > prompts.context - room:
             suspects.append(row)
-    cells = questions["messages"].gather(suspects)
+    cells = questions["messages"].gather(suspects).to_list()
     counts = prompts.count([messages_of(cell) for cell in cells]) if suspects else []
     for row, tokens in zip(suspects, counts, strict=True):
         if tokens + room > prompts.context:

@@ -5,10 +5,13 @@ Kinds of sentences are those of the select stage; the report's own scoring bring
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from heapq import nsmallest
 
 import polars as pl
 
+from dasd.base.frames import kept_set, only
+from dasd.base.id_set import IdSet
 from dasd.base.schemas import SENTENCES
 from dasd.base.seeds import uniform
 from dasd.store import Run
@@ -50,11 +53,15 @@ def sampled_ids(rows: pl.LazyFrame, limit: int, seed: int, what: str) -> list[st
 
     Reads one column. The draw of an id depends on nothing but the id, the seed and ``what``.
     """
-    ids = rows.select(pl.col("sample_id").unique()).collect(engine="streaming").to_series().to_list()
-    ordered: list[str] = sorted(ids)
-    if len(ordered) > limit:
-        ordered = sorted(ordered, key=lambda sample_id: uniform(what, seed, sample_id))[:limit]
-    return ordered
+    draws: dict[str, float] = {}
+    more = False
+    for batch in rows.select("sample_id").collect_batches():
+        fresh = (name for name in batch.to_series().unique() if name not in draws)
+        draws.update([(name, uniform(what, seed, name)) for name in fresh])
+        if len(draws) > limit:
+            more = True
+            draws = dict(nsmallest(limit, draws.items(), key=lambda item: (item[1], item[0])))
+    return list(draws) if more else sorted(draws)
 
 
 def rows_of(frame: pl.LazyFrame, sample_ids: Sequence[str]) -> pl.DataFrame:
@@ -107,17 +114,7 @@ def selected_and_random(run: Run, stages: Sequence[str], limit: int, seed: int) 
     schema = {"stage": pl.String, "temperature": pl.Float32, "group": pl.String, "p": pl.Float64}
     frames = [pl.DataFrame(schema=schema)]
     for stage in stages:
-        verdicts = run.frame("verdicts", f"select-{stage}").select("sample_id", "kept")
-        rows = (
-            run.frame("samples", f"sample-{stage}")
-            .filter(_RAW)
-            .select("sample_id", "question_id", "temperature", p=_PROBABILITY)
-            .join(verdicts, on="sample_id", how="inner")
-            .filter(pl.col("kept").any().over("question_id") & pl.col("p").is_finite())
-            .collect(engine="streaming")
-        )
-        questions = sorted(rows["question_id"].unique(), key=lambda name: uniform("selected", seed, name))
-        rows = rows.filter(pl.col("question_id").is_in(questions[:limit]))
+        rows = _of_drawn_questions(run, stage, limit, seed)
         lot = pl.Series(
             "lot", [uniform("random", seed, name) for name in rows["sample_id"]], dtype=pl.Float64
         )
@@ -131,6 +128,41 @@ def selected_and_random(run: Run, stages: Sequence[str], limit: int, seed: int) 
             for group, picked in (("selected", pl.col("kept")), ("random", by_lot))
         ]
     return pl.concat(frames)
+
+
+def _of_drawn_questions(run: Run, stage: str, limit: int, seed: int) -> pl.DataFrame:
+    """sample_id, question_id, temperature, p and kept of the raw responses to at most ``limit`` questions.
+
+    They are drawn among those with a selected response. Rows are read once, and those of few questions are held.
+    """
+    verdicts = run.frame("verdicts", f"select-{stage}")
+    judged = IdSet(ids.to_series() for ids in verdicts.select("sample_id").collect_batches())
+    chosen = kept_set(verdicts)
+    raw = run.frame("samples", f"sample-{stage}").filter(_RAW)
+    read = raw.select("sample_id", "question_id", "temperature", p=_PROBABILITY)
+    held = read.head(0).with_columns(kept=pl.lit(value=True)).collect()
+    for batch in _whole_questions(read):
+        rows = only(batch, judged)
+        rows = rows.with_columns(kept=chosen.mask(rows["sample_id"]))
+        rows = rows.filter(pl.col("kept").any().over("question_id") & pl.col("p").is_finite())
+        held = pl.concat([held, rows])
+        questions = held.get_column("question_id").unique()
+        if len(questions) > limit:
+            drawn = nsmallest(limit, questions, key=lambda name: (uniform("selected", seed, name), name))
+            held = held.filter(pl.col("question_id").is_in(drawn))
+    return held
+
+
+def _whole_questions(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    """Batches of ``rows``, which lie question by question, that end where a question does."""
+    held = rows.head(0).collect()
+    for batch in rows.collect_batches():
+        together = pl.concat([held, batch])
+        question = together.get_column("question_id").rle_id()
+        open_rows = int((question == question.max()).sum())
+        yield together.head(together.height - open_rows)
+        held = together.tail(open_rows)
+    yield held
 
 
 def relative_position(bins: int) -> pl.Expr:
