@@ -24,8 +24,10 @@ class Drifted:
     @classmethod
     def of(cls, answers: PartRows) -> Drifted:
         """Those of SAMPLES rows that were cut off."""
-        reasons = [rows.to_series() for rows in answers.select(["finish_reason"]).batches(1 << 16)]
-        cut_off = pl.concat(reasons) == "length" if reasons else pl.Series(dtype=pl.Boolean)
+        reasons = answers.select(["finish_reason"]).batches(1 << 16)
+        cut_off = pl.concat(
+            [pl.Series(dtype=pl.Boolean), *(rows.to_series() == "length" for rows in reasons)]
+        )
         return cls(answers.select(["sample_id", "question_id", "text", "token_ends"]), cut_off.arg_true())
 
     @property
