@@ -16,7 +16,7 @@ from tests.stage_run import ListConsole, ScriptedModel, make_recipe, make_regist
 from dasd.base.records import SampleRequest, SamplingSpec
 from dasd.errors import BackendError, SchemaError
 from dasd.pipeline.runner import Pipeline
-from dasd.pipeline.work import feeding
+from dasd.pipeline.work import feeding, under_way
 from dasd.pipeline.work.under_way import FOLDER
 from dasd.recipe.model_settings import ModelSettings
 from dasd.store import Run
@@ -99,6 +99,20 @@ def test_what_is_finished_is_never_asked_for_again(whole: Run, tmp_path: Path) -
     assert len(Fed.done) == len(set(Fed.done)), "also those of units that weren't whole"
     for frame, stage in (("samples", "sample-low"), ("scores", "score-low")):
         assert found.frame(frame, stage).collect().equals(whole.frame(frame, stage).collect())
+
+
+def test_what_an_interrupted_unit_left_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Fed.calls, Fed.fail_after = 0, 7
+    with pytest.raises(BackendError, match="stops here"):
+        run(tmp_path, until="sample-low")
+    left = sorted(tmp_path.rglob(f"{FOLDER}/*.parquet"))
+    seen: list[Path] = []
+    real = under_way._read
+    monkeypatch.setattr(under_way, "_read", lambda file, schema: seen.append(file) or real(file, schema))
+    Fed.calls, Fed.fail_after = 0, 0
+    with pytest.raises(BackendError, match="stops here"):
+        run(tmp_path, until="sample-low")
+    assert sorted(seen) == left != []
 
 
 def test_an_answer_without_end_bounds_what_waits_behind_it(

@@ -84,7 +84,7 @@ class OpenUnits:
         ``questions``: question_id of each of its requests, in the order in which their rows are to be written.
         """
         rows = UnderWay(self._context, unit.key, self._schema)
-        found = frozenset(rows.rows.select(self._ids).to_series())
+        found = frozenset(rows.resume().select(self._ids).to_series())
         self._given = self._given or bool(found)
         each = _Open(unit, questions, {*questions} - found - self._refusals.open(unit.key), rows)
         self._open.append(each)

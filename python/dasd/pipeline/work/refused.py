@@ -45,7 +45,7 @@ class Refusals:
     def open(self, key: str) -> frozenset[str]:
         """Begin with a unit that isn't done; sample_ids of it that an earlier start saw refused."""
         unit = self._units[key] = UnderWay(self._context, key, REFUSED)
-        rows = unit.rows
+        rows = unit.resume()
         if rows.height:
             self._rows = pl.concat([self._rows, rows])
         return frozenset(rows.get_column("sample_id"))

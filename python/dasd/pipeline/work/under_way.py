@@ -33,30 +33,32 @@ class UnderWay:
     """The finished rows of one frame of one unit, and what was counted with them; held in memory until ``save``."""
 
     def __init__(self, context: StageContext, unit: str, schema: Schema) -> None:
-        """Looks for what an earlier, interrupted start left. A file that was altered is told of and dropped."""
+        """``resume`` before anything else: what an earlier start left may not be written over."""
+        self._console = context.console
         self._folder = context.writer.scratch() / FOLDER
         self._stem = digest(unit, schema.name)
         self._schema = schema
-        self._saved: list[tuple[Path, int]] = []
+        self._saved: list[Path] = []
+        self._next = 0
         self._held: list[pl.DataFrame] = []
         self._held_notes: Counter[str] = Counter()
         self.notes: Counter[str] = Counter()
         """Counts of all rows, held ones included."""
-        files = sorted(self._folder.glob(f"{self._stem}-*.parquet"))
-        for file in files:
-            rows = _read(file, schema)
+
+    def resume(self) -> pl.DataFrame:
+        """The rows that an earlier, interrupted start left. A file that was altered is told of and dropped."""
+        frames = [self._schema.empty()]
+        for file in sorted(self._folder.glob(f"{self._stem}-*.parquet")):
+            self._next = _number(file) + 1
+            rows = _read(file, self._schema)
             if rows is None:
-                context.console.warn(f"{file} was altered; its rows are generated again")
+                self._console.warn(f"{file} was altered; its rows are generated again")
                 file.unlink()
                 continue
             self.notes.update(json.loads(rows.get_column(_NOTES)[0]))
-            self._saved.append((file, rows.height))
-        self._next = 1 + max((_number(file) for file in files), default=-1)
-
-    @property
-    def height(self) -> int:
-        """Number of rows."""
-        return sum(height for _, height in self._saved) + sum(rows.height for rows in self._held)
+            self._saved.append(file)
+            frames.append(rows.drop(_NOTES))
+        return pl.concat(frames)
 
     @property
     def rows(self) -> pl.DataFrame:
@@ -65,7 +67,7 @@ class UnderWay:
         What is saved is read back: a unit may wait long for the answer before it, and many units wait with it.
         """
         frames = [self._schema.empty()]
-        for file, _ in self._saved:
+        for file in self._saved:
             rows = _read(file, self._schema)
             if rows is None:
                 raise StoreError(
@@ -97,12 +99,12 @@ class UnderWay:
         file = self._folder / f"{self._stem}-{self._next:06d}-{checksum(data)}.parquet"
         write_whole(file, data)
         self._next += 1
-        self._saved.append((file, held.height))
+        self._saved.append(file)
         self._held, self._held_notes = [], Counter()
 
     def forget(self) -> None:
         """Remove the files, and drop what is held: the unit is done, or is to be asked again."""
-        for file, _ in self._saved:
+        for file in self._saved:
             file.unlink()
         self._saved, self._held, self._held_notes = [], [], Counter()
 
