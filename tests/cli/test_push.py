@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file, save_file
 from tests.hub_server import TOKEN, HubServer
-from tests.killing import Launcher
+from tests.launcher import Launcher
 from tests.stage_run import run_recipe
 
 from dasd.cli import guard

@@ -18,10 +18,8 @@ from pathlib import Path
 import pytest
 from tests.in_memory import in_memory
 from tests.killing import (
-    Launcher,
     Moment,
     Outcome,
-    Watch,
     Whole,
     content,
     differences,
@@ -30,6 +28,7 @@ from tests.killing import (
     print_table,
     run_whole,
 )
+from tests.launcher import Launcher, Watch
 from tests.small_disk import fill, small_disk
 
 KILLS = int(os.environ.get("KILLS", "10"))

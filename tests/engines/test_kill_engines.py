@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from tests.engines.test_pipeline_engines import command
-from tests.killing import Launcher, Whole, kill_often, print_table, run_whole
+from tests.killing import Whole, kill_often, print_table, run_whole
+from tests.launcher import Launcher
 
 TARGETS = (
     ("sample-low", signal.SIGKILL, "dasd"),  # vLLM runs inside dasd's own process
