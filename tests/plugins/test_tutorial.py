@@ -129,10 +129,10 @@ def members(protocol: type) -> list[str]:
     return found
 
 
-def test_there_are_nine_protocols() -> None:
+def test_there_is_a_protocol_for_every_role_and_for_hosts_of_a_training() -> None:
     assert {protocol.__name__.lower() for protocol in PROTOCOLS} == {
         "teacher", "trainer", "evaluator", "selector", "filter", "questions", "verifier", "executor",
-        "exporter",
+        "exporter", "launchingexecutor", "hosts", "launched",
     }  # fmt: skip
 
 

@@ -71,9 +71,9 @@ class Nodes:
 
     def kill(self, node: Any) -> None:
         """End it as a machine ends that loses its power."""
-        replicas = processes(node)
+        actors = workers(node, b"ray::")
         self._cluster.remove_node(node, allow_graceful=False)
-        for pid in replicas:
+        for pid in actors:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -114,7 +114,11 @@ def running(pid: int) -> bool:
 
 def processes(node: Any, doing: str = "") -> list[int]:
     """Process ids of the replicas on a node; ``doing``: the method that they are in."""
-    title = f"ray::Replica.{doing}".encode() if doing else b"ray::Replica"
+    return workers(node, f"ray::Replica.{doing}".encode() if doing else b"ray::Replica")
+
+
+def workers(node: Any, title: bytes) -> list[int]:
+    """Process ids of Ray's workers on a node whose title begins so."""
     found = []
     for pid in children(raylet(node)):
         with suppress(OSError):

@@ -9,10 +9,11 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from dasd.api import ModelInfo, ModelSettings
+from dasd.api import HostsWanted, InputError, ModelInfo, ModelSettings
 from dasd_ray import RayOptions
 from dasd_ray.capacity import device_kind, need_of, wanted
 from dasd_ray.fleet import _difference
+from dasd_ray.hosts import gpus_of_hosts
 from dasd_ray.items import MOST_BYTES, Opened, frame_of, pieces
 
 INFO = ModelInfo("m", "r1", "t1", "e", "1", "raw", 100, concurrency=4)
@@ -91,3 +92,16 @@ def test_large_frames_come_in_pieces_and_whole_again() -> None:
 def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         RayOptions.model_validate(options)
+
+
+def test_a_training_takes_the_hosts_with_most_gpus_whole_or_as_many_as_it_has_processes() -> None:
+    nodes = [node(CPU=64, GPU=2), node(CPU=64, GPU=8), node(CPU=64), node(alive=False, GPU=8), node(GPU=4)]
+    assert gpus_of_hosts(HostsWanted(2, None, "auto", []), nodes) == [8, 4]
+    assert gpus_of_hosts(HostsWanted(3, 2, "cuda", []), nodes) == [2, 2, 2]
+    assert gpus_of_hosts(HostsWanted(2, None, "cpu", []), nodes) == []
+    assert gpus_of_hosts(HostsWanted(2, 3, "auto", []), [node(CPU=8)]) == []
+    for many in (HostsWanted(4, None, "auto", []), HostsWanted(3, 4, "auto", [])):
+        with pytest.raises(InputError, match=r"wanted \d hosts with \d GPUs or more .* cluster has 4 nodes"):
+            gpus_of_hosts(many, nodes)
+    with pytest.raises(InputError, match="wanted 1 hosts"):
+        gpus_of_hosts(HostsWanted(1, None, "cuda", []), [node(CPU=8)])

@@ -45,6 +45,7 @@ from dasd.models.tokens.chat import ChatTokenizer
 from dasd.models.tokens.sample_rows import EngineRows, Generated, Prompted, Text
 from dasd.models.tokens.think_opening import behind_tag, prompt_opening
 from dasd.plugins.exports import EXPORT, Exported, ExportedFile, ExportRun, ExportStage
+from dasd.plugins.hosts import Hosts, HostsWanted, Launched
 from dasd.plugins.registering import Registry
 from dasd.plugins.roles import (
     Checkpoint,
@@ -52,6 +53,7 @@ from dasd.plugins.roles import (
     Executor,
     Exporter,
     Filter,
+    LaunchingExecutor,
     OpenedTeacher,
     Questions,
     Selector,
@@ -99,7 +101,11 @@ __all__ = [
     "FilterSettings",
     "Generated",
     "Grade",
+    "Hosts",
+    "HostsWanted",
     "InputError",
+    "Launched",
+    "LaunchingExecutor",
     "LoadedFile",
     "LoadedQuestions",
     "Message",

@@ -11,6 +11,7 @@ from dasd.models.remote.backend import Backend, describe
 from dasd.plugins.blame import Origin
 from dasd.plugins.checked_executor import CheckedExecutor
 from dasd.plugins.checked_teacher import CheckedTeacher
+from dasd.plugins.hosts import Hosts, HostsWanted
 from dasd.plugins.registry import Registry
 from dasd.plugins.roles import OpenedTeacher
 from dasd.recipe.executor_settings import LOCAL, ExecutorSettings
@@ -76,8 +77,8 @@ class ModelPool:
         self._registry = registry
         self._on_open = on_open
         self._start = Start(registry, plugins)
-        self._executor_settings = executor
-        self._executor: CheckedExecutor | LocalExecutor | None = None
+        self._elsewhere = executor if executor is not None and executor.executor != LOCAL else None
+        self._executor: CheckedExecutor | None = None
         self._settings: ModelSettings | None = None
         self._teacher: OpenedTeacher | None = None
 
@@ -86,17 +87,25 @@ class ModelPool:
         if self._teacher is not None and self._settings == settings:
             return self._teacher
         self._close_teacher()
-        if self._executor is None:
-            given = self._executor_settings
-            if given is None or given.executor == LOCAL:
-                self._executor = LocalExecutor()
-            else:
-                self._executor = self._registry.make_executor(given)
-        self._teacher = self._executor.open(settings, self._start)
+        executor = LocalExecutor() if self._elsewhere is None else self._made(self._elsewhere)
+        self._teacher = executor.open(settings, self._start)
         self._settings = settings
         if self._on_open is not None:
             self._on_open(self._teacher.info)
         return self._teacher
+
+    @property
+    def hosts(self) -> Callable[[HostsWanted], Hosts] | None:
+        """Holds hosts of the executor for a training, which closes them; None where it starts no trainer."""
+        elsewhere = self._elsewhere
+        if elsewhere is None or not self._registry.component("executor", elsewhere.executor).launches:
+            return None
+
+        def hold(wanted: HostsWanted) -> Hosts:
+            self._close_teacher()
+            return self._made(elsewhere).hosts(wanted)
+
+        return hold
 
     def close(self) -> None:
         """Close the engine that is open, if one is, and what the executor holds for engines."""
@@ -106,6 +115,11 @@ class ModelPool:
             executor, self._executor = self._executor, None
             if executor is not None:
                 executor.close()
+
+    def _made(self, settings: ExecutorSettings) -> CheckedExecutor:
+        if self._executor is None:
+            self._executor = self._registry.make_executor(settings)
+        return self._executor
 
     def _close_teacher(self) -> None:
         teacher, self._teacher, self._settings = self._teacher, None, None

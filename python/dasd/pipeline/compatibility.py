@@ -64,6 +64,7 @@ def recipe_checks(registry: Registry, settings: RecipeSettings) -> list[tuple[st
         trainer = settings.trainer_for(stage)
         own = f"stages.{index}.trainer.options" if "options" in stage.trainer else "trainer.options"
         checks.append(("trainer.trainer", partial(options, "trainer", trainer.trainer, trainer.options, own)))
+        checks.append((own, partial(_hosts, registry, settings.executor, trainer, own)))
         if trainer.adapter is not None:
             where = f"stages.{index}.trainer" if {"adapter", "lora"} & stage.trainer.keys() else "trainer"
             checks.append((f"{where}.adapter", partial(_adapter, registry, settings.student, trainer, where)))
@@ -123,6 +124,20 @@ def _evaluator(registry: Registry, settings: RecipeSettings, source: QuestionSou
     """Made once, so that what it needs and isn't installed is told of now."""
     how = terms_of(source, settings.evaluation, registry)
     registry.make_evaluator(how.evaluator, how.options)
+
+
+def _hosts(registry: Registry, executor: ExecutorSettings, trainer: TrainerSettings, where: str) -> None:
+    option = registry.component("trainer", trainer.trainer).hosts
+    count = trainer.options.get(option) if option else None
+    if count is None:
+        return
+    launching = [c.name for c in registry.components("executor") if c.launches]
+    if executor.executor not in launching:
+        raise RecipeError(
+            f"{where}.{option}: {count} hosts of an executor are wanted, and executor {executor.executor!r} starts no "
+            f"trainer; use one of {', '.join(launching) or 'those that plugins bring (docs/clusters.md)'} as "
+            "executor.executor, or take the key out"
+        )
 
 
 def _adapter(registry: Registry, student: ModelSettings, trainer: TrainerSettings, where: str) -> None:

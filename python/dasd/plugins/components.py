@@ -84,6 +84,8 @@ class Component:
     """Teachers only: whether the model's weights are loaded onto this run's own devices."""
     concurrency: str = ""
     """Teachers only: the option that says how many requests it works on at a time; "": it takes lists."""
+    engines: str = ""
+    """Teachers and executors only: the option that says how many engines work side by side, a number or a list."""
     packages: Sequence[str] = ()
     """Teachers and trainers only: top-level packages without which it can't start."""
     extra: str = ""
@@ -96,6 +98,10 @@ class Component:
     """Evaluators only: whether it needs an answer and a verifier of every question."""
     trains_adapters: bool = False
     """Trainers only: whether it does what ``trainer.adapter`` asks for."""
+    hosts: str = ""
+    """Trainers only: the option that says on how many hosts of the executor it trains; "": on this machine alone."""
+    launches: bool = False
+    """Executors only: whether it starts the processes of a training on its hosts."""
     argument: str | None = None
     """Sources of questions only: the option that VALUE of ``--benchmarks NAME:VALUE`` sets."""
     attempts: int | None = None
@@ -129,6 +135,15 @@ class Component:
     def label(self) -> str:
         """How messages call it, e.g. ``teacher 'echo' (plugin dasd-echo)``."""
         return f"{self.role} {self.name!r} (plugin {self.owner.distribution})"
+
+    @property
+    def speed_options(self) -> tuple[str, ...]:
+        """Names of the options that are marked ``json_schema_extra={"speed": True}``."""
+        fields = self.options.model_fields if self.options is not None else {}
+        extras = {name: field.json_schema_extra for name, field in fields.items()}
+        return tuple(
+            name for name, extra in extras.items() if isinstance(extra, dict) and extra.get("speed") is True
+        )
 
     @property
     def install(self) -> str:

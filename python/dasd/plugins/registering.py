@@ -56,6 +56,7 @@ class Registry(Protocol):
         gives_logprobs: bool = True,
         loads_model: bool = False,
         concurrency: str = "",
+        engines: str = "",
         packages: Sequence[str] = (),
         extra: str = "",
     ) -> None:
@@ -65,7 +66,8 @@ class Registry(Protocol):
         prefix; ``gives_logprobs``: its samples carry log-probabilities. A recipe that needs one of these and
         doesn't get it is refused before anything runs. For plans: ``loads_model``: the model's weights are loaded
         onto this run's own devices; ``concurrency``: of one that reads requests as it has room
-        (``ModelInfo.concurrency``) the option that says how many it works on at a time; ``packages``: the top-level
+        (``ModelInfo.concurrency``) the option that says how many it works on at a time; ``engines``: the option that
+        says how many engines work side by side, a number or a list with an entry for each; ``packages``: the top-level
         packages without which it can't start, and ``extra``, the extra of its distribution that installs them.
         """
         self._add(
@@ -79,6 +81,7 @@ class Registry(Protocol):
             gives_logprobs=gives_logprobs,
             loads_model=loads_model,
             concurrency=concurrency,
+            engines=engines,
             packages=packages,
             extra=extra,
         )
@@ -91,13 +94,16 @@ class Registry(Protocol):
         options: type[BaseModel] | None = None,
         doc: str = "",
         trains_adapters: bool = False,
+        hosts: str = "",
         packages: Sequence[str] = (),
         extra: str = "",
     ) -> None:
         """Register a trainer. ``options`` checks ``trainer.options``.
 
         ``trains_adapters``: it does what ``trainer.adapter`` asks for; with another trainer a recipe that sets
-        this key is refused before anything runs. ``packages`` and ``extra`` as with a teacher.
+        this key is refused before anything runs. ``hosts``: the option that says on how many hosts of the run's
+        executor (``TrainSpec.hosts``) it trains; with an executor that starts no trainer, a recipe that sets it is
+        refused. ``packages`` and ``extra`` as with a teacher.
         """
         self._add(
             "trainer",
@@ -106,6 +112,7 @@ class Registry(Protocol):
             options,
             doc,
             trains_adapters=trains_adapters,
+            hosts=hosts,
             packages=packages,
             extra=extra,
         )
@@ -194,10 +201,21 @@ class Registry(Protocol):
         self._add("verifier", name, factory, options, doc)
 
     def executor(
-        self, name: str, factory: ExecutorFactory, *, options: type[BaseModel] | None = None, doc: str = ""
+        self,
+        name: str,
+        factory: ExecutorFactory,
+        *,
+        options: type[BaseModel] | None = None,
+        doc: str = "",
+        engines: str = "",
+        launches: bool = False,
     ) -> None:
-        """Register an executor. ``options`` checks ``executor.options``, which the factory takes."""
-        self._add("executor", name, factory, options, doc)
+        """Register an executor. ``options`` checks ``executor.options``, which the factory takes.
+
+        ``engines`` as with a teacher; ``launches``: it is a ``LaunchingExecutor``, which starts the processes of a
+        training too.
+        """
+        self._add("executor", name, factory, options, doc, engines=engines, launches=launches)
 
     def exporter(
         self, name: str, factory: ExporterFactory, *, options: type[BaseModel] | None = None, doc: str = ""

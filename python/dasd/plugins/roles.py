@@ -26,6 +26,7 @@ from dasd.base.records import (
     ScoringSpec,
 )
 from dasd.plugins.exports import Exported, ExportRun
+from dasd.plugins.hosts import Hosts, HostsWanted
 from dasd.recipe.model_settings import ModelSettings
 from dasd.recipe.question_settings import QuestionSource
 from dasd.recipe.training_settings import TrainerSettings
@@ -81,6 +82,8 @@ class TrainSpec:
     part: int = 1
     """Which of ``parts`` equal stretches of one schedule of the learning rate this training is, counted from 1."""
     parts: int = 1
+    hosts: Callable[[HostsWanted], Hosts] | None = None
+    """Holds hosts of the run's executor for a trainer of several processes; None where it starts none elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +178,18 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """End what was started for engines. Called after they are closed; ``open`` may follow."""
+        ...
+
+
+@runtime_checkable
+class LaunchingExecutor(Executor, Protocol):
+    """An executor that starts processes of a training too (registered with ``launches``)."""
+
+    def hosts(self, wanted: HostsWanted) -> Hosts:
+        """Hold hosts for a training; whoever asks closes them. No engine is open meanwhile.
+
+        Raises BackendError where they can't be had, InputError that names a host which doesn't see a shared file.
+        """
         ...
 
 

@@ -40,8 +40,8 @@ class EngineTimes(Section):
     engines: int | None = Field(
         None,
         ge=1,
-        description="Engines side by side; null: the executor's `replicas` where that is a number, the model's list of "
-        "servers, else one.",
+        description="Engines side by side; null: what the executor's options say, else the model's (a list of "
+        "servers), else one.",
     )
     start_seconds: float = Field(0.0, ge=0, description="Seconds until it takes the first request.")
     spread: float = Field(

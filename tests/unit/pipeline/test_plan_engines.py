@@ -110,12 +110,21 @@ def test_a_promise_is_kept_within_15_per_cent(
     ("changes", "engines"),
     [
         ({}, 1),
-        ({"executor": {"executor": "ray", "options": {"replicas": 4}}}, 4),
-        ({"executor": {"executor": "ray", "options": {"replicas": "auto"}}}, 1),
-        ({"teacher": {"options": {"base_url": ["http://a/v1", "http://b/v1"]}}}, 2),
+        ({"executor": {"executor": "far", "options": {"copies": 4}}}, 4),
+        ({"executor": {"executor": "far", "options": {"copies": "auto"}}}, 1),
+        ({"teacher": {"options": {"servers": ["http://a/v1", "http://b/v1"]}}}, 2),
+        ({"teacher": {"options": {"servers": "http://a/v1"}}}, 1),
+        # Options of these names that nobody declared count for nothing.
         (
             {
-                "executor": {"executor": "ray", "options": {"replicas": 4}},
+                "executor": {"executor": "far", "options": {"replicas": 4}},
+                "teacher": {"options": {"base_url": ["http://a/v1", "http://b/v1"]}},
+            },
+            1,
+        ),
+        (
+            {
+                "executor": {"executor": "far", "options": {"copies": 4}},
                 "plan": {"teacher_engine": {"engines": 3}},
             },
             3,
@@ -125,8 +134,8 @@ def test_a_promise_is_kept_within_15_per_cent(
 def test_engines_are_those_of_the_recipe(changes: dict[str, Any], engines: int) -> None:
     settings = Recipe.load(merged({**RECIPE, "plan": {"teacher_engine": TIMES}}, changes)).settings
     assert settings.plan.teacher_engine is not None
-    backend = Backend("a", {}, True, True, True, concurrency="together")
-    plan = EnginesPlan(settings, settings.teacher, backend, settings.plan.teacher_engine, 0)
+    backend = Backend("a", {}, True, True, True, engines="servers", concurrency="together")
+    plan = EnginesPlan(settings, settings.teacher, backend, settings.plan.teacher_engine, 0, "copies")
     work = Generation("teacher", Amount.exactly(1200), Amount.exactly(120_000))
     found = plan.of(work)
     assert found is not None and found[1].startswith(f"teacher: {engines if engines > 1 else 'one'} engine")

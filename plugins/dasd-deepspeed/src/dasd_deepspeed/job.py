@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 from dasd.api import TrainerSettings, TrainSpec, read_json
 
@@ -39,6 +40,12 @@ class Files:
         """Rewritten by the host as long as it lives."""
         return self.directory / "heartbeat"
 
+    def token(self) -> Path:
+        """Write a file of a name that was never used: hosts that see it share the directory."""
+        path = self.directory / f"seen-{uuid4().hex}"
+        path.write_text(path.name, encoding="utf-8")
+        return path
+
     def log(self, rank: int | str) -> Path:
         """Whatever a process prints."""
         return self.directory / f"rank-{rank}.log"
@@ -53,7 +60,8 @@ class Files:
 
     def clear(self) -> None:
         """Remove what an earlier start left; saved states and the curve stay."""
-        for path in (self.progress, self.stop, self.heartbeat, *self.directory.glob("rank-*.*")):
+        left = [path for name in ("rank-*.*", "seen-*") for path in self.directory.glob(name)]
+        for path in (self.progress, self.stop, self.heartbeat, *left):
             path.unlink(missing_ok=True)
 
 
@@ -67,7 +75,8 @@ class Job:
     device: str
     """``cpu`` or ``cuda``."""
     watch: str
-    """How a process notices the host's death: ``stdin`` (it is closed) or ``heartbeat`` (it stops)."""
+    """How a process notices the host's death: at once by the end of its stdin (``stdin``, or ``answers``, where rank 0
+    reads the host's answers to its steps there), or in a minute by the end of a ``heartbeat``."""
 
     def write(self) -> None:
         """Leave the job in the state directory."""

@@ -1,4 +1,4 @@
-"""Starting the processes of a training, following them, and leaving none behind."""
+"""Starting the processes of a training, on this host or others, and leaving none behind."""
 
 from __future__ import annotations
 
@@ -10,24 +10,41 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from dasd.api import Hosts, Launched
 from dasd_deepspeed.job import Files
 from dasd_deepspeed.options import DeepSpeedOptions
 
 _WORKER = "dasd_deepspeed.worker"
 _LAUNCHER_PORT = 29500
-_END = 1 << 16
-"""Bytes at the end of a log that are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A process that was started: one of the training's, or DeepSpeed's launcher of all."""
+
+    rank: int | str
+    process: Launched
+    host: str = ""
+    """Address of another host."""
+
+    def __str__(self) -> str:
+        return f"process {self.rank}" + (f" on {self.host}" if self.host else "")
 
 
 @contextmanager
 def processes(
     options: DeepSpeedOptions, files: Files, count: int, device: str
-) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Start the training's processes; when the block ends, however it does, they and their children are gone."""
+) -> Iterator[tuple[list[Started], IO[bytes]]]:
+    """Start the training's processes here, or the launcher that does so elsewhere, and rank 0's standard input.
+
+    When the block ends, however it does, they and their children are gone.
+    """
     started: list[subprocess.Popen[bytes]] = []
+    ranks: list[int | str] = ["launcher"] if options.hostfile is not None else list(range(count))
     try:
         if options.hostfile is not None:
             started.append(_start(_launcher(options, options.hostfile, files), files, "launcher", {}))
@@ -35,11 +52,34 @@ def processes(
             port = options.master_port or _free_port()
             for rank in range(count):
                 command = [sys.executable, "-m", _WORKER, str(files.directory)]
-                started.append(_start(command, files, rank, _rank_environment(rank, count, port, device)))
-        yield started
+                environment = _rank_environment(rank, rank, count, count, "127.0.0.1", port, device)
+                started.append(_start(command, files, rank, environment | _threads(count, device)))
+        assert started[0].stdin is not None
+        yield (
+            [Started(rank, process) for rank, process in zip(ranks, started, strict=True)],
+            started[0].stdin,
+        )
     finally:
         for process in started:
             _kill_group(process)
+
+
+def start_on(hosts: Hosts, options: DeepSpeedOptions, files: Files) -> list[Started]:
+    """Start the training's processes on the executor's hosts, with whose closing they end."""
+    port = options.master_port or hosts.free_port()
+    world = sum(hosts.processes)
+    started: list[Started] = []
+    for host, count in enumerate(hosts.processes):
+        for local in range(count):
+            rank = len(started)
+            process = hosts.start(
+                host,
+                ["-m", _WORKER, str(files.directory)],
+                _rank_environment(rank, local, world, count, hosts.addresses[0], port, hosts.device),
+                files.log(rank),
+            )
+            started.append(Started(rank, process, hosts.addresses[host]))
+    return started
 
 
 def _start(
@@ -58,17 +98,24 @@ def _start(
         )
 
 
-def _rank_environment(rank: int, count: int, port: int, device: str) -> dict[str, str]:
-    threads = {} if device != "cpu" else {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count))}
+def _rank_environment(
+    rank: int, local: int, world: int, here: int, address: str, port: int, device: str
+) -> dict[str, str]:
     return {
         "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": str(count),
-        "LOCAL_WORLD_SIZE": str(count),
-        "MASTER_ADDR": "127.0.0.1",
+        "LOCAL_RANK": str(local),
+        "WORLD_SIZE": str(world),
+        "LOCAL_WORLD_SIZE": str(here),
+        "MASTER_ADDR": address,
         "MASTER_PORT": str(port),
         "DS_ACCELERATOR": device,
-    } | {name: value for name, value in threads.items() if name not in os.environ}
+    }
+
+
+def _threads(count: int, device: str) -> dict[str, str]:
+    if device != "cpu" or "OMP_NUM_THREADS" in os.environ:
+        return {}
+    return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count))}
 
 
 def _launcher(options: DeepSpeedOptions, hostfile: str, files: Files) -> list[str]:
@@ -102,31 +149,11 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
         process.stdin.close()
 
 
-def last_lines(log: Path, count: int = 15) -> str:
-    """The end of a log that says something."""
-    if not log.exists():
-        return ""
-    with log.open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - _END))
-        text = file.read().decode("utf-8", "replace")
-    lines = [line for line in text.splitlines() if line.strip()]
-    return "\n".join(lines[-count:])
-
-
-def new_lines(file: IO[str], rest: list[str]) -> Iterator[str]:
-    """Whole lines that have come to ``file``; the begun one waits in ``rest``."""
-    rest.append(file.read())
-    *whole, begun = "".join(rest).split("\n")
-    rest[:] = [begun]
-    yield from whole
-
-
-def answer(process: subprocess.Popen[bytes], word: bytes) -> None:
+def answer(stdin: IO[bytes], word: bytes) -> None:
     """Tell rank 0 to go on after a step, or to stop. One that is gone has its own error."""
-    assert process.stdin is not None
     with suppress(BrokenPipeError):
-        process.stdin.write(word)
-        process.stdin.flush()
+        stdin.write(word)
+        stdin.flush()
 
 
 def pause() -> None:

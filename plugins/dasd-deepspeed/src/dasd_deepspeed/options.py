@@ -9,7 +9,16 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from dasd.api import RecipeError, TrainerSettings
 
 LAUNCH_ONLY = frozenset(
-    {"processes", "zero_stage", "offload", "hostfile", "master_port", "torch_adam", "timeout_minutes"}
+    {
+        "hosts",
+        "processes",
+        "zero_stage",
+        "offload",
+        "hostfile",
+        "master_port",
+        "torch_adam",
+        "timeout_minutes",
+    }
 )
 """Options that say where a training runs and how it is divided, not what comes out: they may change between
 two starts of one training."""
@@ -21,7 +30,14 @@ class DeepSpeedOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     processes: int | None = Field(
-        None, ge=1, description="Processes on this host; null: one a GPU, on a CPU one. Not with `hostfile`."
+        None, ge=1, description="Processes on each host; null: one a GPU, on a CPU one. Not with `hostfile`."
+    )
+    hosts: int | None = Field(
+        None,
+        ge=1,
+        json_schema_extra={"speed": True},
+        description="Hosts of the recipe's executor, which starts the processes there; null: this host alone. The run "
+        "directory must be on a file system that all hosts share.",
     )
     zero_stage: Literal[0, 1, 2, 3] = Field(
         2,
@@ -74,6 +90,10 @@ class DeepSpeedOptions(BaseModel):
             raise ValueError(f"offload: parameters needs zero_stage 3; got {self.zero_stage}")
         if self.hostfile is not None and self.processes is not None:
             raise ValueError("processes and hostfile can't both be set: the hostfile's slots say how many")
+        if self.hostfile is not None and self.hosts is not None:
+            raise ValueError(
+                "hosts and hostfile can't both be set: either the executor or ssh starts the processes"
+            )
         return self
 
 

@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from dasd.api import (
-    Checkpoint,
-    DasdError,
-    InputError,
-    PluginError,
-    RecipeError,
-    SchemaError,
-    TrainerSettings,
-    TrainingError,
-    TrainSpec,
-    read_json,
-)
+from dasd.api import Checkpoint, HostsWanted, InputError, RecipeError, TrainerSettings, TrainSpec
+from dasd_deepspeed.follow import follow, wait
 from dasd_deepspeed.job import Files, Job
-from dasd_deepspeed.launch import answer, last_lines, new_lines, pause, processes
+from dasd_deepspeed.launch import Started, answer, processes, start_on
 from dasd_deepspeed.options import DeepSpeedOptions, options_of
-from dasd_deepspeed.watch import BEAT_SECONDS, GO_ON, STOP
-from dasd_deepspeed.worker import parse
-
-_STOP_SECONDS = 120.0
-"""Time for a step and a state to be written after Ctrl-C; a second Ctrl-C ends it at once."""
-_ERRORS = {
-    error.__name__: error for error in (InputError, PluginError, RecipeError, SchemaError, TrainingError)
-}
+from dasd_deepspeed.watch import GO_ON, STOP
 
 
 class DeepSpeedTrainer:
@@ -59,24 +41,48 @@ class DeepSpeedTrainer:
         can't be trained, DiskFullError.
         """
         options = options_of(spec.settings)
-        device, count = _where(options, spec.settings)
         files = Files(spec.state.absolute())
         files.directory.mkdir(parents=True, exist_ok=True)
         files.clear()
-        watch = "stdin" if options.hostfile is None else "heartbeat"
-        Job(tuple(shards), spec, resume, device, watch).write()
         files.progress.touch()
-        with processes(options, files, count, device) as started:
+        with ExitStack() as ends:
+            started, told = _started(options, files, spec, partial(Job, tuple(shards), spec, resume), ends)
             try:
-                done = _follow(started, files, spec, local=options.hostfile is None)
+                done = follow(started, files, spec, lambda: told(GO_ON))
             except KeyboardInterrupt:
                 if files.progress.stat().st_size:  # else there is nothing to save yet
                     files.stop.touch()
-                    if options.hostfile is None:
-                        answer(started[0], STOP)
-                    _wait(started)
+                    told(STOP)
+                    wait(started)
                 raise
         return Checkpoint(path=spec.output, **done)
+
+
+def _started(
+    options: DeepSpeedOptions, files: Files, spec: TrainSpec, job: Callable[[str, str], Job], ends: ExitStack
+) -> tuple[list[Started], Callable[[bytes], None]]:
+    """The processes, which end with ``ends``, and what answers rank 0; ``job`` takes a device and a watch."""
+    if options.hosts is None:
+        device, count = _where(options, spec.settings)
+        here = options.hostfile is None
+        job(device, "answers" if here else "heartbeat").write()
+        started, stdin = ends.enter_context(processes(options, files, count, device))
+        return started, partial(answer, stdin) if here else _unanswered
+    if spec.hosts is None:
+        raise InputError(
+            f"trainer.options.hosts: {options.hosts} hosts of an executor are wanted, and this training has none; take "
+            "the key out, or name hosts in hostfile"
+        )
+    shared = [files.token(), *sorted(path for path in spec.model.absolute().iterdir() if path.is_file())]
+    hosts = spec.hosts(HostsWanted(options.hosts, options.processes, spec.settings.device, shared))
+    ends.enter_context(closing(hosts))
+    job(hosts.device, "stdin").write()
+    return start_on(hosts, options, files), _unanswered
+
+
+def _unanswered(word: bytes) -> None:
+    """Processes elsewhere look for the file ``stop`` alone."""
+    del word
 
 
 def _where(options: DeepSpeedOptions, settings: TrainerSettings) -> tuple[str, int]:
@@ -98,64 +104,3 @@ def _where(options: DeepSpeedOptions, settings: TrainerSettings) -> tuple[str, i
             f"for {gpus} GPUs"
         )
     return device, options.processes or gpus
-
-
-def _follow(
-    started: Sequence[subprocess.Popen[bytes]], files: Files, spec: TrainSpec, *, local: bool
-) -> dict[str, Any]:
-    """Pass steps on until the training is done. Raises what has stopped it."""
-    done: dict[str, Any] | None = None
-    rest: list[str] = []
-    beat = 0.0
-    with files.progress.open(encoding="utf-8") as progress:
-        while True:
-            codes = [process.poll() for process in started]
-            if time.monotonic() - beat > BEAT_SECONDS:
-                beat = time.monotonic()
-                files.heartbeat.write_text(repr(beat))
-            for line in new_lines(progress, rest):
-                step, said = parse(line)
-                done = said or done
-                if step is not None:
-                    spec.on_step(step)
-                    if local:
-                        answer(started[0], GO_ON)
-            failed = [rank for rank, code in enumerate(codes) if code not in (None, 0)]
-            if failed:
-                raise _failure(files, failed[0], codes[failed[0]], spec)
-            if all(code == 0 for code in codes):
-                if done is None:
-                    raise _failure(files, 0, 0, spec)
-                return done
-            pause()
-
-
-def _failure(files: Files, rank: int, code: int | None, spec: TrainSpec) -> DasdError:
-    """The error of the process that failed first; of one that couldn't say why, the end of its log."""
-    for path in files.errors():
-        report = read_json(path)
-        kind, message = report["kind"], report["message"]
-        if kind in _ERRORS:
-            return _ERRORS[kind](message)
-        if kind == "DiskFullError":
-            from dasd.api.training import disk_full
-
-            return disk_full(spec.state, None)
-        rank_name = path.name.split(".")[0].removeprefix("rank-")
-        return _ended(files, rank_name, f"with {kind}: {message}", spec)
-    log = "launcher" if files.log("launcher").exists() else str(rank)
-    return _ended(files, log, f"with exit code {code}", spec)
-
-
-def _ended(files: Files, rank: str, how: str, spec: TrainSpec) -> TrainingError:
-    log = files.log(rank) if files.log(rank).exists() else files.log("launcher")
-    return TrainingError(
-        f"training {spec.stage!r}: process {rank} ended {how}. The last saved state is kept; the same command "
-        f"goes on from it. The end of its log, {log}:\n{last_lines(log)}"
-    )
-
-
-def _wait(started: Sequence[subprocess.Popen[bytes]]) -> None:
-    until = time.monotonic() + _STOP_SECONDS
-    while any(process.poll() is None for process in started) and time.monotonic() < until:
-        pause()

@@ -24,22 +24,22 @@ class Host:
     """The host, as one of its processes sees it. When it dies, however, this process's group is killed."""
 
     def __init__(self, how: str, files: Files) -> None:
-        """``how``: ``stdin``, at once and on the host's machine; ``heartbeat``, in a minute and anywhere."""
+        """``how``: a ``Job``'s ``watch``."""
         self._files = files
-        self._answers: SimpleQueue[bytes] | None = SimpleQueue() if how == "stdin" else None
-        target = self._read if how == "stdin" else self._listen
+        self._answers: SimpleQueue[bytes] | None = SimpleQueue() if how == "answers" else None
+        target = self._listen if how == "heartbeat" else self._read
         threading.Thread(target=target, daemon=True).start()
 
     def wants_stop(self) -> bool:
-        """To be asked once after each step that was told of; on ``stdin`` it waits for the host's answer."""
+        """To be asked once after each step that was told of; it waits for the host's answer where there is one."""
         if self._answers is None:
             return self._files.stop.exists()
         return self._answers.get() == STOP
 
     def _read(self) -> None:
-        assert self._answers is not None
         while answer := os.read(sys.stdin.fileno(), 1):
-            self._answers.put(answer)
+            if self._answers is not None:
+                self._answers.put(answer)
         _end()
 
     def _listen(self) -> None:

@@ -21,6 +21,7 @@ def dasd_register(registry: Registry) -> None:
         # A student changes with every training; a server goes on serving what it was started with.
         runs_student=False,
         concurrency="concurrency",
+        engines="base_url",
     )
 
 

@@ -19,6 +19,8 @@ def dasd_register(registry: Registry) -> None:
         "ray",
         _ray,
         options=RayOptions,
+        engines="replicas",
+        launches=True,
         doc="Replicas of an engine on the nodes of a Ray cluster; those that die are replaced.",
     )
 

@@ -8,7 +8,16 @@ import signal
 import threading
 from collections.abc import Callable
 
-from dasd.api import BackendError, InputError, ModelSettings, OpenedTeacher, PluginError, Teacher
+from dasd.api import (
+    BackendError,
+    Hosts,
+    HostsWanted,
+    InputError,
+    ModelSettings,
+    OpenedTeacher,
+    PluginError,
+    Teacher,
+)
 from dasd_ray.options import RayOptions
 
 __all__ = ["RayExecutor"]
@@ -23,7 +32,7 @@ _DEFAULTS = {
 
 
 class RayExecutor:
-    """Opens engines on a Ray cluster."""
+    """Opens engines and starts trainings on a Ray cluster."""
 
     def __init__(self, options: RayOptions) -> None:
         self._options = options
@@ -43,6 +52,13 @@ class RayExecutor:
         from dasd_ray.teacher import RayTeacher
 
         return RayTeacher(settings, start, self._options)
+
+    def hosts(self, wanted: HostsWanted) -> Hosts:
+        """Nodes for a training. Raises as ``open`` and ``LaunchingExecutor.hosts``."""
+        self._connect()
+        from dasd_ray.hosts import RayHosts
+
+        return RayHosts(wanted, self._options)
 
     def close(self) -> None:
         """Leave the cluster; a Ray of this run's own is ended."""

@@ -14,7 +14,11 @@ class ReplicaResources(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    cpus: float = Field(1.0, ge=0, description="Processors; an engine on the CPU gets as many threads.")
+    cpus: float = Field(
+        1.0,
+        ge=0,
+        description="Processors of a replica, or of a process of a training; on the CPU it gets as many threads.",
+    )
     gpus: float | None = Field(
         None,
         ge=0,
@@ -51,5 +55,7 @@ class RayOptions(BaseModel):
         description="How often a list or request is asked again whose replica died, before the run stops.",
     )
     start_seconds: float = Field(
-        1800.0, gt=0, description="How long a run waits while it has no replica at all, before it stops."
+        1800.0,
+        gt=0,
+        description="How long a run waits while it has no replica at all, or no room for a training, before it stops.",
     )

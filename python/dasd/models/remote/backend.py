@@ -16,7 +16,6 @@ from dasd.models.remote.process import WorkerProcess
 from dasd.recipe.model_settings import ModelSettings
 
 if TYPE_CHECKING:
-    from dasd.plugins.components import Component
     from dasd.plugins.registry import Registry
 
 __all__ = ["Backend", "describe"]
@@ -37,6 +36,8 @@ class Backend:
     """Options that change how fast or how patiently it works and never what it gives."""
     loads_model: bool = False
     """Whether the model's weights are loaded onto this run's own devices."""
+    engines: str = ""
+    """The option that says how many engines work side by side, a number or a list; "": one."""
     concurrency: str = ""
     """The option that says how many requests it works on at a time; "": it takes lists."""
 
@@ -50,19 +51,11 @@ class Backend:
             component.runs_student,
             component.continues,
             component.gives_logprobs,
-            _speed_options(component),
+            component.speed_options,
             component.loads_model,
+            component.engines,
             component.concurrency,
         )
-
-
-def _speed_options(component: Component) -> tuple[str, ...]:
-    """Names of the options that are marked ``json_schema_extra={"speed": True}``."""
-    fields = component.options.model_fields if component.options is not None else {}
-    extras = {name: field.json_schema_extra for name, field in fields.items()}
-    return tuple(
-        name for name, extra in extras.items() if isinstance(extra, dict) and extra.get("speed") is True
-    )
 
 
 _KNOWN: dict[tuple[str, str, str], Backend] = {}

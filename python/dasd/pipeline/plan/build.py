@@ -217,7 +217,9 @@ def _engines(registry: Registry, settings: RecipeSettings) -> dict[ModelRole, En
         if times is not None:
             with suppress(DasdError):  # told among the findings
                 backend = backend_of(registry, model, role)
-                found[role] = EnginesPlan(settings, model, backend, times, settings.seed)
+                executor = settings.executor.executor  # `local` needs nobody's registration
+                option = "" if executor == LOCAL else registry.component("executor", executor).engines
+                found[role] = EnginesPlan(settings, model, backend, times, settings.seed, option)
     return found
 
 

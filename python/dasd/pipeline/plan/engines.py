@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from pydantic import JsonValue
+
 from dasd.models.remote.backend import Backend
 from dasd.pipeline.plan.engine_time import Bound, Engine, Simulated, draw_lengths, simulate
 from dasd.pipeline.plan.records import Generation
@@ -34,6 +36,8 @@ class EnginesPlan:
     backend: Backend
     times: EngineTimes
     seed: int
+    executor_engines: str = ""
+    """The option of the recipe's executor that says how many engines work side by side; "": one."""
 
     def of(self, work: Generation) -> tuple[float, str] | None:
         """Seconds of a stage's generation, and in words what was simulated; None where amounts aren't known."""
@@ -54,13 +58,13 @@ class EnginesPlan:
     @property
     def _engines(self) -> int:
         """Side by side."""
-        replicas = self.settings.executor.options.get("replicas")
-        servers = self.model.options.get("base_url")
-        if self.times.engines is not None:
-            return self.times.engines
-        if isinstance(replicas, int):
-            return replicas
-        return len(servers) if isinstance(servers, list) and servers else 1
+        executor = self.settings.executor
+        return (
+            self.times.engines
+            or _counted(executor.options.get(self.executor_engines))
+            or _counted(self.model.options.get(self.backend.engines))
+            or 1
+        )
 
     def _simulated(self, count: int, mean: float, cap: int) -> tuple[Simulated, float]:
         sequences, _ = self._sequences()
@@ -101,3 +105,10 @@ class EnginesPlan:
             return given, f"options.{option}"
         on_cpu = self.model.device == "cpu" or not option
         return self.model.batch_size or (CPU_BATCH_SIZE if on_cpu else GPU_SEQUENCES), "batch_size"
+
+
+def _counted(option: JsonValue) -> int | None:
+    """Engines by an option that says how many, as a number or as a list with an entry for each."""
+    if isinstance(option, list):
+        return len(option)
+    return option if isinstance(option, int) else None

@@ -172,6 +172,7 @@ class TrainStage:
             seed=seed_of(settings.seed, self.name) % 2**32,
             trust_remote_code=settings.student.trust_remote_code,
             on_step=on_step,
+            hosts=context.models.hosts,
         )
         shards = context.writer.rows("train").files
         # Here and not in a trainer: whichever is to move the weights gets checked labels, once.

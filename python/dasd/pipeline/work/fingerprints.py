@@ -101,8 +101,10 @@ def filters_settings(settings: FilterSettings, registry: Registry) -> Settings:
 
 def trainer_settings(settings: TrainerSettings, registry: Registry) -> Settings:
     """Section ``trainer`` of one stage, less where it runs and how often it saves."""
+    faster = registry.component("trainer", settings.trainer).speed_options
     return {
         **settings.result_keys(),
+        "options": {name: value for name, value in settings.options.items() if name not in faster},
         "versions": registry.versions("trainer", settings.trainer),
     }
 
