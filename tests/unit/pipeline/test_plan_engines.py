@@ -14,8 +14,9 @@ import yaml
 from pydantic import BaseModel
 from tests.stage_run import RECIPE, ListConsole, ScriptedEvaluator, ScriptedModel, ScriptedTrainer, merged
 
-from dasd.base.records import SampleRequest, SamplingSpec
+from dasd.base.records import Message, SampleRequest, SamplingSpec
 from dasd.models.remote.backend import Backend
+from dasd.models.tokens.chat import ChatTokenizer
 from dasd.pipeline.plan import plan_recipe
 from dasd.pipeline.plan.engine_time import Engine, draw_lengths, simulate
 from dasd.pipeline.plan.engines import EnginesPlan
@@ -70,35 +71,55 @@ def _middle() -> float:
     return math.log(MEAN) - 0.8**2 / 2
 
 
-def recipe(directory: Path, together: int, questions: int) -> Path:
+def recipe(directory: Path, together: int, questions: int, **times: float) -> Path:
     changes: dict[str, Any] = {
         "teacher": {"backend": "timed", "options": {"together": together}},
         "questions": {"train": [{"source": "miniature", "count": questions}]},
         "sampling": {"candidates": 4, "max_tokens": CAP, "chunk": 16},
         "stages": [{"name": "low", "kind": "off-policy", "temperature": 0.6, "response_tokens": MEAN}],
-        "plan": {"teacher_engine": TIMES},
+        "plan": {"teacher_engine": {**TIMES, **times}},
     }
     path = directory / "timed.yaml"
     path.write_text(yaml.safe_dump({**merged(RECIPE, changes), "stages": changes["stages"]}))
     return path
 
 
+def host() -> PluginHost:
+    made = PluginHost()
+    made.registry.teacher("timed", Timed, options=Options, concurrency="together")
+    made.registry.teacher("scripted", ScriptedModel)
+    made.registry.trainer("scripted", lambda _: ScriptedTrainer())
+    made.registry.evaluator("scripted", lambda _: ScriptedEvaluator())
+    return made
+
+
+def promise(path: Path) -> float:
+    planned = plan_recipe(path, directory=path.parent / "run")
+    (found,) = [stage.cost.seconds for stage in planned.stages if stage.name == "sample-low"]
+    assert found is not None
+    return found
+
+
+def test_prompts_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dasd.pipeline.plan.drafts.PluginHost.load_working", lambda *_, **__: (host(), []))
+    without = promise(recipe(tmp_path, 8, 10))
+    found = promise(recipe(tmp_path, 8, 10, read_ms_a_token=1000.0))
+    chat = ChatTokenizer.load(ModelSettings(model="dasd:mini-teacher"))
+    (prompt,) = chat.prompts_ids([(Message("user", "9 + 3 - 5 + 3 + 2 - 5 = ?"),)])
+    assert found - without == pytest.approx(40 * len(prompt), rel=1e-6)
+
+
 @pytest.mark.parametrize(("together", "questions"), [(8, 100), (64, 100), (400, 60)])
 def test_a_promise_is_kept_within_15_per_cent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int, questions: int
 ) -> None:
-    host = PluginHost()
-    host.registry.teacher("timed", Timed, options=Options, concurrency="together")
-    host.registry.teacher("scripted", ScriptedModel)
-    host.registry.trainer("scripted", lambda _: ScriptedTrainer())
-    host.registry.evaluator("scripted", lambda _: ScriptedEvaluator())
-    path = recipe(tmp_path, together, questions)
-    monkeypatch.setattr("dasd.pipeline.plan.drafts.PluginHost.load_working", lambda *_, **__: (host, []))
+    path, made = recipe(tmp_path, together, questions), host()
+    monkeypatch.setattr("dasd.pipeline.plan.drafts.PluginHost.load_working", lambda *_, **__: (made, []))
     planned = plan_recipe(path, directory=tmp_path / "run")
     (promised,) = [stage.cost.seconds for stage in planned.stages if stage.name == "sample-low"]
     (told,) = [text for text in planned.assumptions if text.startswith("teacher: one engine")]
     Timed.seconds = 0.0
-    Pipeline(Recipe.load(path), host.registry, console=ListConsole()).run(
+    Pipeline(Recipe.load(path), made.registry, console=ListConsole()).run(
         tmp_path / "run", until="sample-low"
     )
     assert promised == pytest.approx(Timed.seconds, rel=0.15)

@@ -120,7 +120,7 @@ def _plan(draft: Draft, recipe: Recipe, directory: Path | None, given: Given, co
         measured,
         models["student"].parameters,
         student.facts.stored_bytes if student.facts is not None else None,
-        _engines(registry, settings),
+        _engines(registry, settings, lengths),
     )
     told = {finding.text for finding in findings}
     stages, found = _stages(recipe, registry, place, questions, taken, lengths, costs, student, told, console)
@@ -205,7 +205,7 @@ def _waiting(registry: Registry, settings: RecipeSettings) -> list[str]:
     return waiting
 
 
-def _engines(registry: Registry, settings: RecipeSettings) -> dict[ModelRole, EnginesPlan]:
+def _engines(registry: Registry, settings: RecipeSettings, lengths: Lengths) -> dict[ModelRole, EnginesPlan]:
     """Of the models whose engines the recipe describes, on backends that are here."""
     found: dict[ModelRole, EnginesPlan] = {}
     described: dict[ModelRole, EngineTimes | None] = {
@@ -219,7 +219,9 @@ def _engines(registry: Registry, settings: RecipeSettings) -> dict[ModelRole, En
                 backend = backend_of(registry, model, role)
                 executor = settings.executor.executor  # `local` needs nobody's registration
                 option = "" if executor == LOCAL else registry.component("executor", executor).engines
-                found[role] = EnginesPlan(settings, model, backend, times, settings.seed, option)
+                prompts = lengths.prompts[role]
+                prompt = round(prompts.mean) if prompts is not None else 0
+                found[role] = EnginesPlan(settings, model, backend, times, settings.seed, option, prompt)
     return found
 
 

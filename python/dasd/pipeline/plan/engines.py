@@ -38,6 +38,8 @@ class EnginesPlan:
     seed: int
     executor_engines: str = ""
     """The option of the recipe's executor that says how many engines work side by side; "": one."""
+    prompt: int = 0
+    """Tokens of a prompt, where they are known: each is read, and takes room."""
 
     def of(self, work: Generation) -> tuple[float, str] | None:
         """Seconds of a stage's generation, and in words what was simulated; None where amounts aren't known."""
@@ -91,6 +93,7 @@ class EnginesPlan:
         return simulate(
             lengths,
             engine,
+            self.prompt,
             unit=None if fed else self.settings.sampling.chunk,
             ahead=AHEAD if fed else None,
         )
