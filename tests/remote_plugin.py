@@ -103,7 +103,7 @@ class Speaker:
 
 @hookimpl
 def dasd_register(registry):
-    registry.teacher("speaker", Speaker, options=Options)
+    registry.teacher("speaker", Speaker, options=Options, gives_top=True)
     registry.teacher("mute", Speaker, runs_student=False, continues=False, gives_logprobs=False)
 """
 """Source of the plugin ``speaker``."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import polars as pl
 from tests.plugins.broken_teachers import REPRODUCE, Engine, Suite, changed
 
 KEEPS = "test_a_continuation_starts_with_its_prefix"
+LIKELIEST = "test_the_likeliest_tokens_agree_with_the_scores"
 GREEDY = "test_continuing_a_greedy_response_is_the_uninterrupted_one"
 
 
@@ -154,3 +156,48 @@ class TestScoresUndeclared(Suite):
 
     class Mine(Engine):
         pass
+
+
+class TestGivesScoresAlone(Suite):
+    caught = (LIKELIEST, "without top_ids and top_logprobs")
+    capabilities: ClassVar = {"gives_top": True}
+
+    class Mine(Engine):
+        def score(self, requests: Sequence[Any], spec: Any) -> Iterator[pl.DataFrame]:
+            yield from super().score(requests, replace(spec, top=0))
+
+
+class TestLikeliestOfTheNextToken(Suite):
+    caught = (LIKELIEST, "token 0: its log-probability is")
+    capabilities: ClassVar = {"gives_top": True}
+
+    class Mine(Scoring):
+        def alter(self, rows: pl.DataFrame) -> pl.DataFrame:
+            def later(name: str, row: dict[str, Any]) -> list[Any]:
+                k = len(row[name]) // len(row["token_ids"])
+                return [*row[name][k:], *row[name][:k]]
+
+            names = [name for name in ("top_ids", "top_logprobs") if name in rows.columns]
+            return changed(rows, **{name: partial(later, name) for name in names})
+
+
+class TestCountsTheTextsOwnToken(Suite):
+    """Among K: so the last of the likeliest is left out where the text's token isn't one of them."""
+
+    caught = (LIKELIEST, "top_logprobs and those of transformers")
+    capabilities: ClassVar = {"gives_top": True}
+
+    class Mine(Scoring):
+        def alter(self, rows: pl.DataFrame) -> pl.DataFrame:
+            if "top_ids" not in rows.columns:
+                return rows
+
+            def counted(row: dict[str, Any]) -> dict[str, Any]:
+                k = len(row["top_ids"]) // len(row["token_ids"])
+                for n, (token, logprob) in enumerate(zip(row["token_ids"], row["logprobs"], strict=True)):
+                    if token not in row["top_ids"][n * k : n * k + k]:
+                        row["top_ids"][n * k + k - 1] = token
+                        row["top_logprobs"][n * k + k - 1] = logprob
+                return row
+
+            return pl.DataFrame([counted(row) for row in rows.to_dicts()], schema=rows.schema)

@@ -28,7 +28,17 @@ from dasd.base.records import (
     SetAside,
 )
 from dasd.base.rows_file import RowsFile
-from dasd.base.schemas import CANDIDATES, EVAL, QUESTIONS, SAMPLES, SCORES, TRAIN, VERDICTS, Schema
+from dasd.base.schemas import (
+    CANDIDATES,
+    EVAL,
+    QUESTIONS,
+    SAMPLES,
+    SCORES,
+    TOP_SCORES,
+    TRAIN,
+    VERDICTS,
+    Schema,
+)
 from dasd.base.small_files import read_json, read_small
 from dasd.errors import (
     BackendError,
@@ -42,7 +52,7 @@ from dasd.errors import (
 )
 from dasd.models.files import context_length, load_config, model_fingerprint, resolve_model
 from dasd.models.tokens.chat import ChatTokenizer
-from dasd.models.tokens.sample_rows import EngineRows, Generated, Prompted, Text
+from dasd.models.tokens.sample_rows import EngineRows, Generated, Prompted, Text, TopTokens
 from dasd.models.tokens.think_opening import behind_tag, prompt_opening
 from dasd.plugins.exports import EXPORT, Exported, ExportedFile, ExportRun, ExportStage
 from dasd.plugins.hosts import Hosts, HostsWanted, Launched
@@ -79,6 +89,7 @@ __all__ = [
     "QUESTIONS",
     "SAMPLES",
     "SCORES",
+    "TOP_SCORES",
     "TRAIN",
     "VERDICTS",
     "BackendError",
@@ -135,6 +146,7 @@ __all__ = [
     "SetAside",
     "Teacher",
     "Text",
+    "TopTokens",
     "TrainProgress",
     "TrainSpec",
     "Trainer",

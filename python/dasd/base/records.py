@@ -107,6 +107,8 @@ class ScoringSpec:
     """None: as many as the engine chooses for its device."""
     on_refused: Annotated[OnRefused, Field(exclude=True)] = raise_refused
     """Called for each request that can't be served, between frames; it then has no row."""
+    top: int = 0
+    """Likeliest tokens that are wanted at each position, of a teacher that ``gives_top``; at most its vocabulary."""
 
 
 @dataclass(frozen=True, slots=True)

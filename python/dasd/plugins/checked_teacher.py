@@ -17,11 +17,12 @@ from dasd.base.records import (
     ScoreRequest,
     ScoringSpec,
 )
-from dasd.base.schemas import SAMPLES, SCORES, Schema
-from dasd.errors import SchemaError
+from dasd.base.schemas import SAMPLES, SCORES, TOP_SCORES, Schema
+from dasd.errors import BackendError, SchemaError
 from dasd.plugins.blame import Origin
 from dasd.plugins.checked import Checked
 from dasd.plugins.checked_rows import as_rows, check_identity, check_tokens
+from dasd.plugins.checked_top import TopRows
 from dasd.plugins.roles import Teacher
 
 __all__ = ["CheckedTeacher"]
@@ -31,6 +32,12 @@ class CheckedTeacher(Checked[Teacher]):
     """A teacher whose frames are checked: schema, lengths of token lists, one row or one refusal a request."""
 
     methods = ("sample", "continue_", "score", "close")
+
+    def __init__(self, inner: Teacher, origin: Origin, *, gives_top: bool = True) -> None:
+        """``gives_top``: whether it is registered with that. One that only hands on what another engine gives, whose
+        own wrapper knows it, is asked in any case."""
+        super().__init__(inner, origin)
+        self._gives_top = gives_top
 
     @property
     def info(self) -> ModelInfo:
@@ -64,10 +71,16 @@ class CheckedTeacher(Checked[Teacher]):
             yield rows
 
     def score(self, requests: Iterable[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
-        """As ``Teacher.score``."""
-        answer = _Answer(requests, SCORES, self._origin, spec.on_refused)
+        """As ``Teacher.score``. BackendError where likeliest tokens are asked for that it doesn't give."""
+        if spec.top and not self._gives_top:
+            raise BackendError(
+                f"{self._origin} gives no likeliest tokens, and the {spec.top} likeliest of each position were asked "
+                "for; use a backend that is registered with gives_top, e.g. transformers"
+            )
+        top = TopRows(spec.top, self._origin.label) if spec.top else None
+        answer = _Answer(requests, TOP_SCORES if top else SCORES, self._origin, spec.on_refused)
         asked, own = answer.asked(self.info), replace(spec, on_refused=answer.refused)
-        for rows, _ in answer.rows(lambda: self._inner.score(asked, own)):
+        for rows, _ in answer.rows(lambda: self._inner.score(asked, own), top):
             yield rows
 
     def close(self) -> None:
@@ -106,12 +119,16 @@ class _Answer(Generic[RequestT]):
         self._on_refused(sample_id, reason)
 
     def rows(
-        self, start: Callable[[], Iterator[pl.DataFrame]]
+        self, start: Callable[[], Iterator[pl.DataFrame]], top: TopRows | None = None
     ) -> Iterator[tuple[pl.DataFrame, dict[str, RequestT]]]:
         """The frames, checked, each with its rows' requests."""
         for frame in self._origin.each(start):
+            if top is not None:
+                top.check_given(frame)
             rows = as_rows(frame, self._schema, self._origin.label)
             check_tokens(rows, self._schema, self._origin.label)
+            if top is not None:
+                top.check(rows)
             what = f"returned a {self._schema.name} row"
             yield rows, {sample_id: self._close(sample_id, what) for sample_id in rows["sample_id"]}
         if not self._read:

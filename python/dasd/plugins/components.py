@@ -80,6 +80,8 @@ class Component:
     """Teachers only: whether it can go on from a prefix, which mixed-policy stages need."""
     gives_logprobs: bool = True
     """Teachers only: whether samples carry log-probabilities."""
+    gives_top: bool = False
+    """Teachers only: whether it gives the likeliest tokens of each position that it scores."""
     loads_model: bool = False
     """Teachers only: whether the model's weights are loaded onto this run's own devices."""
     concurrency: str = ""

@@ -54,6 +54,7 @@ class Registry(Protocol):
         runs_student: bool = True,
         continues: bool = True,
         gives_logprobs: bool = True,
+        gives_top: bool = False,
         loads_model: bool = False,
         concurrency: str = "",
         engines: str = "",
@@ -63,9 +64,10 @@ class Registry(Protocol):
         """Register an inference backend. ``options`` checks ``teacher.options`` / ``student.options``.
 
         ``runs_student``: it can answer and score as the student too; ``continues``: it can go on from a
-        prefix; ``gives_logprobs``: its samples carry log-probabilities. A recipe that needs one of these and
-        doesn't get it is refused before anything runs. For plans: ``loads_model``: the model's weights are loaded
-        onto this run's own devices; ``concurrency``: of one that reads requests as it has room
+        prefix; ``gives_logprobs``: its samples carry log-probabilities; ``gives_top``: its scores hold the
+        likeliest tokens of each position where these are asked for (``ScoringSpec.top``). A recipe that needs one of
+        these and doesn't get it is refused before anything runs. For plans: ``loads_model``: the model's weights are
+        loaded onto this run's own devices; ``concurrency``: of one that reads requests as it has room
         (``ModelInfo.concurrency``) the option that says how many it works on at a time; ``engines``: the option that
         says how many engines work side by side, a number or a list with an entry for each; ``packages``: the top-level
         packages without which it can't start, and ``extra``, the extra of its distribution that installs them.
@@ -79,6 +81,7 @@ class Registry(Protocol):
             runs_student=runs_student,
             continues=continues,
             gives_logprobs=gives_logprobs,
+            gives_top=gives_top,
             loads_model=loads_model,
             concurrency=concurrency,
             engines=engines,

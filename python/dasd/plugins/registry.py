@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import JsonValue, ValidationError
@@ -60,7 +61,9 @@ class Registry(Catalogue, registering.Registry):
         )
         options = self.checked_options("teacher", settings.backend, settings.options, "options")
         settings = settings.model_copy(update={"options": options})
-        return self._make(CheckedTeacher, "teacher", settings.backend, settings)
+        gives_top = self.component("teacher", settings.backend).gives_top
+        checked_teacher = partial(CheckedTeacher, gives_top=gives_top)
+        return self._make(checked_teacher, "teacher", settings.backend, settings)
 
     def make_trainer(self, settings: TrainerSettings) -> Trainer:
         """The trainer ``settings.trainer``."""

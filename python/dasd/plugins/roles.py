@@ -138,7 +138,14 @@ class Teacher(Protocol):
         ...
 
     def score(self, requests: Sequence[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
-        """Log-probability of every token of each text under this model; yields SCORES rows."""
+        """Log-probability of every token of each text under this model; yields SCORES rows.
+
+        With ``spec.top`` above 0, which only teachers registered with ``gives_top`` are asked for, it yields TOP_SCORES
+        rows: for each token of the text, the end token included, the K likeliest tokens at its position and their
+        log-probabilities (natural, temperature 1), likeliest first, of equal ones the lower id first as far as the
+        engine lets one. K is the lower of ``spec.top`` and the size of the model's vocabulary. What came before a
+        position is the text's own tokens, whatever was likeliest there.
+        """
         ...
 
     def close(self) -> None:

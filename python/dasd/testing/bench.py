@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from dasd.api import ModelInfo, OnRefused, SampleRequest, SamplingSpec, Teacher
@@ -138,7 +139,9 @@ def gathered(frames: Iterable[pl.DataFrame], order: Sequence[str]) -> pl.DataFra
     return wanted.join(pl.concat(rows), on="sample_id", how="left", maintain_order="left")
 
 
-def apart(got: Sequence[float], wanted: Sequence[float]) -> float:
+def apart(
+    got: Sequence[float] | npt.NDArray[np.float64], wanted: Sequence[float] | npt.NDArray[np.float64]
+) -> float:
     """Largest difference of log-probabilities in nats; where one is below -1, the share of it."""
     wanted_t = np.asarray(wanted, dtype=np.float64)
     differences = np.abs(np.asarray(got, dtype=np.float64) - wanted_t) / np.maximum(1.0, np.abs(wanted_t))

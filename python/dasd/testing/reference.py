@@ -13,7 +13,7 @@ import polars as pl
 
 from dasd.models.files import resolve_model
 
-__all__ = ["is_local", "mean_loss", "token_logprobs"]
+__all__ = ["highest_logprobs", "is_local", "mean_loss", "token_logprobs"]
 
 
 def is_local(model: str) -> bool:
@@ -23,15 +23,14 @@ def is_local(model: str) -> bool:
 
 def token_logprobs(model: str, prompt: Sequence[int], tokens: Sequence[int]) -> npt.NDArray[np.float64]:
     """Natural log-probability at temperature 1 of each of ``tokens`` behind ``prompt``; shape (len(tokens),)."""
-    import torch
+    return _logprobs(model, prompt, tokens)[np.arange(len(tokens)), list(tokens)]
 
-    if not tokens:
-        return np.empty(0)
-    ids = torch.tensor([[*prompt, *tokens]])
-    with torch.inference_mode():
-        logits = _model(resolve_model(model))(ids).logits[0, len(prompt) - 1 : -1]
-        found = torch.log_softmax(logits.double(), -1).gather(-1, torch.tensor(list(tokens))[:, None])[:, 0]
-    return np.asarray(found.numpy(), dtype=np.float64)
+
+def highest_logprobs(
+    model: str, prompt: Sequence[int], tokens: Sequence[int], k: int
+) -> npt.NDArray[np.float64]:
+    """The K highest log-probabilities where each of ``tokens`` stands behind ``prompt``; shape (len(tokens), K)."""
+    return np.sort(_logprobs(model, prompt, tokens), -1)[:, ::-1][:, :k]
 
 
 def mean_loss(model: str, rows: pl.DataFrame) -> float:
@@ -45,6 +44,16 @@ def mean_loss(model: str, rows: pl.DataFrame) -> float:
         total -= row["weight"] * float(logprobs[trained[1:]].sum())
         weight += row["weight"] * int(trained.sum())
     return total / weight
+
+
+def _logprobs(model: str, prompt: Sequence[int], tokens: Sequence[int]) -> npt.NDArray[np.float64]:
+    """Of all tokens of the vocabulary, at temperature 1, where each of ``tokens`` stands; shape (len(tokens), V)."""
+    import torch
+
+    ids = torch.tensor([[*prompt, *tokens]])
+    with torch.inference_mode():
+        logits = _model(resolve_model(model))(ids).logits[0, len(prompt) - 1 : -1]
+    return np.asarray(torch.log_softmax(logits.double(), -1).numpy(), dtype=np.float64)
 
 
 @lru_cache(maxsize=2)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pytest
 
@@ -13,11 +14,16 @@ from dasd.api import BackendError, SampledTokens, ScoreRequest, ScoringSpec
 from dasd.models.tokens.chat import ChatTokenizer
 from dasd.recipe.model_settings import ModelSettings
 from dasd.testing.bench import Bench, apart, check_refused, gathered, tiles
+from dasd.testing.reference import highest_logprobs, is_local
 from dasd.testing.sampling import PROMPTABLE, SamplingChecks
 
 __all__ = ["ScoringChecks"]
 
 TEXTS = ("Begin at 9. So 9 + 3 = 12. " * 4, "So", "Grüße 😀 " * 9, "That makes 7.", "  <eos>\n\t中文。")
+TOP = 5
+"""Likeliest tokens that are asked for."""
+
+Values = Sequence[float] | npt.NDArray[np.float64]
 
 
 class ScoringChecks(SamplingChecks):
@@ -124,6 +130,47 @@ class ScoringChecks(SamplingChecks):
             assert other["token_ids"] == one["token_ids"], f"row {one['sample_id']}"
             self._near(other["logprobs"], one["logprobs"], f"row {one['sample_id']} with token_budget 32")
 
+    def test_the_likeliest_tokens_agree_with_the_scores(self, bench: Bench) -> None:
+        """With ``spec.top``: a token is among the likeliest of its position, or no likelier than the last of them.
+
+        They are different tokens, their probabilities are the model's, and nothing else of the scores changes.
+        """
+        if not self.component().gives_top:
+            return
+        texts = (*TEXTS[:2], *bench.samples()["text"][:2])
+        asked = [ScoreRequest(f"t-{i}", bench.question(i), text, ended=True) for i, text in enumerate(texts)]
+        rows, plain = self._scored(bench, asked, token_budget=32, top=TOP), self._scored(bench, asked)
+        for row, score, request in zip(rows.to_dicts(), plain.to_dicts(), asked, strict=True):
+            what, tokens = f"row {row['sample_id']}", len(row["token_ids"])
+            assert row["token_ids"] == score["token_ids"], f"{what}: other tokens with top={TOP}"
+            self._near(row["logprobs"], score["logprobs"], f"{what} with top={TOP}")
+            assert len(row["top_ids"]) == tokens * TOP, (
+                f"{what}: {len(row['top_ids'])} top_ids for {tokens} tokens; wanted {TOP} a token"
+            )
+            found = np.asarray(row["top_logprobs"]).reshape(tokens, TOP)
+            for position, (token, logprob, ids, tops) in enumerate(
+                zip(
+                    row["token_ids"],
+                    row["logprobs"],
+                    np.reshape(row["top_ids"], (-1, TOP)),
+                    found,
+                    strict=True,
+                )
+            ):
+                where = f"{what}, token {position}"
+                assert len(set(ids)) == TOP, f"{where}: a token twice among its likeliest, {list(ids)}"
+                if token in ids:
+                    self._near(tops[ids == token], [logprob], f"{where}, itself among its likeliest")
+                else:
+                    assert logprob <= tops[-1] + self.logprob_tolerance, (
+                        f"{where}: its log-probability is {logprob:.4g} and it is not among the likeliest, whose last "
+                        f"has {tops[-1]:.4g}"
+                    )
+            if self.reference and is_local(bench.settings.model):
+                prompt = bench.tokenizer.prompt_ids(request.messages)
+                wanted = highest_logprobs(bench.settings.model, prompt, row["token_ids"], TOP)
+                self._near(found.ravel(), wanted.ravel(), f"{what}, top_logprobs and those of transformers")
+
     def test_a_text_over_the_context_is_refused_by_name(self, bench: Bench) -> None:
         """``spec.on_refused`` is told of it, with a reason; nothing is cut, and its neighbours have their rows."""
         room = bench.info.context_length
@@ -140,11 +187,13 @@ class ScoringChecks(SamplingChecks):
             [other.sample_id],
         )
 
-    def _scored(self, bench: Bench, asked: Sequence[ScoreRequest], token_budget: int = 4096) -> pl.DataFrame:
-        frames = bench.teacher.score(asked, ScoringSpec("suite", token_budget))
+    def _scored(
+        self, bench: Bench, asked: Sequence[ScoreRequest], token_budget: int = 4096, top: int = 0
+    ) -> pl.DataFrame:
+        frames = bench.teacher.score(asked, ScoringSpec("suite", token_budget, top=top))
         return gathered(frames, [request.sample_id for request in asked])
 
-    def _near(self, got: Sequence[float], wanted: Sequence[float], what: str) -> None:
+    def _near(self, got: Values, wanted: Values, what: str) -> None:
         assert len(got) == len(wanted), f"{what}: {len(got)} log-probabilities; wanted {len(wanted)}"
         difference = apart(got, wanted)
         assert difference <= self.logprob_tolerance, (

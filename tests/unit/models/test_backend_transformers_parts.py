@@ -25,6 +25,7 @@ from dasd.models.transformers.cache import new_cache
 from dasd.models.transformers.decoding import Row, decode
 from dasd.models.transformers.draws import Uniforms, draw
 from dasd.models.transformers.forward import Forward
+from dasd.models.transformers.likeliest import Likeliest
 from dasd.models.transformers.loading import load_model
 
 torch.set_num_threads(1)
@@ -136,11 +137,15 @@ def test_prefill_equals_the_model(make, budget: int) -> None:  # type: ignore[no
     ids = torch.randint(0, 50, (1, 30))
     wanted = torch.zeros(1, 30, dtype=torch.bool)
     wanted[0, 9:] = True
-    got, features = forward.prefill(ids, wanted, budget, None)
+    likeliest = Likeliest(21, 5)
+    got, features = forward.prefill(ids, wanted, budget, None, likeliest=likeliest)
     with torch.inference_mode():
         logits = model(ids).logits
     exact = torch.log_softmax(logits[0, 8:-1], -1).gather(-1, ids[0, 9:, None])[:, 0]
     assert torch.allclose(got[0, 9:], exact, atol=1e-4)
+    highest = torch.log_softmax(logits[0, 8:-1], -1).topk(5, -1)
+    assert torch.allclose(torch.from_numpy(likeliest.logprobs), highest.values, atol=1e-4)
+    assert likeliest.ids.tolist() == highest.indices.tolist()
     assert torch.equal(got[0, :9], torch.zeros(9))
     assert torch.allclose(forward.logits(features), logits[:, -1], atol=1e-4)
 

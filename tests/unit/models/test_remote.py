@@ -179,7 +179,9 @@ def test_samples_equal_those_of_this_process_bit_for_bit(monkeypatch: pytest.Mon
             prefixed = [ContinueRequest(name, "q", requests[0].messages, 0, 5, text) for name, text in texts]
             continued = pl.concat(model.continue_(prefixed, SPEC))
             scored = [ScoreRequest(r.sample_id, r.messages, r.prefix, True) for r in prefixed]
-            frames.append([samples, continued, pl.concat(model.score(scored, ScoringSpec("score", 64)))])
+            frames.append(
+                [samples, continued, pl.concat(model.score(scored, ScoringSpec("score", 64, top=7)))]
+            )
     for here, there in zip(*frames, strict=True):
         assert here.equals(there)
 

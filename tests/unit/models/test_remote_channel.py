@@ -120,7 +120,7 @@ def test_requests_arrive_as_they_were() -> None:
     tokens = SampledTokens([1, 2**32 - 1], [1, 2], "hash")
     score = Score(
         (ScoreRequest("s", TURNS, "a\r\n", True, tokens), ScoreRequest("t", TURNS, "", False)),
-        ScoringSpec("score", 512),
+        ScoringSpec("score", 512, top=64),
     )
     for record in (sample, go_on, score):
         assert decode(type(record), encode(record)) == record

@@ -101,6 +101,7 @@ def test_a_student_needs_a_backend_that_runs_one(registry: Registry, there: str)
 def test_it_is_asked_once(registry: Registry, there: str, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = ModelSettings(model="m", backend="speaker", python=there)
     first = backend_of(registry, settings)
+    assert first.gives_top
 
     def refuse(*_: object) -> None:
         raise AssertionError("a second worker was started")

@@ -17,9 +17,17 @@ from tests.think_pairs import KINDS, thinking_model
 from tests.tiny_models import chat
 
 from dasd.base.records import ContinueRequest, Message, SampleRequest, SamplingSpec, ScoreRequest, ScoringSpec
-from dasd.base.schemas import QUESTIONS, SET_ASIDE
+from dasd.base.schemas import QUESTIONS, SET_ASIDE, TOP_SCORES
 from dasd.models.tokens.chat import ChatTokenizer
-from dasd.models.tokens.think_opening import CLOSE, OPEN, Reading, Vocabulary, behind_tag, prompt_opening
+from dasd.models.tokens.think_opening import (
+    CLOSE,
+    OPEN,
+    Reading,
+    ToScore,
+    Vocabulary,
+    behind_tag,
+    prompt_opening,
+)
 from dasd.models.transformers.engine import TransformersTeacher
 from dasd.pipeline.stages.candidates import compared
 from dasd.pipeline.stages.from_files_rows import GivenReader
@@ -222,6 +230,48 @@ def test_every_text_is_the_same_behind_both_prompts_or_shares_its_end(
     assert view.added == 0 or view.held == 0
     for end in range(view.held + 1, len(own) + 1):
         assert own[end:] == seen[view.offset(end) :]
+
+
+@given(_openings, _openings, _pieces, st.integers(1, 3), st.booleans(), st.data())
+def test_what_is_cut_of_the_tokens_is_cut_of_their_likeliest(
+    author: str, reader: str, text: str, k: int, ended: bool, data: st.DataObject
+) -> None:
+    """Each token keeps its own K, whatever the reader's text begins with that the author's lacks."""
+    view = Reading(author, reader).view(text)
+    size = len(view.text.encode())
+    cuts = data.draw(st.lists(st.integers(1, size), unique=True) if size else st.just([]))
+    ends = sorted({*cuts, size} - {0}) + [size] * ended
+    request = ScoreRequest("s", (), view.text, ended)
+    values = {
+        "sample_id": ["s"],
+        "model": ["m"],
+        "token_ids": [list(range(len(ends)))],
+        "token_ends": [ends],
+        "logprobs": [[-float(i) for i in range(len(ends))]],
+        "top_ids": [[k * i + j for i in range(len(ends)) for j in range(k)]],
+        "top_logprobs": [[-float(k * i + j) for i in range(len(ends)) for j in range(k)]],
+    }
+    rows = pl.DataFrame(values, schema=dict(TOP_SCORES.columns))
+    engine = Canned(rows)
+    asked = [ToScore(request, view.added, view.held)]
+    (found,) = Reading(author, reader).scored(engine, asked, ScoringSpec("score", 512, top=k))  # type: ignore[arg-type]
+    row = found.row(0, named=True)
+    left = row["token_ids"]
+    assert left == [i for i in range(len(ends)) if ends[i] > view.added or (ended and i == len(ends) - 1)]
+    assert row["top_ids"] == [k * i + j for i in left for j in range(k)]
+    assert row["top_logprobs"] == [-float(i) for i in row["top_ids"]]
+    assert len(row["token_ends"]) == len(row["logprobs"]) == len(left)
+
+
+@dataclass(frozen=True)
+class Canned:
+    """Answers with these rows."""
+
+    rows: pl.DataFrame
+
+    def score(self, requests: Iterable[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
+        assert [request.sample_id for request in requests] == self.rows["sample_id"].to_list()
+        yield self.rows
 
 
 def test_tokens_as_sampled_are_scored_behind_another_template() -> None:

@@ -40,6 +40,8 @@ class Backend:
     """The option that says how many engines work side by side, a number or a list; "": one."""
     concurrency: str = ""
     """The option that says how many requests it works on at a time; "": it takes lists."""
+    gives_top: bool = False
+    """Whether it gives the likeliest tokens of each position that it scores."""
 
     @classmethod
     def of(cls, registry: Registry, name: str) -> Backend:
@@ -55,6 +57,7 @@ class Backend:
             component.loads_model,
             component.engines,
             component.concurrency,
+            component.gives_top,
         )
 
 

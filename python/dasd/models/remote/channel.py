@@ -27,7 +27,7 @@ __all__ = [
     "frame_of",
 ]
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Goes up with every change of the messages; both ends must have the same."""
 MAGIC = b"\x00dasd worker\x00"
 """The worker's first bytes. What stands before them was printed by something that starts with Python."""

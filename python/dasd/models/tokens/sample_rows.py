@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from dasd.base.records import (
@@ -22,11 +24,11 @@ from dasd.base.records import (
     ScoreRequest,
     raise_refused,
 )
-from dasd.base.schemas import SAMPLES, SCORES
+from dasd.base.schemas import SAMPLES, SCORES, TOP_SCORES
 from dasd.errors import InputError
 from dasd.models.tokens.chat import ChatTokenizer
 
-__all__ = ["EngineRows", "Generated", "Prompted", "Text"]
+__all__ = ["EngineRows", "Generated", "Prompted", "Text", "TopTokens"]
 
 PROMPTS = 1024
 """Rendered conversations that are kept."""
@@ -77,6 +79,16 @@ class Text:
     def ids(self) -> tuple[int, ...]:
         """The prompt's tokens, then the text's, which are to be scored."""
         return self.prompt_ids + self.token_ids
+
+
+@dataclass(frozen=True, slots=True)
+class TopTokens:
+    """The K likeliest tokens at each of the T positions of a text, likeliest first."""
+
+    ids: npt.NDArray[np.uint32]
+    """(T, K)."""
+    logprobs: npt.NDArray[np.float32]
+    """(T, K), nats at temperature 1."""
 
 
 class EngineRows:
@@ -174,9 +186,14 @@ class EngineRows:
             schema=dict(SAMPLES.columns),
         )
 
-    def scores(self, texts: Sequence[Text], logprobs: Sequence[Sequence[float]]) -> pl.DataFrame:
-        """SCORES rows: one log-probability (nats, temperature 1) a token of each text."""
-        return pl.DataFrame(
+    def scores(
+        self,
+        texts: Sequence[Text],
+        logprobs: Sequence[Sequence[float]],
+        top: Sequence[TopTokens] | None = None,
+    ) -> pl.DataFrame:
+        """SCORES rows: one log-probability (nats, temperature 1) a token of each text; TOP_SCORES rows with ``top``."""
+        rows = pl.DataFrame(
             {
                 "sample_id": [text.request.sample_id for text in texts],
                 "model": [self._info.model] * len(texts),
@@ -185,6 +202,15 @@ class EngineRows:
                 "logprobs": list(logprobs),
             },
             schema=dict(SCORES.columns),
+        )
+        if top is None:
+            return rows
+        if not top:
+            return TOP_SCORES.empty()
+        # A series of series: with a dtype polars goes through all values one by one.
+        return rows.with_columns(
+            pl.Series("top_ids", [pl.Series(each.ids.reshape(-1)) for each in top]),
+            pl.Series("top_logprobs", [pl.Series(each.logprobs.reshape(-1)) for each in top]),
         )
 
     def _prompts(self) -> Callable[[tuple[Message, ...]], tuple[int, ...]]:

@@ -210,7 +210,7 @@ class Reading:
     def scored(
         self, reader: OpenedTeacher, asked: Iterable[ToScore], spec: ScoringSpec
     ) -> Iterator[pl.DataFrame]:
-        """SCORES rows of responses under ``reader``, with ``token_ends`` in the author's text.
+        """SCORES or TOP_SCORES rows of responses under ``reader``, with ``token_ends`` in the author's text.
 
         Tokens of what the author's prompt held are left out: the author had no part in them, they are context.
         """
@@ -265,11 +265,19 @@ class Reading:
 
 
 def _without(rows: pl.DataFrame, sizes: Sequence[int], ended: Iterable[bool]) -> pl.DataFrame:
-    """``rows`` without the tokens that end within the first ``sizes`` bytes; a written end stays in any case."""
+    """``rows`` without the tokens that end within the first ``sizes`` bytes; a written end stays in any case.
+
+    With the tokens go their likeliest ones of TOP_SCORES: as many a token as the row has of them.
+    """
     skipped = [
         min(int(ends.search_sorted(size, side="right")), len(ends) - end) if size else 0
         for ends, size, end in zip(rows["token_ends"], sizes, ended, strict=True)
     ]
     skip = pl.lit(pl.Series(skipped, dtype=pl.Int64))
-    lists = [name for name in ("token_ids", "token_ends", "logprobs") if name in rows.columns]
-    return rows.with_columns(pl.col(name).list.slice(skip, None) for name in lists)
+    each = [name for name in ("token_ids", "token_ends", "logprobs") if name in rows.columns]
+    several = [name for name in ("top_ids", "top_logprobs") if name in rows.columns]
+    tokens = pl.col("token_ends").list.len().cast(pl.Int64).clip(1)
+    return rows.with_columns(
+        *(pl.col(name).list.slice(skip, None) for name in each),
+        *(pl.col(name).list.slice(skip * pl.col(name).list.len() // tokens, None) for name in several),
+    )

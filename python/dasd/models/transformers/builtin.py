@@ -31,6 +31,7 @@ def dasd_register(registry: Registry) -> None:
         _transformers,
         options=TransformersOptions,
         doc="Hugging Face transformers in this process: batched sampling, continuation, scoring in chunks.",
+        gives_top=True,
         loads_model=True,
         packages=("torch", "transformers"),
         extra="torch",

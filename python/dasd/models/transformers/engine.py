@@ -87,15 +87,15 @@ class TransformersTeacher:
         yield from self._decode(self._rows.prompted(requests, spec), spec)
 
     def score(self, requests: Sequence[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
-        """Log-probability of every token of each text; yields SCORES rows, a frame a batch.
+        """Log-probability of every token of each text; yields SCORES or TOP_SCORES rows, a frame a batch.
 
         Refuses texts that are longer than the model's context.
         """
         texts = self._rows.texts(requests, spec.on_refused)
         forced = [Forced(f"sample {t.request.sample_id}", t.ids, len(t.token_ids)) for t in texts]
         budget = spec.token_budget or self._sizes.info.token_budget
-        for indices, logprobs in self._scorer.score(forced, budget):
-            yield self._rows.scores([texts[index] for index in indices], logprobs)
+        for found in self._scorer.score(forced, budget, spec.top):
+            yield self._rows.scores([texts[index] for index in found.indices], found.logprobs, found.top)
 
     def close(self) -> None:
         """Release the model's memory."""

@@ -8,6 +8,7 @@ import torch
 
 from dasd.models.devices import any_length_attention
 from dasd.models.transformers.cache import new_cache
+from dasd.models.transformers.likeliest import Likeliest
 
 __all__ = ["LOGIT_BLOCK", "Forward"]
 
@@ -35,6 +36,11 @@ class Forward:
     def device(self) -> torch.device:
         """Where inputs have to be."""
         return torch.device(self._model.device)
+
+    @property
+    def vocabulary(self) -> int:
+        """Tokens that there is a logit of."""
+        return int(self._model.config.get_text_config(decoder=True).vocab_size)
 
     @torch.inference_mode()
     def run(
@@ -76,11 +82,13 @@ class Forward:
         token_budget: int,
         cache: Any | None,
         mask_b_t: torch.Tensor | None = None,
+        likeliest: Likeliest | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Run whole sequences, in chunks of at most ``token_budget`` tokens (padding counted) each.
 
         Returns log-probabilities [B, T] (float32, nats, temperature 1) of the tokens that ``wanted_b_t``
         marks, zero elsewhere, and the features [B, F] of the last position. A first token can't be wanted.
+        ``likeliest`` gets the likeliest tokens of the wanted positions, in the order of ``wanted_b_t``'s rows.
         With several chunks and ``cache`` None, a cache is made for the time being.
         """
         batch, length = ids_b_t.shape
@@ -89,6 +97,7 @@ class Forward:
             cache = new_cache(self._model.config)
         positions = None if mask_b_t is None else (mask_b_t.cumsum(-1) - 1).clamp(min=0)
         logprobs_b_t = torch.zeros(batch, length, dtype=torch.float32, device=ids_b_t.device)
+        places_b_t = (wanted_b_t.flatten().cumsum(0) - 1).view(batch, length)
         features = torch.empty(0)
         for start in range(0, length, step):
             end = min(start + step, length)
@@ -103,27 +112,38 @@ class Forward:
             wanted = wanted_b_t[:, start + 1 : reach]
             if bool(wanted.any()):
                 found = self._target_logprobs(
-                    features[:, : reach - start - 1][wanted], ids_b_t[:, start + 1 : reach][wanted]
+                    features[:, : reach - start - 1][wanted],
+                    ids_b_t[:, start + 1 : reach][wanted],
+                    places_b_t[:, start + 1 : reach][wanted],
+                    likeliest,
                 )
                 logprobs_b_t[:, start + 1 : reach][wanted] = found
         return logprobs_b_t, features[:, -1]
 
-    def _target_logprobs(self, features_n_f: torch.Tensor, targets_n: torch.Tensor) -> torch.Tensor:
+    def _target_logprobs(
+        self,
+        features_n_f: torch.Tensor,
+        targets_n: torch.Tensor,
+        places_n: torch.Tensor,
+        likeliest: Likeliest | None,
+    ) -> torch.Tensor:
         """Log-probability [N] of each target token, by blocks of rows."""
-        rows = max(1, LOGIT_BLOCK // int(self._model.config.get_text_config(decoder=True).vocab_size))
+        rows = max(1, LOGIT_BLOCK // self.vocabulary)
         parts = []
         for start in range(0, len(targets_n), rows):
-            logits = self.logits(features_n_f[start : start + rows])
-            chosen = logits.gather(-1, targets_n[start : start + rows, None])[:, 0]
-            parts.append(chosen - logits.logsumexp(-1))
+            block = slice(start, start + rows)
+            logits = self.logits(features_n_f[block])
+            norms = logits.logsumexp(-1)
+            parts.append(logits.gather(-1, targets_n[block, None])[:, 0] - norms)
+            if likeliest is not None:
+                likeliest.put(places_n[block], logits, norms)
         return torch.cat(parts)
 
     def _chunk(self, batch: int, length: int, token_budget: int) -> int:
         """Positions in one forward pass."""
         tokens = token_budget
         if not self._split:
-            vocabulary = int(self._model.config.get_text_config(decoder=True).vocab_size)
-            tokens = min(tokens, max(1, LOGIT_BLOCK // vocabulary))
+            tokens = min(tokens, max(1, LOGIT_BLOCK // self.vocabulary))
         step = max(1, tokens // batch)
         if step < length:
             step = min(step, max(_SMALLEST_CHUNK, _MASK_PAIRS // (batch * length)))
@@ -134,8 +154,7 @@ class Forward:
         """Whether body, then head is all that the model does."""
         if self._head is None or self._model.base_model is self._model:
             return False
-        vocabulary = int(self._model.config.get_text_config(decoder=True).vocab_size)
-        ids = (torch.arange(8, device=self.device) % vocabulary)[None]
+        ids = (torch.arange(8, device=self.device) % self.vocabulary)[None]
         body = self._model.base_model(input_ids=ids, use_cache=False)
         hidden = getattr(body, "last_hidden_state", None)
         if hidden is None:
