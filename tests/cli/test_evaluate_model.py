@@ -14,6 +14,7 @@ from dasd.curation.sources import dasd_register
 from dasd.curation.sources.file import FileQuestions
 from dasd.errors import InputError
 from dasd.plugins.registry import Registry
+from dasd.recipe.evaluation_recipe import EvaluationRecipe
 from dasd.recipe.model_settings import ModelSettings
 from dasd.recipe.question_settings import QuestionSource
 from dasd.store import Run
@@ -26,6 +27,13 @@ def registry() -> Registry:
     made = Registry()
     dasd_register(made)
     return made
+
+
+def test_a_named_plugin_s_backend_is_no_teacher() -> None:
+    """`--plugins vllm` makes its backend that of both models where nobody says otherwise."""
+    data = {"student": {"model": "m", "backend": "b"}, "teacher": {"backend": "b"}}
+    found = EvaluationRecipe.model_validate({**data, "questions": {"eval": [{"source": "miniature"}]}})
+    assert found.teacher == found.student and found.student.model == "m"
 
 
 def test_a_model_alone_and_its_run(tmp_path: Path) -> None:

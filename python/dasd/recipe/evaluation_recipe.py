@@ -35,9 +35,13 @@ class EvaluationRecipe(RecipeSettings):
     @model_validator(mode="before")
     @classmethod
     def _no_teacher(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "student" in data:
-            return {"teacher": data["student"], **data}
-        return data
+        if not isinstance(data, dict) or not isinstance(data.get("student"), dict):
+            return data
+        teacher = data.get("teacher", {})
+        if not isinstance(teacher, dict) or "model" in teacher:
+            return data
+        # A plugin that the command names has put its backend there.
+        return {**data, "teacher": {**data["student"], **teacher}}
 
 
 def recipe_model(data: Any) -> type[RecipeSettings]:
