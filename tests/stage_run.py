@@ -233,7 +233,7 @@ def make_registry(task: Owner | None = None) -> Registry:
     filters.dasd_register(registry)
     selectors.dasd_register(registry)
     registry.teacher("scripted", ScriptedModel)
-    registry.trainer("scripted", lambda _: ScriptedTrainer())
+    registry.trainer("scripted", lambda _: ScriptedTrainer(), trains_on_policy=True)
     registry.evaluator("scripted", lambda _: ScriptedEvaluator())
     of_task = Registry(task)
     of_task.verifier("miniature", TaskVerifier)

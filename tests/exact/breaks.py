@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.exact import damage
+import numpy as np
+from tests.exact import damage, damage_on_policy
 from tests.exact.checks import (
     check_drawn_kl,
     check_evaluation,
@@ -15,6 +16,7 @@ from tests.exact.checks import (
     check_sentences,
     check_temperature,
 )
+from tests.exact.checks_on_policy import check_rollout, check_round
 from tests.exact.checks_torch import check_backend, check_backend_continues, check_first_step
 
 from dasd.errors import TrainingError
@@ -34,6 +36,10 @@ CHECKS: dict[str, Callable[..., None]] = {
     "mixed policy": check_mixed,
     "mixed policy, prefix masked": lambda place, models: check_mixed(place, models, train_prefix=False),
     "first step": check_first_step,
+    "rollout": check_rollout,
+    "round": check_round,
+    "round, forward": lambda place, models: check_round(place, models, "forward-kl"),
+    "round, sampled": lambda place, models: check_round(place, models, "sampled-reverse-kl"),
 }
 """All pass on the code as it is (test_closed_forms.py)."""
 
@@ -212,6 +218,66 @@ BREAKS = (
         "mixed policy, prefix masked",
         damage.trained_prefix(True),
         "another mask",
+    ),
+    Break(
+        "all answers of the student to a question are one",
+        "rollout",
+        damage_on_policy.equal_answers,
+        "answers are not as often as their probability",
+    ),
+    Break(
+        "a token's weight is the teacher's logarithm alone",
+        "rollout",
+        damage_on_policy.sums(lambda own, theirs: (0 * own, theirs)),
+        "other weights",
+    ),
+    Break(
+        "the teacher's scores are those of the next token",
+        "rollout",
+        damage_on_policy.sums(lambda own, theirs: (own, np.roll(theirs, -1))),
+        "other weights",
+    ),
+    Break(
+        "the last token of the student's prompt is trained",
+        "rollout",
+        damage_on_policy.trained_prompt,
+        "other tokens are trained",
+    ),
+    Break(
+        "teacher and student change places in the reverse divergence",
+        "round",
+        damage_on_policy.places_changed,
+        "another loss of the first step",
+    ),
+    Break(
+        "teacher and student change places in the forward divergence",
+        "round, forward",
+        damage_on_policy.places_changed,
+        "another loss of the first step",
+    ),
+    Break(
+        "what the teacher doesn't find likely is left out",
+        "round",
+        damage_on_policy.others_left_out,
+        "another loss of the first step",
+    ),
+    Break(
+        "the likeliest tokens are those of the place before",
+        "round",
+        damage_on_policy.late_likeliest,
+        "another loss of the first step",
+    ),
+    Break(
+        "the student moves away from what the teacher likes",
+        "round, sampled",
+        damage_on_policy.turned_advantage,
+        "another loss of the first step",
+    ),
+    Break(
+        "the loss of a step is over answers, not over tokens",
+        "round, sampled",
+        damage_on_policy.without_weights,
+        "another loss of the first step",
     ),
 )
 

@@ -86,8 +86,9 @@ def trained_prefix(value: bool) -> Callable[[Patch], None]:
 def shifted_scores(patch: Patch) -> None:
     right = Scorer._batch
 
-    def wrong(scorer: Scorer, *arguments: Any) -> list[list[float]]:
-        return [[*row[1:], row[0]] for row in right(scorer, *arguments)]
+    def wrong(scorer: Scorer, *arguments: Any) -> Any:
+        logprobs, likeliest = right(scorer, *arguments)
+        return [[*row[1:], row[0]] for row in logprobs], likeliest
 
     patch.setattr(Scorer, "_batch", wrong)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from math import log
 from typing import Any
 
+import numpy as np
 import polars as pl
 from tests.exact.models import ASKED, SYSTEM, VOCABULARIES
 from tests.exact.tables import END, Table, invert, log_of, sequences, tempered
@@ -24,7 +26,7 @@ from dasd.base.records import (
 from dasd.base.schemas import EVAL, QUESTIONS
 from dasd.curation import filters, selectors
 from dasd.models.tokens.chat import ChatTokenizer
-from dasd.models.tokens.sample_rows import EngineRows, Generated, Prompted
+from dasd.models.tokens.sample_rows import EngineRows, Generated, Prompted, Text, TopTokens
 from dasd.models.transformers import builtin as backends
 from dasd.plugins.registry import Registry
 from dasd.recipe.model_settings import ModelSettings
@@ -83,13 +85,27 @@ class TabularModel:
             log_of(self._table, self._prompt(text.prompt_ids)[0], self._words(text.token_ids))
             for text in texts
         ]
-        yield self._rows.scores(texts, logprobs)
+        top = [self._top(text, spec.top) for text in texts] if spec.top else None
+        yield self._rows.scores(texts, logprobs, top)
 
     def close(self) -> None:
         pass
 
     def _words(self, ids: Sequence[int]) -> tuple[str, ...]:
         return tuple(self._vocabulary[i] for i in ids)
+
+    def _top(self, text: Text, count: int) -> TopTokens:
+        """The likeliest words behind each part of the text; of equally likely ones the lower id."""
+        words = self._words(text.token_ids)
+        found = []
+        for place in range(len(words)):
+            after = self._table.next(self._prompt(text.prompt_ids)[0], words[:place])
+            ids = {self._vocabulary.index(word): p for word, p in after.items()}
+            found.append(sorted(ids.items(), key=lambda item: (-item[1], item[0]))[:count])
+        return TopTokens(
+            np.array([[token for token, _ in each] for each in found], np.uint32),
+            np.array([[log(p) for _, p in each] for each in found], np.float32),
+        )
 
     def _prompt(self, ids: Sequence[int]) -> tuple[str, int]:
         words = self._words(ids)
@@ -169,8 +185,8 @@ def make_registry() -> Registry:
     registry = Registry()
     for built_in in (backends, filters, selectors, trainers, evaluators, verifiers):
         built_in.dasd_register(registry)
-    registry.teacher("tabular", TabularModel)
+    registry.teacher("tabular", TabularModel, gives_top=True)
     registry.questions("numbers", NumberQuestions)
-    registry.trainer("copying", lambda _: ScriptedTrainer())
+    registry.trainer("copying", lambda _: ScriptedTrainer(), trains_on_policy=True)
     registry.evaluator("none", lambda _: NoEvaluator())
     return registry

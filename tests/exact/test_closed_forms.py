@@ -8,6 +8,7 @@ import pytest
 from tests.exact.arithmetic import RANKS
 from tests.exact.breaks import CHECKS
 from tests.exact.checks import check_selection, check_sentences, check_temperature
+from tests.exact.checks_on_policy import real_rounds
 from tests.exact.checks_torch import SMALL, Trained, check_backend, small_teacher, train_world
 from tests.exact.models import Models
 
@@ -33,6 +34,27 @@ def test_other_temperatures(temperature: float, top_p: float, place: Path, model
 
 def test_the_backend_with_a_nucleus(place: Path, models: Models) -> None:
     check_backend(place, models, temperature=1.5, top_p=0.7)
+
+
+def test_rounds_bring_a_student_to_its_teacher(place: Path, models: Models) -> None:
+    """Both are Llamas of one shape, so the divergence at the student's first two tokens can become nothing."""
+    run = real_rounds(
+        place,
+        models,
+        3,
+        loss="reverse-kl",
+        stage={
+            "top_k": 64,
+            "max_kl": 5.0,
+            "candidates": 128,
+            "max_tokens": 2,
+            "trainer": {"epochs": 40, "learning_rate": 5e-3, "weight_decay": 0.0},
+        },
+        trainer={"trainer": "torch", "batch_size": 1, "max_length": 2**14},
+    )
+    found = [run.summary(f"rollout-own-{n}")["reverse_kl_nats_per_token"] for n in (1, 3)]
+    assert found[0] > 0.5  # type: ignore[operator]
+    assert abs(found[1]) < 0.05  # type: ignore[arg-type]
 
 
 TRAINING = {"epochs": 300, "learning_rate": 5e-3, "min_learning_rate": 1e-5}

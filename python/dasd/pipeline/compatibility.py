@@ -17,7 +17,7 @@ from dasd.recipe.executor_settings import ExecutorSettings
 from dasd.recipe.model_settings import ModelSettings
 from dasd.recipe.question_settings import QuestionSource
 from dasd.recipe.settings import RecipeSettings
-from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage
+from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage, OnPolicyStage
 from dasd.recipe.training_settings import TrainerSettings
 from dasd.recipe.verifier_settings import VerifierSettings
 
@@ -39,9 +39,10 @@ def recipe_checks(registry: Registry, settings: RecipeSettings) -> list[tuple[st
     checks: list[tuple[str, Callable[[], object]]] = [
         ("student.backend", partial(_student, registry, settings)),
     ]
+    if settings.asks_teacher:
+        checks.insert(0, ("teacher.backend", partial(_teacher, registry, settings)))
     if settings.data is None:  # else nobody is sampled, and nothing selected
         checks = [
-            ("teacher.backend", partial(_teacher, registry, settings)),
             *checks,
             ("stages", partial(_continues, registry, settings)),
             ("select.selector", partial(_logprobs, registry, settings)),
@@ -65,6 +66,8 @@ def recipe_checks(registry: Registry, settings: RecipeSettings) -> list[tuple[st
         own = f"stages.{index}.trainer.options" if "options" in stage.trainer else "trainer.options"
         checks.append(("trainer.trainer", partial(options, "trainer", trainer.trainer, trainer.options, own)))
         checks.append((own, partial(_hosts, registry, settings.executor, trainer, own)))
+        if isinstance(stage, OnPolicyStage):
+            checks.append((f"stages.{index}", partial(_on_policy, registry, settings, stage, index)))
         if trainer.adapter is not None:
             where = f"stages.{index}.trainer" if {"adapter", "lora"} & stage.trainer.keys() else "trainer"
             checks.append((f"{where}.adapter", partial(_adapter, registry, settings.student, trainer, where)))
@@ -153,6 +156,28 @@ def _adapter(registry: Registry, student: ModelSettings, trainer: TrainerSetting
 
     require_peft()
     adapter_size(student, trainer.lora, f"{where}.lora.targets")
+
+
+def _on_policy(registry: Registry, settings: RecipeSettings, stage: OnPolicyStage, index: int) -> None:
+    """A trainer that takes the loss, and a teacher that tells as much as it needs."""
+    component = registry.component("trainer", settings.trainer_for(stage).trainer)
+    if not component.trains_on_policy:
+        able = ", ".join(c.name for c in registry.components("trainer") if c.trains_on_policy)
+        raise RecipeError(
+            f"stages.{index}: {component.label} doesn't train on the student's own answers; use one of {able}, or take "
+            "the on-policy stage out"
+        )
+    teacher = backend_of(registry, settings.teacher, "teacher")
+    if not teacher.gives_logprobs:
+        raise RecipeError(
+            f"stages.{index}: {teacher.label} gives no log-probabilities, and an on-policy stage is made of them; use "
+            "another teacher.backend"
+        )
+    if stage.loss != "sampled-reverse-kl" and not teacher.gives_top:
+        raise RecipeError(
+            f"stages.{index}.loss: {teacher.label} doesn't give the likeliest tokens of a position, which {stage.loss} "
+            "compares; set it to sampled-reverse-kl, or use another teacher.backend"
+        )
 
 
 def _teacher(registry: Registry, settings: RecipeSettings) -> None:

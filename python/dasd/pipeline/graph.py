@@ -5,6 +5,7 @@ from __future__ import annotations
 from dasd.errors import RecipeError
 from dasd.models.files import check_model
 from dasd.models.pool import backend_of
+from dasd.models.tokens.chat import ChatTokenizer
 from dasd.pipeline.from_run_graph import taken_heldout, taken_stages
 from dasd.pipeline.stages.asking import has_own
 from dasd.pipeline.stages.dedup import DedupStage
@@ -15,15 +16,17 @@ from dasd.pipeline.stages.from_run import TakenMixStage
 from dasd.pipeline.stages.mix import MixStage
 from dasd.pipeline.stages.questions import QuestionsStage
 from dasd.pipeline.stages.quotas import ANY, question_limits
+from dasd.pipeline.stages.rollout import RolloutStage, round_name
 from dasd.pipeline.stages.sample import SampleStage
 from dasd.pipeline.stages.score import ScoreStage
 from dasd.pipeline.stages.select import SelectStage
 from dasd.pipeline.stages.source_run import HELDOUT
 from dasd.pipeline.stages.train import TrainStage
+from dasd.pipeline.stages.train_round import TrainRoundStage
 from dasd.pipeline.work.stage import Stage
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
-from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage
+from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage, OnPolicyStage
 
 __all__ = ["build_graph"]
 
@@ -46,6 +49,7 @@ def build_graph(recipe: Recipe, registry: Registry) -> list[Stage]:
         weights = recipe.settings.asks_teacher and backend_of(registry, teacher).runs_student
         check_model(teacher, weights=weights)
     check_model(recipe.settings.student)
+    _check_vocabularies(recipe)
     if recipe.settings.data is not None:
         heldout = taken_heldout(recipe)
         stages: list[Stage] = [QuestionsStage(recipe, registry), *taken_stages(recipe)]
@@ -156,6 +160,10 @@ def _trainings(recipe: Recipe, registry: Registry, heldout: str | None) -> list[
     source = ""
     for number, stage in enumerate(recipe.settings.stages, 1):
         mix = None
+        if isinstance(stage, OnPolicyStage):
+            stages += _rounds(recipe, registry, stage, number, source, previous, heldout)
+            previous = f"train-{stage.name}"
+            continue
         if isinstance(stage, OffPolicyStage):
             source = stage.name
         else:
@@ -179,6 +187,29 @@ def _trainings(recipe: Recipe, registry: Registry, heldout: str | None) -> list[
     return stages
 
 
+def _rounds(
+    recipe: Recipe,
+    registry: Registry,
+    stage: OnPolicyStage,
+    number: int,
+    source: str,
+    previous: str | None,
+    heldout: str | None,
+) -> list[Stage]:
+    """Answers and a training for each round. ``source``: the off-policy stage before; ``previous``: the training."""
+    stages: list[Stage] = []
+    given = (f"sample-{source}", f"select-{source}") if stage.off_policy_share else ()
+    for each in range(1, stage.rounds + 1):
+        rollout = RolloutStage(recipe, registry, stage, each, previous)
+        training = TrainRoundStage(rollout, number, *given)
+        stages += [rollout, training]
+        previous = training.name
+        if recipe.settings.questions.eval and (stage.evaluate_rounds or each == stage.rounds):
+            checkpoint = round_name(stage, each)
+            stages.append(EvaluateStage(recipe, registry, checkpoint, train=training.name, heldout=heldout))
+    return stages
+
+
 def _mix(
     recipe: Recipe, registry: Registry, stage: MixedPolicyStage, source: str, previous: str | None
 ) -> Stage:
@@ -194,6 +225,21 @@ def _mix(
         scores=f"score-{source}",
         previous=previous,
     )
+
+
+def _check_vocabularies(recipe: Recipe) -> None:
+    """RecipeError for a loss over the teacher's distribution where the student's tokens are others."""
+    settings = recipe.settings
+    dense = [stage for stage in settings.on_policy if stage.loss != "sampled-reverse-kl"]
+    if not dense:
+        return
+    teacher, student = (ChatTokenizer.load(model) for model in (settings.teacher, settings.student))
+    if teacher.vocabulary_hash != student.vocabulary_hash:
+        raise RecipeError(
+            f"stages.{dense[0].name}.loss: {dense[0].loss} compares distributions over the same tokens, and the "
+            f"tokenizers of {settings.teacher.model} and {settings.student.model} differ; set it to "
+            "sampled-reverse-kl, which compares spans of text"
+        )
 
 
 def _check(recipe: Recipe) -> None:

@@ -104,6 +104,8 @@ class Component:
     """Trainers only: the option that says on how many hosts of the executor it trains; "": on this machine alone."""
     launches: bool = False
     """Executors only: whether it starts the processes of a training on its hosts."""
+    trains_on_policy: bool = False
+    """Trainers only: whether it takes ON_POLICY_TRAIN rows and the loss ``TrainSpec.on_policy``."""
     argument: str | None = None
     """Sources of questions only: the option that VALUE of ``--benchmarks NAME:VALUE`` sets."""
     attempts: int | None = None

@@ -97,6 +97,7 @@ class Registry(Protocol):
         options: type[BaseModel] | None = None,
         doc: str = "",
         trains_adapters: bool = False,
+        trains_on_policy: bool = False,
         hosts: str = "",
         packages: Sequence[str] = (),
         extra: str = "",
@@ -104,9 +105,10 @@ class Registry(Protocol):
         """Register a trainer. ``options`` checks ``trainer.options``.
 
         ``trains_adapters``: it does what ``trainer.adapter`` asks for; with another trainer a recipe that sets
-        this key is refused before anything runs. ``hosts``: the option that says on how many hosts of the run's
-        executor (``TrainSpec.hosts``) it trains; with an executor that starts no trainer, a recipe that sets it is
-        refused. ``packages`` and ``extra`` as with a teacher.
+        this key is refused before anything runs. ``trains_on_policy``: it takes ON_POLICY_TRAIN rows, with the loss
+        ``TrainSpec.on_policy``; with another one a recipe that has an on-policy stage is refused. ``hosts``: the option
+        that says on how many hosts of the run's executor (``TrainSpec.hosts``) it trains; with an executor that starts
+        no trainer, a recipe that sets it is refused. ``packages`` and ``extra`` as with a teacher.
         """
         self._add(
             "trainer",
@@ -115,6 +117,7 @@ class Registry(Protocol):
             options,
             doc,
             trains_adapters=trains_adapters,
+            trains_on_policy=trains_on_policy,
             hosts=hosts,
             packages=packages,
             extra=extra,

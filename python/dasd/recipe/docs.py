@@ -19,7 +19,7 @@ from dasd.recipe.executor_settings import ExecutorSettings
 from dasd.recipe.model_settings import ModelSettings
 from dasd.recipe.question_settings import DataSettings, QuestionSource, QuestionsSettings
 from dasd.recipe.settings import EngineTimes, PlanSettings, RecipeSettings
-from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage
+from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage, OnPolicyStage
 from dasd.recipe.training_settings import LoraSettings, TrainerSettings
 from dasd.recipe.verifier_settings import VerifierSettings
 from dasd.recipe.yaml import parse
@@ -37,6 +37,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`select`", SelectSettings),
     ("`stages.N` of kind `off-policy`", OffPolicyStage),
     ("`stages.N` of kind `mixed-policy`", MixedPolicyStage),
+    ("`stages.N` of kind `on-policy`", OnPolicyStage),
     ("`trainer`", TrainerSettings),
     ("`trainer.lora`", LoraSettings),
     ("`evaluation`", EvaluationSettings),

@@ -19,7 +19,7 @@ from dasd.recipe.problems import MOST_PROBLEMS, describe, show
 from dasd.recipe.question_settings import QuestionSource
 from dasd.recipe.secrets import refuse_secrets
 from dasd.recipe.settings import RecipeSettings
-from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage
+from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage, OnPolicyStage
 from dasd.recipe.training_settings import LoraSettings, TrainerSettings
 from dasd.recipe.yaml import KeyPath, dotted
 
@@ -217,7 +217,12 @@ class RecipeDraft:
                     )
             if isinstance(stage, MixedPolicyStage) and not off_policy:
                 problem(at, "a mixed-policy stage needs an off-policy stage before it, to cap and balance it")
-            off_policy = off_policy or not isinstance(stage, MixedPolicyStage)
+            if isinstance(stage, OnPolicyStage) and stage.off_policy_share and not off_policy:
+                problem(
+                    (*at, "off_policy_share"),
+                    "is of the responses of an off-policy stage before it, and there is none; take it out",
+                )
+            off_policy = off_policy or isinstance(stage, OffPolicyStage)
             try:
                 settings.trainer_for(stage)
             except ValidationError as error:
@@ -238,6 +243,8 @@ class RecipeDraft:
                     ("data", "stages", name), f"there is no stage {name!r} here; stages: {', '.join(names)}"
                 )
         for index, stage in enumerate(settings.stages):
+            if isinstance(stage, OnPolicyStage):
+                continue  # what it trains on is of this run
             for key in ("samples", "sources", "candidates", "max_tokens", "per_question", "shares"):
                 if getattr(stage, key, None):
                     problem(

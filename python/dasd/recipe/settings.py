@@ -16,7 +16,7 @@ from dasd.recipe.executor_settings import ExecutorSettings
 from dasd.recipe.model_settings import ModelSettings
 from dasd.recipe.question_settings import DataSettings, QuestionsSettings
 from dasd.recipe.section import LONGEST_NAME, Section
-from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage, TrainingStage
+from dasd.recipe.stage_settings import OffPolicyStage, OnPolicyStage, TrainingStage
 from dasd.recipe.training_settings import TrainerSettings
 
 __all__ = ["EngineTimes", "PlanSettings", "RecipeSettings"]
@@ -136,9 +136,10 @@ class RecipeSettings(Section):
         own = {} if stage.per_question is None else {"per_question": stage.per_question}
         return self.select.model_copy(update=own)
 
-    def trainer_for(self, stage: OffPolicyStage | MixedPolicyStage) -> TrainerSettings:
+    def trainer_for(self, stage: TrainingStage) -> TrainerSettings:
         """The trainer's settings with the stage's own changes applied, validated again."""
-        merged: dict[str, Any] = {**self.trainer.model_dump(), **stage.trainer}
+        plain = {"epochs": 1.0} if isinstance(stage, OnPolicyStage) else {}
+        merged: dict[str, Any] = {**self.trainer.model_dump(), **plain, **stage.trainer}
         own = stage.trainer.get("lora")
         if isinstance(own, dict):
             merged["lora"] = {**self.trainer.lora.model_dump(), **own}
@@ -146,5 +147,10 @@ class RecipeSettings(Section):
 
     @property
     def asks_teacher(self) -> bool:
-        """Whether the teacher is run: a recipe that trains nothing, or on another run's responses, never does."""
-        return bool(self.stages) and self.data is None
+        """Whether the teacher is run: a recipe that trains nothing, or on another run's responses alone, never does."""
+        return bool(self.stages) and (self.data is None or bool(self.on_policy))
+
+    @property
+    def on_policy(self) -> list[OnPolicyStage]:
+        """The trainings on the student's own answers."""
+        return [stage for stage in self.stages if isinstance(stage, OnPolicyStage)]

@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue, ValidationInfo, field_validator
 from dasd.recipe.question_settings import QuestionSource
 from dasd.recipe.section import LONGEST_NAME, Section
 
-__all__ = ["MixedPolicyStage", "OffPolicyStage", "TrainingStage"]
+__all__ = ["MixedPolicyStage", "OffPolicyStage", "OnPolicyStage", "TrainingStage"]
 
 
 class OffPolicyStage(Section):
@@ -111,4 +111,82 @@ class MixedPolicyStage(Section):
     )
 
 
-TrainingStage = Annotated[OffPolicyStage | MixedPolicyStage, Field(discriminator="kind")]
+class OnPolicyStage(Section):
+    """Rounds in which the student answers alone, the teacher scores each of its tokens, and the student is trained."""
+
+    kind: Literal["on-policy"] = Field(description="The student's own answers, scored by the teacher.")
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_]*$", max_length=LONGEST_NAME, description="Name of the stage, e.g. `own`."
+    )
+    rounds: int = Field(8, ge=1, le=1000, description="Rounds; in each the student of now answers.")
+    questions: int | None = Field(
+        None,
+        ge=1,
+        description="Training questions of a round, the next ones in an order that the seed draws; all if absent.",
+    )
+    candidates: int = Field(1, ge=1, description="Answers of the student to each of them.")
+    temperature: float = Field(
+        1.0, gt=0, le=5, description="Sampling temperature of the student; `sampled-reverse-kl` wants 1."
+    )
+    max_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="Cap on the new tokens of an answer, which is trained on as far as it came; "
+        "`sampling.max_tokens` when absent.",
+    )
+    loss: Literal["reverse-kl", "forward-kl", "sampled-reverse-kl"] = Field(
+        "reverse-kl",
+        description="What training minimises at each of the student's tokens: KL(student || teacher) or KL(teacher || "
+        "student) over the teacher's likeliest tokens, or the first by the sampled token alone, as a policy gradient, "
+        "where the teacher gives no more or has another tokenizer.",
+    )
+    top_k: int = Field(
+        64,
+        ge=1,
+        description="The teacher's likeliest tokens at each position; all others count as one event.",
+    )
+    clip: float = Field(
+        0.2,
+        gt=0,
+        lt=1,
+        description="Of `sampled-reverse-kl`: a token that has become `1 + clip` times as likely as when it was "
+        "sampled, or `1 - clip` times, is pushed no further.",
+    )
+    max_kl: float = Field(
+        0.5,
+        gt=0,
+        description="A round stops with an error where the student has moved further than this from the round's start, "
+        "in nats a token.",
+    )
+    least_entropy: float = Field(
+        0.1,
+        ge=0,
+        description="And where its entropy has fallen below this share of the round's first step's.",
+    )
+    off_policy_share: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of a round's responses that are selected ones of the off-policy stage before, trained by "
+        "cross-entropy.",
+    )
+    evaluate_rounds: bool = Field(False, description="Evaluate after each round, not after the last alone.")
+    trainer: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        description="Keys of section `trainer` to change for this stage. `epochs` is 1 unless set here, a round's; "
+        "the learning rate's schedule is that of all rounds together.",
+    )
+
+    @field_validator("loss")
+    @classmethod
+    def _of_the_sampling_distribution(cls, loss: str, info: ValidationInfo) -> str:
+        temperature = info.data.get("temperature", 1.0)
+        if loss == "sampled-reverse-kl" and temperature != 1:
+            raise ValueError(
+                f"wanted temperature: 1 beside sampled-reverse-kl, got {temperature:g}: its gradient is that of "
+                "answers drawn from the student itself"
+            )
+        return loss
+
+
+TrainingStage = Annotated[OffPolicyStage | MixedPolicyStage | OnPolicyStage, Field(discriminator="kind")]

@@ -143,7 +143,7 @@ def _problems(spec: TrainSpec, model: _ModelTokens) -> Sequence[tuple[pl.Expr, s
             f"don't end with the end token (id {ends}): drop responses that were cut off (filters.truncated)",
         ),
         (
-            ~pl.col("end_trained").fill_null(value=False),
+            ~(pl.col("end_trained").fill_null(value=False) | pl.col("own")),
             f"mask their end token (id {ends}), so the student would never learn to stop." + pad_hint,
         ),
         (

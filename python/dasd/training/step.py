@@ -22,10 +22,15 @@ def learning_rate(
 ) -> float:
     """Rate for optimiser step ``step`` of ``steps``, counted from 1: the last step has the minimum.
 
-    Where the training is one of several ``parts`` of one schedule, counted from 1, it is that of all.
+    Where the training is one of several ``parts`` of one schedule, counted from 1, it is that of all. The optimiser
+    begins anew with each; so each but the first, which has the warm-up, rises to it over as many steps as AdamW's
+    second moment remembers, 1 / (1 - beta2), or half of its own: without that its first step is a leap.
 
     A linear warm-up, then a cosine. Warm-up takes ``warmup_ratio`` of the steps, rounded; its last step has the peak.
     """
+    rise = min(round(1 / (1 - settings.betas[1])), steps // 2) if part > 1 else 0
+    if step < rise:
+        return step / rise * learning_rate(rise, steps, settings, part=part, parts=parts)
     step, steps = step + (part - 1) * steps, steps * parts
     peak, minimum = settings.learning_rate, settings.min_learning_rate
     warmup = round(settings.warmup_ratio * steps)

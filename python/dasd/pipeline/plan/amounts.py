@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dasd.pipeline.plan.records import Amount
 
-__all__ = ["at_most", "least", "rounded", "scaled", "times", "total", "with_balance"]
+__all__ = ["at_most", "least", "rounded", "scaled", "times", "total", "with_balance", "with_share"]
 
 
 def times(amount: Amount, count: int) -> Amount:
@@ -44,6 +44,12 @@ def least(one: int | None, two: int | None) -> int | None:
     """The tighter of two bounds, of which either may be unknown."""
     known = [value for value in (one, two) if value is not None]
     return min(known) if known else None
+
+
+def with_share(own: Amount, share: float) -> Amount:
+    """Rows of which the part ``share`` is others than ``own``."""
+    whole = 1 / (1 - share)
+    return Amount(rounded(own.expected, whole), rounded(own.most, whole), own.exact)
 
 
 def with_balance(mixed: int | None, selected: int | None, balance: float) -> int | None:

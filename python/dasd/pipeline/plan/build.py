@@ -45,6 +45,7 @@ from dasd.pipeline.plan.reuse import selected_lengths, stage_states
 from dasd.pipeline.plan.work import WorkPlanner
 from dasd.pipeline.runner import RUNS, Pipeline
 from dasd.pipeline.stages.train import TrainStage
+from dasd.pipeline.stages.train_round import TrainRoundStage
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
 from dasd.recipe.executor_settings import LOCAL
@@ -183,7 +184,9 @@ def _stages(
         if finished is not None:
             cost = StageCost(0.0, 0.0, finished.disk_bytes, finished.disk_bytes)
         else:
-            trainer = recipe.settings.trainer_for(stage.stage) if isinstance(stage, TrainStage) else None
+            trainer = None
+            if isinstance(stage, TrainStage | TrainRoundStage):
+                trainer = recipe.settings.trainer_for(stage.stage)
             cost = costs.of(stage.kind, work, trainer)
         planned.append(StagePlan(number, stage.name, stage.kind, states.get(stage.name), work, cost))
     return planned, findings

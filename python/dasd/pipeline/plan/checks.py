@@ -24,7 +24,7 @@ from dasd.plugins.components import Role
 from dasd.plugins.registry import Registry
 from dasd.recipe.model_settings import ModelSettings
 from dasd.recipe.settings import RecipeSettings
-from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage
+from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage, OnPolicyStage, TrainingStage
 
 __all__ = ["RoleFacts", "check_environment", "check_lengths", "check_logprobs", "check_tokenizers", "look_at"]
 
@@ -155,7 +155,7 @@ def check_lengths(
     """Caps on tokens against context lengths, with the longest prompt that was seen."""
     findings = []
     for index, stage in enumerate(settings.stages if settings.asks_teacher else ()):
-        own = isinstance(stage, OffPolicyStage) and stage.max_tokens is not None
+        own = not isinstance(stage, MixedPolicyStage) and stage.max_tokens is not None
         key = f"stages.{index}.max_tokens" if own else "sampling.max_tokens"
         findings += _room("teacher", key, _most_tokens(settings, stage), teacher)
     caps = {each.max_tokens_key: each.how.max_tokens for each in benchmarks}
@@ -190,8 +190,10 @@ def check_lengths(
     return list(dict.fromkeys(findings))
 
 
-def _most_tokens(settings: RecipeSettings, stage: OffPolicyStage | MixedPolicyStage) -> int:
-    """Cap on the teacher's new tokens in a stage."""
+def _most_tokens(settings: RecipeSettings, stage: TrainingStage) -> int:
+    """Cap on the new tokens of a response that a stage trains on."""
+    if isinstance(stage, OnPolicyStage):
+        return stage.max_tokens or settings.sampling.max_tokens
     own = settings.sampling_for(stage) if isinstance(stage, OffPolicyStage) else settings.sampling
     return own.max_tokens
 
@@ -243,7 +245,7 @@ def check_environment(
 def _packages(settings: RecipeSettings, registry: Registry) -> list[Finding]:
     """Packages that components say they need and that aren't installed, by the command that installs them."""
     used: dict[tuple[Role, str], str] = {}
-    if settings.data is None and settings.teacher.python is None:  # with `data` only its tokenizer is read
+    if settings.asks_teacher and settings.teacher.python is None:  # else only its tokenizer is read
         used.setdefault(("teacher", settings.teacher.backend), "teacher.backend")
     if settings.student.python is None:
         used.setdefault(("teacher", settings.student.backend), "student.backend")

@@ -62,7 +62,7 @@ def look_at_data(recipe: Recipe) -> tuple[TakenFacts, list[Finding]]:
     try:
         source = SourceRun.open(recipe)
         responses, tokens = {}, {}
-        for stage in recipe.settings.stages:
+        for stage in source.stages:
             taken = source.taken(stage)
             responses[stage.name] = Amount.exactly(len(taken))
             scores = source.samples(stage).replace("sample-", "score-", 1)

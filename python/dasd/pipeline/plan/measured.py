@@ -161,6 +161,9 @@ def _tokens(run: Run, manifest: Manifest) -> Tokens:
         answers = run.frame("eval", name).select(pl.len(), pl.col("tokens").sum()).collect().row(0)
         scores = run.frame("scores", name).select(pl.len(), pl.col("token_ids").list.len().sum())
         return Tokens(0, 0, *answers, *scores.collect().row(0))
+    if manifest.kind == "rollout":
+        answers = _whole(summary.get("responses")), _whole(summary.get("tokens"))
+        return Tokens(student_requests=answers[0], student_tokens=answers[1])
     if manifest.kind == "mix" and "source" not in manifest.settings:
         return _mixed(run, name)
     return Tokens()

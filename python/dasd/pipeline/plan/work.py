@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dasd.curation.sources.values import UNREADABLE, ValueFile
-from dasd.pipeline.plan.amounts import at_most, least, rounded, scaled, times, total, with_balance
+from dasd.pipeline.plan.amounts import at_most, least, rounded, scaled, times, total, with_balance, with_share
 from dasd.pipeline.plan.data import TakenFacts
 from dasd.pipeline.plan.lengths import Lengths
 from dasd.pipeline.plan.measured import Done
@@ -31,10 +31,12 @@ from dasd.pipeline.stages.from_run import (
 from dasd.pipeline.stages.mix import MixStage
 from dasd.pipeline.stages.quotas import ANY, asked_counts, limits
 from dasd.pipeline.stages.report import ReportStage
+from dasd.pipeline.stages.rollout import RolloutStage
 from dasd.pipeline.stages.sample import SampleStage
 from dasd.pipeline.stages.score import ScoreStage
 from dasd.pipeline.stages.select import SelectStage
 from dasd.pipeline.stages.train import TrainStage
+from dasd.pipeline.stages.train_round import TrainRoundStage
 from dasd.pipeline.work.stage import Stage
 from dasd.recipe.settings import RecipeSettings
 from dasd.recipe.training_settings import TrainerSettings
@@ -242,6 +244,28 @@ class WorkPlanner:
         return StageWork(rows=rows, trains=trains)
 
     @_work.register
+    def _rollout(self, stage: RolloutStage) -> StageWork:
+        asked = times(at_most(self._train, stage.stage.questions), stage.stage.candidates)
+        self._responses[stage.name] = asked
+        most = self._lengths.cap("student", stage.stage.max_tokens or self._settings.sampling.max_tokens)
+        tokens = scaled(asked, self._lengths.answer(), most)
+        return StageWork(
+            rows=asked,
+            generates=(Generation("student", asked, tokens),),
+            scores=(Scoring("teacher", asked, tokens),),
+        )
+
+    @_work.register
+    def _round(self, stage: TrainRoundStage) -> StageWork:
+        settings = self._settings.trainer_for(stage.stage)
+        own = self._responses[stage.rollout.name]
+        rows = with_share(own, stage.stage.off_policy_share)
+        answer = self._lengths.answer()
+        row = None if answer is None else self._lengths.prompt() + answer
+        trains = expected_training(rows, row, settings.max_length, settings)
+        return StageWork(rows=rows, trains=trains)
+
+    @_work.register
     def _evaluate(self, stage: EvaluateStage) -> StageWork:
         generates = []
         for benchmark in self._benchmarks:
@@ -306,7 +330,7 @@ def _did(stage: Stage, done: Done) -> StageWork:
     if tokens.scored_responses:
         scores = (Scoring("student", number(tokens.scored_responses), number(tokens.scored_tokens)),)
     trains = None
-    if isinstance(stage, TrainStage):
+    if isinstance(stage, TrainStage | TrainRoundStage):
         trains = Training(*(number(done.number(key)) for key in ("rows", "row_tokens", "tokens", "steps")))
     rows = done.rows.get(stage.frame, 0)
     return StageWork(number(rows), tuple(generates), scores, trains)

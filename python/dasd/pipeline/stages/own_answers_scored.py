@@ -21,7 +21,7 @@ from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.students import student_after
 from dasd.recipe.model_settings import ModelSettings
 from dasd.recipe.settings import RecipeSettings
-from dasd.recipe.stage_settings import MixedPolicyStage
+from dasd.recipe.stage_settings import OffPolicyStage
 from dasd.results.report.answers import OwnAnswers, answer_id, drawn_answers
 from dasd.results.report.distilled import ALPHA, distilled_sentences
 from dasd.store.question_lookup import QuestionLookup
@@ -36,7 +36,8 @@ def samples_teacher(settings: RecipeSettings) -> bool:
     """Whether the run itself has the teacher answer or go on, so that its engine is one that this machine can run."""
     heldout = bool(settings.questions.eval) and settings.evaluation.heldout > 0
     return settings.asks_teacher and (
-        heldout or any(isinstance(stage, MixedPolicyStage) or not stage.samples for stage in settings.stages)
+        heldout
+        or any(not isinstance(stage, OffPolicyStage) or not stage.samples for stage in settings.stages)
     )
 
 

@@ -16,7 +16,7 @@ from dasd.errors import InputError
 from dasd.models.files import model_fingerprint
 from dasd.plugins.recipe import Recipe
 from dasd.recipe.settings import RecipeSettings
-from dasd.recipe.stage_settings import OffPolicyStage, TrainingStage
+from dasd.recipe.stage_settings import OffPolicyStage, OnPolicyStage, TrainingStage
 from dasd.store import Manifest, Run
 from dasd.store.directory import RUN
 from dasd.store.origin import Origin, origin_of
@@ -61,9 +61,14 @@ class SourceRun:
         except InputError as error:
             raise InputError(f"data.run: {error}") from error
         found = cls(recipe, run, run.settings, {manifest.name: manifest for manifest in run.stages()})
-        for stage in recipe.settings.stages:
+        for stage in found.stages:
             found._check(stage)
         return found
+
+    @property
+    def stages(self) -> list[TrainingStage]:
+        """This recipe's trainings on responses of another run; what an on-policy one trains on is this run's."""
+        return [stage for stage in self.recipe.settings.stages if not isinstance(stage, OnPolicyStage)]
 
     # -- what is taken -----------------------------------------------------------------------------
 
@@ -89,7 +94,7 @@ class SourceRun:
 
         Raises StoreError naming a file that was torn or altered.
         """
-        stages = self.recipe.settings.stages
+        stages = self.stages
         read = (name for stage in stages for name in ("questions", self.samples(stage), self.verdicts(stage)))
         self.run.verify(*dict.fromkeys(read))
         asked: set[str] = set()
@@ -130,7 +135,7 @@ class SourceRun:
         """Who selected the responses, and for whom."""
         earlier = origin_of(self.run)
         settings = self.settings
-        stages = self.recipe.settings.stages
+        stages = self.stages
         read = dict.fromkeys(
             name for stage in stages for name in ("questions", self.samples(stage), self.verdicts(stage))
         )

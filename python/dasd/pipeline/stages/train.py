@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from math import prod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-import polars as pl
 from pydantic import JsonValue
 
 from dasd.base.frames import kept_set, only
 from dasd.base.id_set import IdSet
-from dasd.base.progress import Task
 from dasd.base.records import ADAPTER
-from dasd.base.schemas import LOSSES, check
-from dasd.base.seeds import seed_of
 from dasd.pipeline.work import fingerprints
 from dasd.pipeline.work.stage import StageContext
+from dasd.pipeline.work.training import LOSSES_FILE, Training, start_of, train, training_summary
 from dasd.pipeline.work.units import finish_rows, units
 from dasd.plugins.recipe import Recipe
 from dasd.plugins.registry import Registry
-from dasd.plugins.roles import Checkpoint, TrainProgress, TrainSpec
 from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage
 from dasd.store.question_lookup import QuestionLookup
-from dasd.training.preflight import Preflight, preflight
 from dasd.training.row_maker import RowMaker, balance_ids
-from dasd.training.start import StartModel, start_model
 
 __all__ = ["TrainStage"]
-
-LOSSES_FILE = "losses.parquet"
-"""Where a trainer may leave LOSSES rows in its output: over all starts, which the callback can't know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,29 +74,17 @@ class TrainStage:
         context.models.close()  # training needs the memory
         mixed = self._write_rows(context)
         output = context.writer.artifact(f"checkpoints/stage{self.number}")
-        start = self._start(context)
+        start = start_of(context, self.previous)
         if start.revision is not None:
             context.writer.summarise({"start_revision": start.revision})
         if self.mix is not None and not mixed:
             self._pass_on(context, start.directory, output)
             return
-        trained, labels = self._train(context, start.directory, output)
-        context.writer.summarise(
-            {
-                "rows": labels.rows,
-                "mixed_rows": mixed,
-                "off_policy_rows": labels.rows - mixed,
-                "row_tokens": labels.tokens,
-                "trained_tokens": labels.trained_tokens,
-                "steps": trained.steps,
-                "tokens": trained.tokens,
-                "first_loss": trained.first_loss,
-                "last_loss": trained.last_loss,
-                "seconds": trained.seconds,
-                **_adapter_parameters(output),
-                "example": labels.rendering,
-            }
-        )
+        trainer = self.recipe.settings.trainer_for(self.stage)
+        training = Training(self.stage.name, start.directory, output, trainer)
+        trained, labels = train(context, training, "train")
+        mixing = {"mixed_rows": mixed, "off_policy_rows": labels.rows - mixed}
+        context.writer.summarise({**training_summary(trained, labels, output), **mixing})
 
     def _write_rows(self, context: StageContext) -> int:
         """Append the TRAIN rows; returns how many of them are mixed-policy ones."""
@@ -133,11 +111,6 @@ class TrainStage:
                 rows = only(unit.rows(samples), wanted)
                 finish_rows(context, "train", maker.rows(rows), unit)
 
-    def _start(self, context: StageContext) -> StartModel:
-        if self.previous is not None:
-            return StartModel(context.inputs.artifact(self.previous), None)
-        return start_model(self.recipe.settings.student)
-
     def _pass_on(self, context: StageContext, start: Path, output: Path) -> None:
         """Nothing mixed to train on: the checkpoint before is this stage's too."""
         context.console.warn(
@@ -149,61 +122,3 @@ class TrainStage:
         # An adapter there belongs to the training before.
         shutil.copytree(start, output, ignore=shutil.ignore_patterns(LOSSES_FILE, ADAPTER))
         context.writer.summarise({"rows": 0, "mixed_rows": 0, "skipped": True, "steps": 0, "tokens": 0})
-
-    def _train(self, context: StageContext, start: Path, output: Path) -> tuple[Checkpoint, Preflight]:
-        settings = self.recipe.settings
-        trainer_settings = settings.trainer_for(self.stage)
-        seen: list[TrainProgress] = []
-        tasks: list[Task] = []  # the one below, once the number of steps is known
-
-        def on_step(progress: TrainProgress) -> None:
-            passed = progress.step - (seen[-1].step if seen else 0)
-            seen.append(progress)
-            rate = progress.tokens / max(progress.seconds, 1e-9)
-            for task in tasks:
-                task.advance(passed, loss=progress.loss, **{"tokens/s": float(round(rate))})
-
-        spec = TrainSpec(
-            stage=self.stage.name,
-            model=start,
-            output=output,
-            state=context.writer.scratch(),
-            settings=trainer_settings,
-            seed=seed_of(settings.seed, self.name) % 2**32,
-            trust_remote_code=settings.student.trust_remote_code,
-            on_step=on_step,
-            hosts=context.models.hosts,
-        )
-        shards = context.writer.rows("train").files
-        # Here and not in a trainer: whichever is to move the weights gets checked labels, once.
-        checked = preflight(shards, spec)
-        title, *tokens = checked.rendering.splitlines()
-        context.console.info(f"{self.name}: {title}")
-        context.console.detail("\n".join(tokens))
-        with context.console.task(self.name, checked.steps, "steps") as task:
-            tasks.append(task)
-            trained = self.registry.make_trainer(trainer_settings).train(shards, spec, resume=True)
-        context.writer.append("losses", losses(output, self.stage.name, seen))
-        return trained, checked
-
-
-def _adapter_parameters(output: Path) -> dict[str, JsonValue]:
-    """How many parameters the adapter in a checkpoint has, from the header of its file; of none nothing."""
-    file = output / ADAPTER / "adapter_model.safetensors"
-    if not file.is_file():
-        return {}
-    from safetensors import safe_open
-
-    with safe_open(file, framework="np") as tensors:
-        shapes = [tensors.get_slice(name).get_shape() for name in tensors.keys()]  # noqa: SIM118 (no mapping)
-    return {"adapter_parameters": sum(prod(shape) for shape in shapes)}
-
-
-def losses(output: Path, stage: str, seen: list[TrainProgress]) -> pl.DataFrame:
-    """LOSSES rows: what the trainer left in its output, else the steps of this start."""
-    file = output / LOSSES_FILE
-    if file.is_file():
-        return check(pl.read_parquet(file), LOSSES, f"{LOSSES_FILE} of training {stage!r}")
-    columns = [name for name in LOSSES.columns if name != "stage"]
-    rows: Iterator[tuple[object, ...]] = ((stage, *(asdict(step)[name] for name in columns)) for step in seen)
-    return pl.DataFrame(list(rows), schema=dict(LOSSES.columns), orient="row")

@@ -63,6 +63,14 @@ def card_text(facts: Facts, licences: Licences, title: str, **more: Any) -> str:
     return text.rstrip("\n") + "\n"
 
 
+_DATA = {
+    "off-policy": "teacher's answers",
+    "mixed-policy": "student starts, teacher goes on",
+    "on-policy": "student's answers, scored by the teacher",
+}
+"""What a training is on, by its kind."""
+
+
 def _stages(facts: Facts) -> list[Any]:
     return [stage for stage in facts.settings.stages if stage.name in facts.stages]
 
@@ -82,11 +90,10 @@ def _made(facts: Facts) -> list[TextTable | None]:
     rows = []
     for stage in _stages(facts):
         trainer = facts.settings.trainer_for(stage)
-        mixed = isinstance(stage, MixedPolicyStage)
         rows.append(
             (
                 stage.name,
-                "student starts, teacher goes on" if mixed else "teacher's answers",
+                _DATA[stage.kind],
                 f"{stage.temperature:g}",
                 what_is_trained(trainer),
                 f"{trainer.epochs:g}",

@@ -19,7 +19,7 @@ from dasd.models.tokens.chat import ChatTokenizer
 from dasd.models.tokens.think_opening import Reading, prompt_opening, teacher_opening
 from dasd.plugins.exports import EXPORT, SAMPLED_TOKENS, TRAINED_TOKENS, ExportRun, ExportStage
 from dasd.plugins.recipe import Recipe
-from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage
+from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage, OnPolicyStage
 from dasd.store import Run
 from dasd.store.origin import origin_of
 from dasd.store.question_lookup import QuestionLookup
@@ -72,11 +72,16 @@ def gather(
         source = stage.name if isinstance(stage, OffPolicyStage) else source
         if stages and stage.name not in stages:
             continue
-        problem = _problem(stage, source, rows, finished)
-        if problem is not None:
+        if isinstance(stage, OnPolicyStage):
+            problem: str | None = (
+                f"{stage.name} is left out: it trains on the student's own answers of each round"
+            )
+        else:
+            problem = _problem(stage, source, rows, finished)
+        if problem is not None or isinstance(stage, OnPolicyStage):
             if stages:
                 raise InputError(f"{run.directory}: {problem}")
-            left_out.append(problem)
+            left_out.append(str(problem))
             continue
         sources = _sources(run, stage, source, rows)
         size = sum(_size(run, name, wanted) for name, wanted in sources)

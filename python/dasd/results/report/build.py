@@ -12,7 +12,7 @@ import polars as pl
 from dasd.base.schemas import SENTENCES
 from dasd.base.small_files import read_small
 from dasd.recipe.stage_settings import OffPolicyStage
-from dasd.results.report import cutoffs, gather, series, steps
+from dasd.results.report import cutoffs, gather, rounds, series, steps
 from dasd.results.report.answers import MOST, PARTS, OwnAnswers, along_answers, own_answers_figures
 from dasd.results.report.data import CheckpointFigures, FigureNote, ReportData
 from dasd.results.report.distilled import Distilled, distilled_figures
@@ -89,6 +89,7 @@ def build(run: Run, grade: Grade, distilled: Distilled | None, answers: OwnAnswe
         selections=selections,
         flow=steps.flow(run),
         trainings=gather.trainings(run),
+        rounds=rounds.rounds(run),
         distilled=None if distilled is None else distilled_figures(distilled),
         own_answers=own_answers_figures(answers),
         figures=tuple(gallery.notes),
@@ -237,7 +238,7 @@ def _draw_positions(
 
 def _draw_training(gallery: _Gallery, run: Run) -> None:
     if _CAN_DRAW:
-        from dasd.results.report import figures_sentences, figures_training
+        from dasd.results.report import figures_rounds, figures_sentences, figures_training
 
     bins = cutoffs.cut_off_bins(cutoffs.cut_offs(run))
     missing = "" if bins.height else "no mixed-policy stage has run, so the student answered nothing itself."
@@ -246,6 +247,13 @@ def _draw_training(gallery: _Gallery, run: Run) -> None:
         "Cut-off rate by length of the training response",
         missing,
         lambda: figures_sentences.cut_off_figure(bins),
+    )
+    of_rounds = rounds.rounds(run)
+    gallery.add(
+        "rounds",
+        "The student's answers round by round",
+        "" if of_rounds else "no on-policy stage has run.",
+        lambda: figures_rounds.rounds_figure(of_rounds),
     )
     losses = series.losses(run)
     gallery.add(

@@ -14,7 +14,7 @@ import polars as pl
 
 from dasd.base.chosen_lengths import longest_chosen
 from dasd.base.frames import kept_set
-from dasd.recipe.stage_settings import MixedPolicyStage
+from dasd.recipe.stage_settings import OffPolicyStage
 from dasd.store import Run
 
 __all__ = ["BINS", "cut_off_bins", "cut_offs"]
@@ -31,11 +31,12 @@ def cut_offs(run: Run) -> pl.DataFrame:
     off_policy: str | None = None
     frames = []
     for stage in run.settings.stages:
-        if not isinstance(stage, MixedPolicyStage):
+        mixed = f"mix-{stage.name}"
+        if isinstance(stage, OffPolicyStage):
             off_policy = stage.name
-        elif f"mix-{stage.name}" in done and off_policy is not None and f"select-{off_policy}" in done:
-            written = run.frame("samples", f"mix-{stage.name}")
-            answers = written.filter(pl.col("stage") == f"mix-{stage.name}-student")
+        elif mixed in done and off_policy is not None and f"select-{off_policy}" in done:
+            written = run.frame("samples", mixed)
+            answers = written.filter(pl.col("stage") == f"{mixed}-student")
             frames.append(
                 answers.join(_lengths(run, off_policy), on="question_id", how="inner")
                 .select(curve=pl.lit(stage.name), tokens="tokens", cut=pl.col("finish_reason") == "length")

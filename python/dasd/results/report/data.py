@@ -24,6 +24,7 @@ __all__ = [
     "OwnAnswersFigures",
     "Part",
     "ReportData",
+    "RoundFigures",
     "RunFacts",
     "SelectionFigures",
     "StageTime",
@@ -168,8 +169,29 @@ class FlowRow(Part):
     trained_tokens: int | None = Field(description="Student tokens with loss, once through the data.")
 
 
+class RoundFigures(Part):
+    """One round of an on-policy training: the answers of the student at its start, and the training on them."""
+
+    stage: str
+    round: int = Field(description="From 1.")
+    answers: int
+    tokens_mean: float | None
+    cut_off_share: float | None
+    accuracy: float | None = Field(description="Share of right ones among those that a verifier grades.")
+    graded: int
+    reverse_kl_per_response: float | None = Field(
+        description="Mean of log p_student − log p_teacher of an answer, nats."
+    )
+    reverse_kl_per_token: float | None
+    entropy_per_token: float | None = Field(description="Mean of −log p_student, nats a token.")
+    steps: int | None
+    kl_from_start: float | None = Field(
+        description="Largest estimate at any step of the KL from the student of the round's start, nats a token."
+    )
+
+
 class TrainingFigures(Part):
-    """One training."""
+    """One training; of an on-policy one all its rounds together."""
 
     stage: str
     trained: str = Field(description="All weights, or the adapter.")
@@ -253,6 +275,7 @@ class ReportData(Part):
     selections: tuple[SelectionFigures, ...]
     flow: tuple[FlowRow, ...]
     trainings: tuple[TrainingFigures, ...]
+    rounds: tuple[RoundFigures, ...] = Field((), description="Of on-policy trainings.")
     distilled: DistilledFigures | None
     own_answers: OwnAnswersFigures | None = None
     figures: tuple[FigureNote, ...]

@@ -19,6 +19,7 @@ from dasd.results.report.data import (
     TrainingFigures,
 )
 from dasd.results.report.numbers import finite, short
+from dasd.results.report.rounds import training_of
 from dasd.store import Manifest, Run
 from dasd.store.origin import origin_of
 
@@ -119,7 +120,7 @@ def checkpoints(run: Run) -> tuple[CheckpointFigures, ...]:
 
 def trainings(run: Run) -> tuple[TrainingFigures, ...]:
     """What each training did, from its losses."""
-    found = []
+    found: dict[str, TrainingFigures] = {}
     for manifest in run.stages():
         if manifest.kind != "train" or "losses" not in manifest.rows:
             continue
@@ -134,22 +135,21 @@ def trainings(run: Run) -> tuple[TrainingFigures, ...]:
             .collect()
         )
         steps, tokens, first, last = figures.row(0)
-        found.append(
-            TrainingFigures(
-                stage=manifest.name.removeprefix("train-"),
-                trained=_trained(run, manifest),
-                steps=int(steps or 0),
-                tokens=int(tokens or 0),
-                first_loss=finite(first),
-                last_loss=finite(last),
-                seconds=manifest.seconds,
-            )
+        stage = training_of(run, manifest)
+        before = found.get(stage)  # an earlier round
+        found[stage] = TrainingFigures(
+            stage=stage,
+            trained=_trained(run, stage, manifest),
+            steps=int(steps or 0) + (before.steps if before else 0),
+            tokens=int(tokens or 0) + (before.tokens if before else 0),
+            first_loss=before.first_loss if before else finite(first),
+            last_loss=finite(last),
+            seconds=manifest.seconds + (before.seconds if before else 0.0),
         )
-    return tuple(found)
+    return tuple(found.values())
 
 
-def _trained(run: Run, manifest: Manifest) -> str:
-    name = manifest.name.removeprefix("train-")
+def _trained(run: Run, name: str, manifest: Manifest) -> str:
     stage = next((stage for stage in run.settings.stages if stage.name == name), None)
     size = manifest.summary.get("adapter_parameters")
     what = "all weights" if stage is None else what_is_trained(run.settings.trainer_for(stage))

@@ -14,6 +14,7 @@ from dasd.results.report import tables, tables_sentences
 from dasd.results.report.data import ReportData
 from dasd.results.report.numbers import MISSING, decimal
 from dasd.results.report.response import SentenceView
+from dasd.results.report.rounds import round_tables
 
 if TYPE_CHECKING:
     import jinja2
@@ -118,6 +119,7 @@ def render(data: ReportData, drawings: Mapping[str, Drawing], example: Example |
             flows=tables.flow_tables(data),
             dropped=tables.dropped_table(data),
             training=tables.training_table(data),
+            rounds=round_tables(data),
             times=tables.time_table(data),
             notes={note.figure: note for note in data.figures},
             drawings=drawings,

@@ -14,6 +14,7 @@ from dasd.base.frames import kept_set, only
 from dasd.base.id_set import IdSet
 from dasd.base.schemas import SENTENCES
 from dasd.base.seeds import uniform
+from dasd.results.report.rounds import training_of
 from dasd.store import Run
 
 __all__ = [
@@ -197,9 +198,16 @@ def losses(run: Run) -> pl.DataFrame:
 
     At most LOSS_POINTS points a training, in the order of the trainings.
     """
+    trainings: dict[str, list[pl.LazyFrame]] = {}
+    for manifest in run.stages():
+        if manifest.kind == "train" and "losses" in manifest.rows:
+            trainings.setdefault(training_of(run, manifest), []).append(run.frame("losses", manifest.name))
     frames = []
-    for stage in stage_names(run, "train"):
-        rows = run.frame("losses", stage)
+    for stage, parts in trainings.items():
+        # The rounds of an on-policy training follow one another.
+        rows = pl.concat(parts)
+        if len(parts) > 1:
+            rows = rows.with_columns(step=pl.int_range(1, pl.len() + 1, dtype=pl.UInt32))
         last = rows.select(pl.col("step").max()).collect().item()
         if last is None:
             continue

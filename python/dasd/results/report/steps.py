@@ -7,7 +7,7 @@ from typing import NamedTuple
 import polars as pl
 
 from dasd.recipe.settings import RecipeSettings
-from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage
+from dasd.recipe.stage_settings import OffPolicyStage, OnPolicyStage
 from dasd.results.report.data import FlowRow, SelectionFigures
 from dasd.results.report.numbers import as_float, as_int
 from dasd.results.report.series import compared
@@ -43,6 +43,8 @@ def flow(run: Run) -> tuple[FlowRow, ...]:
     taken = run.settings.data is not None
     rows = []
     for stage in run.settings.stages:
+        if isinstance(stage, OnPolicyStage):
+            continue  # a table of its own: nothing is filtered or selected
         if isinstance(stage, OffPolicyStage):
             # What another run selected meets one judgement: whether this student can be trained on it.
             filtered = _judged(run, f"{'select' if taken else 'filter'}-{stage.name}", done)
@@ -129,7 +131,7 @@ def selections(run: Run) -> tuple[SelectionFigures, ...]:
     return tuple(
         _selection(run, settings, stage)
         for stage in settings.stages
-        if not isinstance(stage, MixedPolicyStage) and f"select-{stage.name}" in done
+        if isinstance(stage, OffPolicyStage) and f"select-{stage.name}" in done
     )
 
 

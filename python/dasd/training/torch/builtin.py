@@ -52,6 +52,7 @@ def dasd_register(registry: Registry) -> None:
         _torch,
         options=TorchOptions,
         trains_adapters=True,
+        trains_on_policy=True,
         packages=("torch", "transformers"),
         extra="torch",
     )
