@@ -47,6 +47,7 @@ def compact(stage: StageDirectory, parts: Sequence[PartRecord], done: Set[str]) 
             merged.append(record)
             for part in group:
                 (stage.path / part.file).unlink()
+            stage.verified.forget(part.file for part in group)
     except DiskFullError:
         pass
     return parts_that_stand([*parts, *merged])

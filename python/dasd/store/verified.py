@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dasd.base.checksums import file_checksum
-from dasd.base.files import append_line, mend_lines, read_lines
+from dasd.base.files import append_line, line_of, mend_lines, read_lines, write_whole
 from dasd.errors import StoreError
 from dasd.store.manifest import Record
 
@@ -60,6 +60,7 @@ class Verified:
         self._waiting: list[tuple[str, _Note]] = []
         self._mended = False
         self._torn = False
+        self._gone = False
         try:
             for line in map(_Line.model_validate, read_lines(self._path)):
                 self._notes[line.file] = _Note(line.checksum, line.bytes, line.mtime_ns, line.inode)
@@ -78,16 +79,27 @@ class Verified:
             self._notes[name] = note
             self._waiting.append((name, note))
 
+    def forget(self, names: Iterable[str]) -> None:
+        """Files that are gone: a stage of many units would keep a note of each for as long as the process lives."""
+        for name in names:
+            self._gone = self._notes.pop(name, None) is not None or self._gone
+
     def save(self) -> None:
         """Write what was seen and has settled. For the run's one writer. Raises DiskFullError."""
         settled = time.time_ns() - int(SETTLED_SECONDS * 1e9)
+        if self._gone:
+            self._waiting = [(name, note) for name, note in self._waiting if self._notes.get(name) == note]
+            lines = [_line(*each) for each in self._notes.items() if each[1].mtime_ns <= settled]
+            write_whole(self._path, b"".join(map(line_of, lines)))
+            self._gone, self._torn, self._mended = False, False, True
+            self._waiting = [(name, note) for name, note in self._waiting if note.mtime_ns > settled]
+            return
         young = [(name, note) for name, note in self._waiting if note.mtime_ns > settled]
         if len(young) < len(self._waiting) and not self._mended:
             self._mend()
         for name, note in self._waiting:
             if note.mtime_ns <= settled:
-                line = _Line(file=name, **note._asdict())
-                append_line(self._path, line.model_dump_json().encode(), durable=False)
+                append_line(self._path, _line(name, note), durable=False)
         self._waiting = young
 
     def _mend(self) -> None:
@@ -96,6 +108,10 @@ class Verified:
         else:
             mend_lines(self._path)
         self._mended = True
+
+
+def _line(name: str, note: _Note) -> bytes:
+    return _Line(file=name, **note._asdict()).model_dump_json().encode()
 
 
 def _note(checksum: str, found: os.stat_result) -> _Note:

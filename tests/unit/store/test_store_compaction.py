@@ -7,8 +7,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from dasd.base.files import read_lines
 from dasd.errors import DiskFullError, StoreError
-from dasd.store import DirectoryWriter, StageDirectory, compaction
+from dasd.store import DirectoryWriter, StageDirectory, compaction, verified
 from dasd.store import stage as stage_module
 from dasd.store.manifest import StageHeader
 from dasd.store.parts import scan
@@ -65,6 +66,17 @@ def test_few_parts_with_the_same_rows(stage: StageDirectory) -> None:
     assert scan(stage.path, manifest.parts, "verdicts").collect()["sample_id"].to_list() == EVERYTHING
     assert pl.read_parquet(stage.path / "part-*.parquet")["sample_id"].to_list() == EVERYTHING
     stage.verify(manifest)
+
+
+def test_notes_of_merged_parts_are_gone(stage: StageDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verified, "SETTLED_SECONDS", 0.0)  # each is noted at once
+    files = [part.file for part in filled(stage).close({}).parts]
+    assert [line["file"] for line in read_lines(stage.path / NOTES)] == files
+    again = StageDirectory(stage.root, stage.path)
+    manifest = again.manifest()
+    assert manifest is not None
+    monkeypatch.setattr(verified, "file_checksum", None)  # nothing is to be read
+    again.check(manifest)
 
 
 def test_bounds_of_a_part(stage: StageDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
