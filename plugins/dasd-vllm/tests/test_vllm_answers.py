@@ -6,6 +6,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from vllm_asking import SPEC, apart, sampled, scored, to_score
@@ -20,6 +21,7 @@ from dasd.api import (
     SampleRequest,
     SamplingSpec,
     ScoreRequest,
+    ScoringSpec,
     Teacher,
 )
 
@@ -60,6 +62,21 @@ def test_tokens_of_a_prefix_have_the_scores_of_the_text(
         row["text"].startswith(prefix) for row, prefix in zip(rows.to_dicts(), prefixes, strict=True)
     ] == [True] * 3
     assert apart(rows, scored(teacher, to_score(rows, requests))) < 1e-4
+
+
+def test_more_likeliest_tokens_than_there_are_are_all_of_them(
+    teacher: Teacher, requests: list[SampleRequest]
+) -> None:
+    messages = requests[0].messages
+    asked = [ScoreRequest("s", messages, "So 9", ended=True), ScoreRequest("t", messages, "", ended=False)]
+    row, empty = scored(teacher, asked, ScoringSpec("score-low", 300, top=10**6)).to_dicts()
+    vocabulary = len(row["top_ids"]) // len(row["token_ids"])
+    ids, logprobs = (np.reshape(row[name], (-1, vocabulary)) for name in ("top_ids", "top_logprobs"))
+    assert (np.sort(ids) == np.arange(vocabulary)).all()
+    assert np.exp(logprobs).sum(-1) == pytest.approx(np.ones(len(ids)), abs=1e-4)
+    own = [tops[chosen == token] for tops, chosen, token in zip(logprobs, ids, row["token_ids"], strict=True)]
+    assert np.concatenate(own).tolist() == row["logprobs"]
+    assert empty["top_ids"] == []
 
 
 def test_a_text_may_fill_the_context(teacher: Teacher, requests: list[SampleRequest]) -> None:

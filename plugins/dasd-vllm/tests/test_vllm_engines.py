@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from vllm_asking import GREEDY, apart, flat, sampled, scored, to_score
+from vllm_asking import GREEDY, TOP, apart, flat, sampled, scored, to_score
 
 from dasd.api import (
     BackendError,
+    InputError,
     SampleRequest,
     ScoreRequest,
     ScoringSpec,
@@ -28,8 +29,14 @@ def test_in_float32_scores_and_greedy_samples_are_those_of_transformers(
         samples = sampled(reference, requests)
         wanted = scored(reference, to_score(samples, requests))
         greedy = sampled(reference, requests, GREEDY)
+        likeliest = scored(reference, to_score(samples[:6], requests), TOP)
     with open_teacher(model) as teacher:
         assert apart(scored(teacher, to_score(samples, requests)), wanted) < 5e-5
+        got = scored(teacher, to_score(samples[:6], requests), TOP)
+        assert apart(got, wanted[:6]) < 5e-5
+        assert np.abs(flat(got, "top_logprobs") - flat(likeliest, "top_logprobs")).max() < 5e-5
+        # Neighbours of nearly the same probability may change places.
+        assert (flat(got, "top_ids") == flat(likeliest, "top_ids")).mean() > 0.999
         assert sampled(teacher, requests, GREEDY)["token_ids"].equals(greedy["token_ids"])
 
 
@@ -108,12 +115,18 @@ def test_memory_that_runs_out_while_sampling_is_told(
             scored(teacher, [ScoreRequest("s", requests[0].messages, "So 9", ended=True)])
 
 
-def test_a_second_engine_in_one_process_is_refused(open_teacher: Callable[..., Any]) -> None:
-    with (
-        open_teacher(),
-        pytest.raises(
-            BackendError, match=r"one engine of vLLM at a time.*still has that of dasd:mini-teacher"
-        ),
-        open_teacher("dasd:mini-student"),
-    ):
-        pass
+def test_what_an_engine_refuses_while_it_is_open(
+    open_teacher: Callable[..., Any], requests: list[SampleRequest]
+) -> None:
+    with open_teacher(engine={"max_logprobs": 4}) as teacher:
+        with (
+            pytest.raises(
+                BackendError, match=r"one engine of vLLM at a time.*still has that of dasd:mini-teacher"
+            ),
+            open_teacher("dasd:mini-student"),
+        ):
+            pass
+        asked = [ScoreRequest("s", requests[0].messages, "So 9", ended=True)]
+        with pytest.raises(InputError, match=r"options\.engine\.max_logprobs: the 40 likeliest.*allows 4"):
+            scored(teacher, asked, TOP)
+        assert scored(teacher, asked, ScoringSpec("score-low", 300, top=4)).height == 1

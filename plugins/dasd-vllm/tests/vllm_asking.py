@@ -13,6 +13,7 @@ from dasd.api import SampledTokens, SampleRequest, SamplingSpec, ScoreRequest, S
 SPEC = SamplingSpec("low", 1.0, 1.0, 120)
 GREEDY = SamplingSpec("low", 0.0, 1.0, 120)
 BUDGET = ScoringSpec("score-low", 300)
+TOP = ScoringSpec("score-low", 300, top=40)
 
 
 def sampled(teacher: Teacher, requests: Sequence[SampleRequest], spec: SamplingSpec = SPEC) -> pl.DataFrame:
@@ -37,8 +38,8 @@ def scored(teacher: Teacher, asked: Sequence[ScoreRequest], spec: ScoringSpec = 
     return pl.concat(teacher.score(asked, spec)).sort("sample_id")
 
 
-def flat(rows: pl.DataFrame) -> npt.NDArray[np.float32]:
-    return rows["logprobs"].explode().to_numpy()
+def flat(rows: pl.DataFrame, column: str = "logprobs") -> npt.NDArray[np.float32]:
+    return rows[column].explode().to_numpy()
 
 
 def apart(one: pl.DataFrame, other: pl.DataFrame) -> float:

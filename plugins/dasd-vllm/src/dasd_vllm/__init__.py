@@ -20,6 +20,7 @@ def dasd_register(registry: Registry) -> None:
         _vllm,
         options=VllmOptions,
         doc="vLLM's offline engine in this process: continuous batching, raw log-probabilities, many GPUs.",
+        gives_top=True,
         loads_model=True,
         concurrency="max_num_seqs",
     )

@@ -67,6 +67,8 @@ def engine_args(settings: ModelSettings, options: VllmOptions, path: str, batche
         "max_num_batched_tokens": batched,
         "enforce_eager": cpu if options.enforce_eager is None else options.enforce_eager,
         "logprobs_mode": "raw_logprobs",
+        # It sets no memory aside for them, and how many are wanted isn't known yet.
+        "max_logprobs": -1,
         "enable_prefix_caching": True,
         "enable_chunked_prefill": True,
         "disable_log_stats": True,

@@ -66,6 +66,7 @@ class Engine:
         self._running = False
         self._engine: Any = None
         self._scheduler: Any = None
+        self._model_config: Any = None
         self._batched = batched_tokens(settings, options)
         try:
             self._start()
@@ -77,18 +78,29 @@ class Engine:
     @property
     def context_length(self) -> int:
         """Longest sequence in tokens."""
-        return int(self._engine.model_config.max_model_len)
+        return int(self._model_config.max_model_len)
+
+    @property
+    def vocabulary(self) -> int:
+        """Tokens that there is a logit of."""
+        return int(self._model_config.get_vocab_size())
+
+    @property
+    def most_top(self) -> int:
+        """Likeliest tokens that may be asked for at a position: all, unless ``options.engine`` bounds them."""
+        most = int(self._model_config.max_logprobs)
+        return self.vocabulary if most == -1 else most
 
     @property
     def commit(self) -> str | None:
         """Revision of a named model that was fetched."""
-        found = getattr(self._engine.model_config.hf_config, "_commit_hash", None)
+        found = getattr(self._model_config.hf_config, "_commit_hash", None)
         return None if found is None else str(found)
 
     @property
     def end_ids(self) -> frozenset[int]:
         """End tokens of the model's generation config."""
-        declared = self._engine.model_config.try_get_generation_config().get("eos_token_id")
+        declared = self._model_config.try_get_generation_config().get("eos_token_id")
         if declared is None:
             return frozenset()
         return frozenset({declared} if isinstance(declared, int) else map(int, declared))
@@ -208,6 +220,7 @@ class Engine:
             try:
                 self._engine = LLMEngine.from_engine_args(args)
                 self._scheduler = self._engine.vllm_config.scheduler_config
+                self._model_config = self._engine.model_config
             except Exception as error:  # noqa: BLE001 - whatever vLLM raises becomes one of ours
                 failed = error
         if failed is not None:

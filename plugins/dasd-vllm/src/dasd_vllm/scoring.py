@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from dasd.api import BackendError, Text
+import numpy as np
+
+from dasd.api import BackendError, InputError, Text, TopTokens
 from dasd_vllm.engine import Engine, Question
 from dasd_vllm.failures import is_out_of_memory, summary
+from dasd_vllm.logprobs import of_prompt, table
 
-__all__ = ["Scorer", "given_logprobs"]
+__all__ = ["Scored", "Scorer"]
 
 _SMALLEST_BUDGET = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Texts that have finished."""
+
+    texts: list[Text]
+    logprobs: list[list[float]]
+    """Of the tokens of each."""
+    top: list[TopTokens] | None
+    """The likeliest tokens at each token of each; None where none were asked for."""
 
 
 class Scorer:
@@ -23,15 +38,23 @@ class Scorer:
         self._fits: int | None = None
 
     def score(
-        self, texts: Iterable[Text], token_budget: int, refused: Callable[[Text, str], None]
-    ) -> Iterator[tuple[list[Text], list[list[float]]]]:
+        self, texts: Iterable[Text], token_budget: int, top: int, refused: Callable[[Text, str], None]
+    ) -> Iterator[Scored]:
         """Yields texts and the log-probabilities of their tokens as they finish; texts are read as there is room.
+
+        With ``top`` the likeliest tokens come with them; InputError where the engine's options forbid so many.
 
         At most ``token_budget`` tokens are under way, or one longer sequence, which the engine takes in passes
         of its ``batched_tokens``. When memory runs out, both are halved, for good, and the engine starts anew.
         ``refused`` is told of the texts that vLLM doesn't take, and why. Raises BackendError naming the sample
         where even the smallest budget doesn't fit.
         """
+        k = min(top, self._engine.vocabulary)
+        if k > self._engine.most_top:
+            raise InputError(
+                f"options.engine.max_logprobs: the {k} likeliest tokens of each position are wanted, and it allows "
+                f"{self._engine.most_top}; raise it, or take it out"
+            )
         unread = iter(texts)
         again: deque[Text] = deque()
         while True:
@@ -46,7 +69,7 @@ class Scorer:
                 while (text := again.popleft() if again else next(unread, None)) is not None:
                     if text.token_ids:
                         under_way[text.request.sample_id] = text
-                        yield text, _question(text)
+                        yield text, _question(text, k)
                     else:
                         empty.append(text)
 
@@ -57,16 +80,19 @@ class Scorer:
             try:
                 for finished in self._engine.ask(questions(), turned_down, budget):
                     found = [text for text, _ in finished]
-                    values = [_logprobs(text, output) for text, output in finished]
+                    read = [_read(text, output, k) for text, output in finished]
                     for text in found:
                         del under_way[text.request.sample_id]
-                    yield found, values
+                    yield Scored(
+                        found, [logprobs for logprobs, _ in read], [top for _, top in read] if k else None
+                    )
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
                 ran_out = summary(error)
             if empty:
-                yield empty, [[] for _ in empty]
+                none = TopTokens(np.empty((0, k), np.uint32), np.empty((0, k), np.float32))
+                yield Scored(empty, [[] for _ in empty], [none] * len(empty) if k else None)
             again.extendleft(reversed(under_way.values()))
             if not ran_out:
                 return
@@ -84,16 +110,7 @@ class Scorer:
         self._engine.shrink(budget // 2)
 
 
-def given_logprobs(name: str, ids: Sequence[int], start: int, output: Any) -> list[float]:
-    """Log-probabilities of a prompt's tokens ``ids`` from ``start`` on. vLLM gives none for the first of all, which is
-    never asked for."""
-    found = output.prompt_logprobs
-    if len(found) != len(ids):
-        raise BackendError(f"{name}: vLLM returned {len(found)} prompt log-probabilities; wanted {len(ids)}")
-    return [entry[token].logprob for entry, token in zip(found[start:], ids[start:], strict=True)]
-
-
-def _question(text: Text) -> Question:
+def _question(text: Text, k: int) -> Question:
     """All tokens but the last are the prompt; the last is the only one that may be sampled.
 
     So a text may be as long as the context, and nothing is computed that isn't asked for.
@@ -104,8 +121,9 @@ def _question(text: Text) -> Question:
     params = SamplingParams(
         temperature=0.0,
         max_tokens=1,
-        prompt_logprobs=0,
-        logprobs=0,
+        prompt_logprobs=k,
+        logprobs=k,
+        flat_logprobs=True,
         allowed_token_ids=[text.ids[-1]],
         detokenize=False,
         output_kind=RequestOutputKind.FINAL_ONLY,
@@ -113,9 +131,12 @@ def _question(text: Text) -> Question:
     return Question(text.ids[:-1], params)
 
 
-def _logprobs(text: Text, output: Any) -> list[float]:
+def _read(text: Text, output: Any, k: int) -> tuple[list[float], TopTokens]:
+    """Of a text's tokens: the log-probability of each, and the K likeliest at each."""
     name, forced, last = f"sample {text.request.sample_id}", output.outputs[0], text.ids[-1]
     if list(forced.token_ids) != [last]:
         raise BackendError(f"{name}: vLLM returned token {list(forced.token_ids)}; wanted [{last}]")
-    before = given_logprobs(name, text.ids[:-1], len(text.prompt_ids), output)
-    return [*before, forced.logprobs[0][last].logprob]
+    before = of_prompt(name, text.ids[:-1], len(text.prompt_ids), output, k)
+    behind = table(name, [last], forced.logprobs, k)
+    ids, logprobs = (np.concatenate(parts) for parts in zip(before, behind, strict=True))
+    return logprobs[:, 0].tolist(), TopTokens(ids[:, 1:], logprobs[:, 1:])

@@ -30,8 +30,9 @@ from dasd_vllm.arguments import under_way
 from dasd_vllm.engine import Engine, Question
 from dasd_vllm.environment import engine_version
 from dasd_vllm.failures import is_out_of_memory, summary
+from dasd_vllm.logprobs import of_prompt, table
 from dasd_vllm.options import VllmOptions
-from dasd_vllm.scoring import Scorer, given_logprobs
+from dasd_vllm.scoring import Scorer
 
 __all__ = ["VllmTeacher"]
 
@@ -87,9 +88,10 @@ class VllmTeacher:
         yield from self._decode(requests, spec)
 
     def score(self, requests: Iterable[ScoreRequest], spec: ScoringSpec) -> Iterator[pl.DataFrame]:
-        """Log-probability of every token of each text; yields SCORES rows as texts finish.
+        """Log-probability of every token of each text; yields SCORES or TOP_SCORES rows as texts finish.
 
-        Refuses texts that are longer than the model's context.
+        Refuses texts that are longer than the model's context. InputError for more likeliest tokens than
+        ``options.engine`` allows.
         """
         texts = self._rows.each_text(requests, spec.on_refused)
 
@@ -97,8 +99,8 @@ class VllmTeacher:
             spec.on_refused(text.request.sample_id, why)
 
         try:
-            for found, logprobs in self._scorer.score(texts, under_way(spec.token_budget), refused):
-                yield self._rows.scores(found, logprobs)
+            for found in self._scorer.score(texts, under_way(spec.token_budget), spec.top, refused):
+                yield self._rows.scores(found.texts, found.logprobs, found.top)
         except Exception as error:
             raise self._failed(spec.stage, "scoring", error) from error
 
@@ -134,6 +136,7 @@ class VllmTeacher:
             stop_token_ids=self._end_ids,
             logprobs=0,
             prompt_logprobs=0 if prompted.prefix_ids else None,
+            flat_logprobs=True,
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
@@ -151,10 +154,10 @@ class VllmTeacher:
                 f"and last token {ids[-1:]}; wanted 'stop' behind an end token {self._end_ids}, or 'length' at "
                 f"{prompted.limit} tokens"
             )
-        logprobs = [entry[token].logprob for entry, token in zip(answer.logprobs, ids, strict=True)]
+        logprobs = table(name, ids, answer.logprobs, 0)[1][:, 0].tolist()
         prefix: list[float] = []
         if prompted.prefix_ids:
-            prefix = given_logprobs(name, prompted.ids, len(prompted.prompt_ids), output)
+            prefix = of_prompt(name, prompted.ids, len(prompted.prompt_ids), output, 0)[1][:, 0].tolist()
         return Generated(ids, logprobs, prefix, stopped)
 
     def _failed(self, stage: str, doing: str, error: Exception) -> Exception:
