@@ -34,6 +34,8 @@ __all__ = [
 KINDS = ("teacher", "student", "common", "shared", "boosted")
 
 LOSS_POINTS = 400
+_AHEAD = 8
+"""Times as many questions are held as are drawn, so that they are seldom drawn from."""
 
 _RAW = (
     (pl.col("logprobs_mode") == "raw")
@@ -59,10 +61,12 @@ def sampled_ids(rows: pl.LazyFrame, limit: int, seed: int, what: str) -> list[st
     for batch in rows.select("sample_id").collect_batches():
         fresh = (name for name in batch.to_series().unique() if name not in draws)
         draws.update([(name, uniform(what, seed, name)) for name in fresh])
-        if len(draws) > limit:
+        if len(draws) > _AHEAD * limit:
             more = True
             draws = dict(nsmallest(limit, draws.items(), key=lambda item: (item[1], item[0])))
-    return list(draws) if more else sorted(draws)
+    if not more and len(draws) <= limit:
+        return sorted(draws)
+    return nsmallest(limit, draws, key=lambda name: (draws[name], name))
 
 
 def rows_of(frame: pl.LazyFrame, sample_ids: Sequence[str]) -> pl.DataFrame:
@@ -147,11 +151,16 @@ def _of_drawn_questions(run: Run, stage: str, limit: int, seed: int) -> pl.DataF
         rows = rows.with_columns(kept=chosen.mask(rows["sample_id"]))
         rows = rows.filter(pl.col("kept").any().over("question_id") & pl.col("p").is_finite())
         held = pl.concat([held, rows])
-        questions = held.get_column("question_id").unique()
-        if len(questions) > limit:
-            drawn = nsmallest(limit, questions, key=lambda name: (uniform("selected", seed, name), name))
-            held = held.filter(pl.col("question_id").is_in(drawn))
-    return held
+        if held.get_column("question_id").n_unique() > _AHEAD * limit:
+            held = _of_lowest(held, limit, seed)
+    return _of_lowest(held, limit, seed)
+
+
+def _of_lowest(rows: pl.DataFrame, limit: int, seed: int) -> pl.DataFrame:
+    """The rows of the ``limit`` questions with the lowest draws."""
+    questions = rows.get_column("question_id").unique()
+    drawn = nsmallest(limit, questions, key=lambda name: (uniform("selected", seed, name), name))
+    return rows.filter(pl.col("question_id").is_in(drawn))
 
 
 def _whole_questions(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
