@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dasd.testing import (
     EvaluatorSuite,
+    ExecutorSuite,
     FilterSuite,
     QuestionsSuite,
     SelectorSuite,
@@ -16,6 +17,10 @@ from dasd.testing import (
 class TestTransformers(TeacherSuite):
     name = "transformers"
     streams = True
+
+
+class TestLocal(ExecutorSuite):
+    name = "local"
 
 
 class TestTorch(TrainerSuite):

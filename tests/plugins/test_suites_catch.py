@@ -20,6 +20,7 @@ MODULES = (
     "broken_trainers",
     "broken_others",
     "broken_judges",
+    "broken_executors",
 )
 
 

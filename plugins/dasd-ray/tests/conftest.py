@@ -18,6 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent))  # importlib mode doesn't
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
 os.environ.setdefault("RAY_worker_niceness", "0")  # on a busy machine they would starve
+# On the CPU the number of threads changes the last bits of log-probabilities: as many here as a replica has.
+os.environ["OMP_NUM_THREADS"] = "1"
 # A node that is killed is given up after about two seconds instead of half a minute.
 QUICK = {
     "health_check_initial_delay_ms": 0,
@@ -76,6 +78,12 @@ class Nodes:
         for pid in actors:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+    def kill_head(self) -> None:
+        """End the head's processes as its machine ends that loses its power."""
+        for started in self._cluster.head_node.all_processes.values():
+            for each in started:
+                each.process.kill()
 
     def shutdown(self) -> None:
         """End all."""

@@ -205,6 +205,50 @@ def test_a_killed_driver_goes_on_with_the_same_command(nodes: Nodes, large: dasd
     assert not any(map(processes, nodes.all))
 
 
+IMPATIENT = """
+import sys
+import dasd_ray.head
+dasd_ray.head.LOST_SECONDS = 3.0
+from dasd.__main__ import main
+sys.exit(main())
+"""
+"""The command, in a Python that takes a silent head for lost sooner."""
+
+
+def test_a_run_that_loses_the_head_says_so_and_goes_on_with_another(
+    nodes: Nodes, large: dasd.Run, tmp_path: Path
+) -> None:
+    own = Nodes()
+    try:
+        (node,) = own.have(1)
+        (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe(own.address, **LARGE)))
+        words = [*pipeline(tmp_path)[3:], "--until", "sample-low"]
+        driver = subprocess.Popen(
+            [sys.executable, "-c", IMPATIENT, *words],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            within(PATIENCE, lambda: parts(tmp_path / "run") >= 1, "a unit")
+            replicas = processes(node)
+            own.kill_head()
+            _, told = driver.communicate(timeout=PATIENCE)
+        finally:
+            driver.kill()
+            driver.wait()
+        assert driver.returncode == 1, told
+        assert f"the head of the Ray cluster, {own.address}, hasn't answered" in told
+        assert "What is finished is kept" in told and "Traceback" not in told
+        assert replicas
+        within(PATIENCE, lambda: not any(map(running, replicas)), "the end of its replicas")
+    finally:
+        own.shutdown()
+    assert 0 < parts(tmp_path / "run") < 24
+    nodes.have(2)
+    assert same(run(tmp_path / "run", recipe(nodes.address, **LARGE), "sample-low"), large, ("samples",))
+
+
 def test_ctrl_c_ends_the_replicas_and_the_ray_that_the_run_started(tmp_path: Path) -> None:
     made = recipe(None, **LARGE, plugins=["ray"], executor={"executor": "ray"})
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(made))

@@ -30,6 +30,7 @@ SUITES = {
     "filter": "FilterSuite",
     "questions": "QuestionsSuite",
     "verifier": "VerifierSuite",
+    "executor": "ExecutorSuite",
 }
 """Role -> its suite in ``dasd.testing``."""
 

@@ -18,6 +18,7 @@ if find_spec("pytest") is None:
     raise ImportError("dasd.testing runs its checks with pytest, which is not installed: pip install pytest")
 
 from dasd.testing.evaluator import EvaluatorSuite
+from dasd.testing.executor import ExecutorSuite
 from dasd.testing.filter import FilterSuite
 from dasd.testing.questions import QuestionsSuite
 from dasd.testing.selector import SelectorSuite
@@ -29,6 +30,7 @@ from dasd.testing.verifier import VerifierSuite
 __all__ = [
     "ComponentSuite",
     "EvaluatorSuite",
+    "ExecutorSuite",
     "FilterSuite",
     "QuestionsSuite",
     "SelectorSuite",

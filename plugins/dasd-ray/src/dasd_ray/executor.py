@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from dasd.api import (
     BackendError,
@@ -19,6 +20,9 @@ from dasd.api import (
     Teacher,
 )
 from dasd_ray.options import RayOptions
+
+if TYPE_CHECKING:
+    from dasd_ray.head import Head
 
 __all__ = ["RayExecutor"]
 
@@ -36,7 +40,7 @@ class RayExecutor:
 
     def __init__(self, options: RayOptions) -> None:
         self._options = options
-        self._connected = False
+        self._head: Head | None = None
 
     def open(self, settings: ModelSettings, start: Callable[[ModelSettings], OpenedTeacher]) -> Teacher:
         """One teacher over the replicas of this engine.
@@ -48,35 +52,38 @@ class RayExecutor:
             raise InputError(
                 f"device: {settings.device} names a GPU of one machine; with executor ray wanted auto, cuda or cpu"
             )
-        self._connect()
+        head = self._connect()
         from dasd_ray.teacher import RayTeacher
 
-        return RayTeacher(settings, start, self._options)
+        return RayTeacher(settings, start, self._options, head)
 
     def hosts(self, wanted: HostsWanted) -> Hosts:
         """Nodes for a training. Raises as ``open`` and ``LaunchingExecutor.hosts``."""
-        self._connect()
+        head = self._connect()
         from dasd_ray.hosts import RayHosts
 
-        return RayHosts(wanted, self._options)
+        return RayHosts(wanted, self._options, head)
 
     def close(self) -> None:
         """Leave the cluster; a Ray of this run's own is ended."""
-        if self._connected:
-            import ray
+        head, self._head = self._head, None
+        if head is not None:
+            head.leave()
 
-            self._connected = False
-            ray.shutdown()
-
-    def _connect(self) -> None:
+    def _connect(self) -> Head:
         for name, value in _DEFAULTS.items():
             os.environ.setdefault(name, value)
         try:
             import ray
         except ImportError as error:
             raise PluginError(f"the executor 'ray' needs Ray ({error}): pip install 'ray>=2.60'") from error
-        if ray.is_initialized():  # by this run before, or by whoever calls dasd
-            return
+        from dasd_ray.head import Head
+
+        if self._head is not None:
+            return self._head
+        if ray.is_initialized():  # by whoever calls dasd, and leaves it
+            self._head = Head(own=False)
+            return self._head
         address = self._options.address
         debug = os.environ.get("DASD_DEBUG", "") not in ("", "0")
         handler = signal.getsignal(signal.SIGTERM)
@@ -96,4 +103,5 @@ class RayExecutor:
         finally:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, handler)
-        self._connected = True
+        self._head = Head(own=True)
+        return self._head

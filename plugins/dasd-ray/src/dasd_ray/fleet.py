@@ -14,6 +14,7 @@ import ray
 
 from dasd.api import BackendError, DasdError, ModelInfo, ModelSettings, OpenedTeacher
 from dasd_ray.capacity import alive, described, device_kind, need_of, wanted
+from dasd_ray.head import Head
 from dasd_ray.items import Opened
 from dasd_ray.member import LostError, Member, fetch
 from dasd_ray.options import RayOptions
@@ -42,7 +43,11 @@ class Fleet:
     """Replicas of one engine. A thread of its own starts them, and looks after them."""
 
     def __init__(
-        self, settings: ModelSettings, start: Callable[[ModelSettings], OpenedTeacher], options: RayOptions
+        self,
+        settings: ModelSettings,
+        start: Callable[[ModelSettings], OpenedTeacher],
+        options: RayOptions,
+        head: Head,
     ) -> None:
         """Start replicas, and wait for the first one.
 
@@ -50,6 +55,7 @@ class Fleet:
         ``options.start_seconds`` or they die as they start.
         """
         self.options = options
+        self.head = head
         self._settings, self._start = settings, start
         self._need = need_of(options, settings, ray.nodes())
         self._changed = threading.Condition()
@@ -99,6 +105,7 @@ class Fleet:
 
     def take_idle(self) -> Member | None:
         """A replica that does nothing, if there is one now. Raises as ``take``."""
+        self.head.check()
         with self._changed:
             if self._failure is not None:
                 raise self._failure
@@ -132,7 +139,8 @@ class Fleet:
             closed = self._closed
             self._changed.notify_all()
         if not closed:
-            member.kill()
+            # In a thread: without a head it waits for one.
+            threading.Thread(target=member.kill, daemon=True).start()
 
     # -- looking after them, in a thread of its own --------------------------------------------------
 
@@ -144,10 +152,9 @@ class Fleet:
                 with self._changed:
                     present = len(self._idle) + len(self._lent) + len(self._starting)
                     missing = 0 if self._closed else wanted(self.options, self._need, nodes) - present
-                    for _ in range(missing):
-                        need = self._need
-                        member = Member(need.cpus, need.gpus, dict(need.others), self._settings, self._start)
-                        self._starting[member.opening] = member
+                for _ in range(missing):
+                    self._ask_for_one()
+                with self._changed:
                     starting = list(self._starting)
                 if starting:
                     for opening in ray.wait(starting, num_returns=1, timeout=LOOK_SECONDS)[0]:
@@ -163,6 +170,15 @@ class Fleet:
                         "command again"
                     )
                 )
+
+    def _ask_for_one(self) -> None:
+        need = self._need
+        member = Member(need.cpus, need.gpus, dict(need.others), self._settings, self._start, self.head.check)
+        with self._changed:
+            if not self._closed:
+                self._starting[member.opening] = member
+                return
+        member.kill()
 
     def _drop_gone(self, there: set[str]) -> None:
         """Idle replicas whose node is gone; those that are lent are found out by who has them."""
@@ -221,6 +237,11 @@ class Fleet:
             self._idle.clear()
             self._starting.clear()
             self._changed.notify_all()
+        if self.head.lost:
+            leaving = [member.leave() for member in (*idle, *others)]
+            if leaving:
+                ray.wait(leaving, num_returns=len(leaving), timeout=LEAVE_SECONDS)
+            return
         try:
             for member in others:
                 member.kill()

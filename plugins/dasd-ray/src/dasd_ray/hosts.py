@@ -15,6 +15,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from dasd.api import BackendError, HostsWanted, InputError
 from dasd_ray.capacity import alive, described
+from dasd_ray.head import Head
 from dasd_ray.host import Host, identity
 from dasd_ray.member import LostError, fetch
 from dasd_ray.options import RayOptions
@@ -31,9 +32,9 @@ SOME = 0.001
 class RayHosts:
     """Nodes of a cluster, each another one, with the processors and GPUs of the training's processes."""
 
-    def __init__(self, wanted: HostsWanted, options: RayOptions) -> None:
+    def __init__(self, wanted: HostsWanted, options: RayOptions, head: Head) -> None:
         """Wait until the nodes have room. Raises as ``LaunchingExecutor.hosts``."""
-        self._options = options
+        self._options, self._head = options, head
         gpus = gpus_of_hosts(wanted, ray.nodes())
         self.device = "cuda" if gpus else "cpu"
         self.processes = gpus or [wanted.processes or 1] * wanted.count
@@ -75,14 +76,16 @@ class RayHosts:
         """As ``Hosts.start``; each process gets as many threads as ``resources.cpus``."""
         threads = {"OMP_NUM_THREADS": str(max(1, int(self._options.resources.cpus)))}
         code = self._hosts[host].run.remote(list(arguments), {**threads, **environment}, log)
-        return RayProcess(code, self.addresses[host])
+        return RayProcess(code, self.addresses[host], self._head)
 
     def close(self) -> None:
         """End the processes and give the nodes back."""
-        with suppress(RayError):
+        with suppress(RayError):  # direct calls, which need no head
             ends = [host.end.remote() for host in self._hosts]
             if ends:
                 ray.wait(ends, num_returns=len(ends), timeout=END_SECONDS)
+        if self._head.lost:
+            return
         for host in self._hosts:
             with suppress(RayError, ValueError):
                 ray.kill(host, no_restart=True)
@@ -93,6 +96,7 @@ class RayHosts:
         until = time.monotonic() + self._options.start_seconds
         ready = self._group.ready()
         while not ray.wait([ready], timeout=WAIT_SECONDS)[0]:
+            self._head.check()
             if time.monotonic() > until:
                 each = "; ".join(", ".join(f"{n:g} {name}" for name, n in b.items()) for b in bundles)
                 raise BackendError(
@@ -120,12 +124,13 @@ class RayHosts:
 class RayProcess:
     """A process on a host, as ``api.Launched``."""
 
-    def __init__(self, code: Any, address: str) -> None:
-        self._code, self._address = code, address
+    def __init__(self, code: Any, address: str, head: Head) -> None:
+        self._code, self._address, self._head = code, address, head
 
     def poll(self) -> int | None:
         """As ``Launched.poll``."""
         if not ray.wait([self._code], timeout=0)[0]:
+            self._head.check()
             return None
         return int(_asked(self._code, f"host {self._address}"))
 

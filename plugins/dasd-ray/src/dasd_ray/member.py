@@ -15,13 +15,20 @@ from dasd_ray.replica import Replica
 
 __all__ = ["LostError", "Member", "fetch"]
 
+WAIT_SECONDS = 0.5
+
 
 class LostError(Exception):
     """A replica died, or its engine failed: another one may do what it was asked."""
 
 
-def fetch(reference: Any) -> Any:
-    """The value behind a reference of a replica's. Raises LostError, or the engine's own error for wrong input."""
+def fetch(reference: Any, going: Callable[[], None] | None = None) -> Any:
+    """The value behind a reference of a replica's. Raises LostError, or the engine's own error for wrong input.
+
+    ``going`` is called while it is waited for, and raises where waiting is in vain.
+    """
+    while going is not None and not ray.wait([reference], timeout=WAIT_SECONDS)[0]:
+        going()
     try:
         return ray.get(reference)
     except RayTaskError as error:
@@ -46,8 +53,12 @@ class Member:
         others: dict[str, float],
         settings: ModelSettings,
         start: Callable[[ModelSettings], OpenedTeacher],
+        going: Callable[[], None],
     ) -> None:
-        """Ask Ray for it; ``opening`` refers to what it says of itself when it is there."""
+        """Ask Ray for it; ``opening`` refers to what it says of itself when it is there.
+
+        ``going`` is called while it is waited for, and raises where the cluster is no more.
+        """
         actor = ray.remote(Replica).options(
             num_cpus=cpus,
             num_gpus=gpus,
@@ -56,6 +67,7 @@ class Member:
             max_task_retries=0,
             scheduling_strategy="SPREAD",
         )
+        self._going = going
         self._actor: Any = actor.remote()
         self.opening: Any = self._actor.open.remote(settings, start)
         self.opened: Opened | None = None
@@ -69,7 +81,8 @@ class Member:
         self, kind: Kind, requests: Sequence[Request], spec: SamplingSpec | ScoringSpec, last: bool
     ) -> None:
         """Begin a call; ``step`` brings what comes of it. Raises as ``fetch``."""
-        fetch(self._actor.begin.remote(kind, list(requests), replace(spec, on_refused=_told_elsewhere), last))
+        own = replace(spec, on_refused=_told_elsewhere)
+        fetch(self._actor.begin.remote(kind, list(requests), own, last), self._going)
 
     def step(self, following: Sequence[Request] = (), last: bool = False) -> Any:
         """A reference to the items of the next step."""
@@ -81,7 +94,8 @@ class Member:
         """One call with all its requests: frames and refusals. Raises as ``fetch``."""
         self.begin(kind, requests, spec, last=True)
         while True:
-            for item in fetch(self.step()):
+            self._going()
+            for item in fetch(self.step(), self._going):
                 if item == "end":
                     return
                 yield item
@@ -93,6 +107,10 @@ class Member:
     def close(self) -> Any:
         """Have the engine closed; a reference that is ready when it is."""
         return self._actor.close.remote()
+
+    def leave(self) -> Any:
+        """Have its process end itself, which needs no head; a reference that is ready when it is about to."""
+        return self._actor.leave.remote()
 
     def kill(self) -> None:
         """End its process."""

@@ -25,6 +25,7 @@ __all__ = ["Replica"]
 
 STEP_SECONDS = 1.0
 """How long a step waits for something to hand back."""
+LEAVE_SECONDS = 0.2
 HELD = 64
 """Pieces and refusals that wait to be fetched, at most; then the engine waits."""
 
@@ -72,6 +73,10 @@ class Replica:
         if self._call is not None:
             self._call.cancel()
             self._call = None
+
+    def leave(self) -> None:
+        """End this process, once that is answered: nobody is left who could."""
+        threading.Timer(LEAVE_SECONDS, os._exit, (0,)).start()
 
     def close(self) -> None:
         """Close the engine."""

@@ -23,6 +23,7 @@ from dasd.api import (
     ScoringSpec,
 )
 from dasd_ray.fleet import Fleet
+from dasd_ray.head import Head
 from dasd_ray.items import Item, Kind, Refused, Request, frame_of
 from dasd_ray.member import LostError, Member, fetch
 from dasd_ray.options import RayOptions
@@ -38,10 +39,14 @@ class RayTeacher:
     """A fleet of replicas as one teacher. Its methods may be called in several threads where it takes lists."""
 
     def __init__(
-        self, settings: ModelSettings, start: Callable[[ModelSettings], OpenedTeacher], options: RayOptions
+        self,
+        settings: ModelSettings,
+        start: Callable[[ModelSettings], OpenedTeacher],
+        options: RayOptions,
+        head: Head,
     ) -> None:
         """Start the replicas. Raises as ``Fleet``."""
-        self._fleet = Fleet(settings, start, options)
+        self._fleet = Fleet(settings, start, options, head)
 
     @property
     def info(self) -> ModelInfo:
@@ -129,6 +134,7 @@ class _Stream:
                         return
                     self._begin_on(self._fleet.take())
                     continue
+                self._fleet.head.check()
                 for reference in ray.wait(list(self._steps), num_returns=1, timeout=WAIT_SECONDS)[0]:
                     yield from self._took(reference)
         finally:
