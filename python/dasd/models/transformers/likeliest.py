@@ -36,14 +36,17 @@ def highest(logits_n_v: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tenso
     if k == vocabulary:
         found = logits_n_v.sort(dim=-1, descending=True, stable=True)
         return found.values, found.indices
-    values, ids = logits_n_v.topk(k, -1)
+    wider = logits_n_v.topk(k + 1, -1)
+    values, ids = wider.values[:, :k], wider.indices[:, :k]
     last = values[:, -1:]
-    rows, columns = (logits_n_v == last).nonzero(as_tuple=True)
-    equal = rows.bincount(minlength=count)
-    first = (values > last).sum(-1)  # the place of the lowest id of those
-    place = first[rows] + torch.arange(len(rows), device=rows.device) - (equal.cumsum(0) - equal)[rows]
-    kept = place < k
-    ids[rows[kept], place[kept]] = columns[kept]
+    # One pass over all logits less where the K-th has no equal behind it, as in float32.
+    if bool((wider.values[:, k:] == last).any()):
+        rows, columns = (logits_n_v == last).nonzero(as_tuple=True)
+        equal = rows.bincount(minlength=count)
+        first = (values > last).sum(-1)  # the place of the lowest id of those
+        place = first[rows] + torch.arange(len(rows), device=rows.device) - (equal.cumsum(0) - equal)[rows]
+        kept = place < k
+        ids[rows[kept], place[kept]] = columns[kept]
     tied = (values[:, 1:] == values[:, :-1]).any(-1)
     # Sorted by id, then stably by value. Only what needs it: of few tokens the sorting takes as long as topk.
     by_id, order = ids[tied].sort(dim=-1)
