@@ -3,7 +3,7 @@
 Each seed is a whole run (own questions, own samples, own trainings); the spread is over the seeds.
 
 Example:
-    python benchmarks/demo_seeds.py --seeds 0 1 2 --directory runs/seeds
+    python -m benchmarks.demo_seeds --seeds 0 1 2 --directory runs/seeds
 """
 
 from __future__ import annotations

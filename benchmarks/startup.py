@@ -1,7 +1,7 @@
 """How long `dasd --help` takes, against the start of Python with click alone.
 
 Example:
-    python benchmarks/startup.py --runs 15
+    python -m benchmarks.startup --runs 15
 """
 
 from __future__ import annotations

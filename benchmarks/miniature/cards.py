@@ -17,6 +17,10 @@ _PURPOSE = {
         "It is weak on purpose: it has seen two of the four styles (running, words) and about half of the\n"
         "phrases, and its training ended, at a low learning rate, before it could add reliably."
     ),
+    "sibling": (
+        "It is the miniature student with the teacher's tokenizer, for losses over the teacher's distribution:\n"
+        "two of the four styles (running, words), about half of the phrases, no reliable sums."
+    ),
 }
 
 
@@ -24,7 +28,7 @@ _PURPOSE = {
 class Training:
     """How a model was made. `seconds` is wall-clock time, `tokens` counts prompts and responses."""
 
-    role: Literal["teacher", "student"]
+    role: Literal["teacher", "student", "sibling"]
     seed: int
     steps: int
     responses_a_step: int

@@ -58,6 +58,9 @@ PLANS: dict[Role, Plan] = {
     "student": Plan(
         STUDENT_HABITS, width=64, layers=4, heads=4, mlp=192, steps=215, batch=32, lr=1e-2, threads=1
     ),
+    "sibling": Plan(
+        STUDENT_HABITS, width=64, layers=4, heads=4, mlp=192, steps=215, batch=32, lr=1e-2, threads=1
+    ),
 }
 
 

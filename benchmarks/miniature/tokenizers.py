@@ -18,17 +18,17 @@ from transformers import PreTrainedTokenizerFast
 
 from dasd.models.miniature.world import draw_style, random_question, solve
 
-Role = Literal["teacher", "student"]
+Role = Literal["teacher", "student", "sibling"]
 
 CORPUS_TEXTS = 20_000
 MAX_POSITIONS = 512
 """Longest sequence of either model, in tokens."""
 
-_PIECES: dict[Role, str] = {
+_PIECES: dict[str, str] = {
     "teacher": r"\. | (?:=|is|to|makes) \d{1,2}| ?[A-Za-z]+| ?\d{1,2}| ?[^\sA-Za-z0-9]|\s+",
     "student": r"\. | ?[A-Za-z]+| ?\d| ?[^\sA-Za-z0-9]|\s+",
 }
-_LONGEST_TOKEN: dict[Role, int] = {"teacher": 12, "student": 7}
+_LONGEST_TOKEN: dict[str, int] = {"teacher": 12, "student": 7}
 _SPECIAL = ("<pad>", "<bos>", "<eos>")
 _ROLE_MARKS = ("<|user|>", "<|assistant|>")
 _THINK_MARKS = ("<think>", "</think>")
@@ -47,11 +47,13 @@ CHAT_TEMPLATE = (
 
 
 def build_tokenizer(role: Role) -> PreTrainedTokenizerFast:
-    """Train the tokenizer of one role on texts of the world; the same every time.
+    """Train the tokenizer of one role on texts of the world; the same every time. The sibling has the teacher's.
 
     The think tags are ordinary added tokens, so that they survive `skip_special_tokens`; padding, start, end
     and the two marks that open a turn are special.
     """
+    if role == "sibling":
+        role = "teacher"
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [

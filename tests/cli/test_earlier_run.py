@@ -143,7 +143,7 @@ def test_its_report_is_made_again_from_its_rows(kept: Path, tmp_path: Path) -> N
     first, again = (
         json.loads((place / "report.json").read_text()) for place in (kept / "runs" / "whole", run)
     )
-    assert again.keys() == first.keys()
+    assert again.keys() >= first.keys()  # newer ones have more
     for what in ("checkpoints", "selections", "flow", "trainings", "distilled", "own_answers"):
         assert again[what] == first[what]
     assert "<svg" in (run / "report.html").read_text()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -73,7 +71,7 @@ def steps(directory: Path) -> int:
 
 
 @needs_deepspeed
-def test_a_training_over_two_nodes_is_that_of_two_processes_here_whatever_dies(
+def test_a_training_over_two_nodes_is_that_of_two_processes_here_though_a_node_dies(
     nodes: Nodes, tmp_path: Path
 ) -> None:
     nodes.have(2)
@@ -99,10 +97,6 @@ def test_a_training_over_two_nodes_is_that_of_two_processes_here_whatever_dies(
         on = [node for node in nodes.all if set(found.values()) & set(descendants(raylet(node)))]
         assert len(found) == len(on) == 2
         return found
-
-    with pytest.raises(TrainingError, match=r"process 1 on [\d.]+ ended with exit code -9\. The last saved"):
-        during(lambda: os.kill(a_step()["1"], signal.SIGKILL))
-    assert not ranks()
 
     def lose_the_node() -> None:
         pid = a_step()["1"]

@@ -18,18 +18,22 @@ from dasd.training.batches import Batch, collate, model_arguments
 from dasd.training.checks import try_model
 from dasd.training.curve import Curve
 from dasd.training.export import export_model
+from dasd.training.guard import Guard, own_figures
 from dasd.training.loaded_rows import TrainRows, expand_runs, load_rows
-from dasd.training.loss import weighted_nll
+from dasd.training.loss import on_policy_loss, weighted_nll
 from dasd.training.merge import export_adapted
 from dasd.training.model import attention_of, load_model, weights_fingerprint
+from dasd.training.on_policy_loss import FIGURES
 from dasd.training.optimizer import make_optimizers, set_learning_rate
 from dasd.training.plan import TrainPlan, plan_training
 from dasd.training.position import Position, training_key
 from dasd.training.step import learning_rate, not_finite, step_weight
 
 __all__ = [
+    "FIGURES",
     "Batch",
     "Curve",
+    "Guard",
     "Position",
     "Segments",
     "TrainPlan",
@@ -49,6 +53,8 @@ __all__ = [
     "means_full",
     "model_arguments",
     "not_finite",
+    "on_policy_loss",
+    "own_figures",
     "pick_device",
     "plan_training",
     "seed_of",

@@ -29,7 +29,7 @@ __all__ = [
     "resolve_model",
 ]
 
-_BUNDLED = {"dasd:mini-teacher": "teacher", "dasd:mini-student": "student"}
+_BUNDLED = {f"dasd:mini-{role}": role for role in ("teacher", "student", "sibling")}
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
 _CONTENT = (

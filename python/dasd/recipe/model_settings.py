@@ -21,7 +21,7 @@ class ModelSettings(Section):
 
     model: str = Field(
         description="A Hugging Face model directory or name, or one of the models that ship with dasd: "
-        "`dasd:mini-teacher`, `dasd:mini-student`."
+        "`dasd:mini-teacher`, `dasd:mini-student`, `dasd:mini-sibling`."
     )
     backend: str = Field("transformers", description="Inference backend, by its registered name.")
     python: str | None = Field(

@@ -1,4 +1,4 @@
-"""The miniature world, its two tokenizers, and the two bundled models."""
+"""The miniature world, its two tokenizers, and the bundled models."""
 
 from __future__ import annotations
 
@@ -206,7 +206,8 @@ def test_chat_template_folds_the_system_message_and_continues_token_exactly(toke
 def test_the_two_tokenizers_differ_and_responses_stay_short() -> None:
     from transformers import AutoTokenizer
 
-    teacher, student = (AutoTokenizer.from_pretrained(model_path(role)) for role in ROLES)
+    teacher, student, sibling = (AutoTokenizer.from_pretrained(model_path(role)) for role in ROLES)
+    assert sibling.get_vocab() == teacher.get_vocab()
     assert teacher.convert_ids_to_tokens(teacher(" + 3 = 12")["input_ids"])[-1].count("12") == 1
     assert len(student(" 12")["input_ids"]) == 2
     for _, _, response in _responses(50):
@@ -218,7 +219,7 @@ def test_bundled_tokenizers_are_the_ones_that_the_code_builds() -> None:
     from benchmarks.miniature.tokenizers import build_tokenizer
     from transformers import AutoTokenizer
 
-    for role in ("teacher", "student"):
+    for role in ROLES:
         assert (
             build_tokenizer(role).get_vocab() == AutoTokenizer.from_pretrained(model_path(role)).get_vocab()
         )
@@ -233,7 +234,7 @@ def test_bundled_model_fits_its_tokenizer_and_answers_offline(role: str) -> None
     torch.set_num_threads(1)
     model = AutoModelForCausalLM.from_pretrained(model_path(role))
     tokenizer = AutoTokenizer.from_pretrained(model_path(role))
-    low, high = {"teacher": (1_000_000, 2_500_000), "student": (150_000, 500_000)}[role]
+    low, high = {"teacher": (1_000_000, 2_500_000)}.get(role, (150_000, 500_000))
     assert low <= model.num_parameters() <= high
     assert model.config.vocab_size == len(tokenizer)
     for name in ("bos_token_id", "eos_token_id", "pad_token_id"):

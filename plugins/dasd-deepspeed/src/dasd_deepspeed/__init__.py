@@ -20,6 +20,7 @@ def dasd_register(registry: Registry) -> None:
         doc="Fine-tuning (all weights, or a LoRA adapter) over several processes or hosts with DeepSpeed's "
         "ZeRO-1, 2 or 3.",
         trains_adapters=True,
+        trains_on_policy=True,
         hosts="hosts",
     )
 

@@ -87,7 +87,7 @@ class _Called(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, function: Callable[..., Tensor], *arguments: object) -> Tensor:
+    def forward(self, function: Callable[..., Any], *arguments: object) -> Any:
         return function(self.model, *arguments)
 
 
@@ -140,10 +140,9 @@ class Engine:
             dist_init_required=False,
         )
 
-    def forward(self, function: Callable[..., Tensor], *arguments: object) -> Tensor:
+    def forward(self, function: Callable[..., Any], *arguments: object) -> Any:
         """``function(model, *arguments)`` as a forward pass."""
-        result: Tensor = self.engine(function, *arguments)
-        return result
+        return self.engine(function, *arguments)
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
         """Add the gradients of ``loss``, averaged over the processes; ``last``: of this step."""

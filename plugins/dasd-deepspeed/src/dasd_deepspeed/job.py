@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from dasd.api import TrainerSettings, TrainSpec, read_json
+from dasd.api import OnPolicyLoss, TrainerSettings, TrainSpec, read_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,9 @@ class Job:
             "settings": spec.settings.model_dump(mode="json"),
             "seed": spec.seed,
             "trust_remote_code": spec.trust_remote_code,
+            "on_policy": None if spec.on_policy is None else asdict(spec.on_policy),
+            "part": spec.part,
+            "parts": spec.parts,
         }
         Files(spec.state).job.write_text(json.dumps(record, indent=2), encoding="utf-8")
 
@@ -111,6 +114,9 @@ class Job:
                 seed=record["seed"],
                 trust_remote_code=record["trust_remote_code"],
                 on_step=lambda _: None,
+                on_policy=None if record["on_policy"] is None else OnPolicyLoss(**record["on_policy"]),
+                part=record["part"],
+                parts=record["parts"],
             ),
             resume=record["resume"],
             device=record["device"],

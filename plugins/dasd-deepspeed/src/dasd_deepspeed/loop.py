@@ -14,15 +14,19 @@ import torch
 from deepspeed import comm
 from torch import Tensor
 
-from dasd.api import TrainerSettings, TrainProgress
+from dasd.api import OnPolicyLoss, TrainerSettings, TrainProgress
 from dasd.api.training import (
+    FIGURES,
     Batch,
+    Guard,
     Position,
     TrainPlan,
     TrainRows,
     collate,
     learning_rate,
     not_finite,
+    on_policy_loss,
+    own_figures,
     seed_of,
     step_weight,
     weighted_nll,
@@ -46,11 +50,16 @@ class Loop:
     loss_logits: int
     device: torch.device
     position: Position
+    on_policy: OnPolicyLoss | None = None
+    guard: Guard | None = None
+    """Of an on-policy training."""
+    part: int = 1
+    parts: int = 1
 
     def steps(self) -> Iterator[TrainProgress]:
         """Take the steps that are left; yields after each one, on every process alike. Collective.
 
-        Raises TrainingError before the weights change if loss or gradients are not finite.
+        Raises TrainingError before the weights change if loss or gradients are not finite, or the guard stops it.
         """
         for step in range(self.position.step + 1, self.plan.steps + 1):
             yield self._step(step)
@@ -66,8 +75,11 @@ class Loop:
         rank = (self.engine.rank,) if self.engine.rank else ()
         torch.manual_seed(seed_of(self.seed, "step", step, *rank))
         packs = self.plan.step_packs(step)
-        rate = learning_rate(step, self.plan.steps, self.settings)
-        loss = self._accumulate(packs)
+        rate = learning_rate(step, self.plan.steps, self.settings, part=self.part, parts=self.parts)
+        loss, sums = self._accumulate(packs)
+        figures = None if sums is None else own_figures(sums)
+        if self.guard is not None and math.isfinite(loss):
+            self.guard.check(step, self.plan.steps, figures, rate)
         grad_norm = self._update(rate) if math.isfinite(loss) else math.nan
         if not math.isfinite(grad_norm):
             raise not_finite(
@@ -93,40 +105,47 @@ class Loop:
             grad_norm=grad_norm,
             tokens=self.position.tokens,
             seconds=self.position.seconds,
+            own=figures,
         )
 
-    def _accumulate(self, packs: list[Any]) -> float:
-        """Gradients of the step's loss, as the built-in trainer has it; returns the loss of all processes."""
+    def _accumulate(self, packs: list[Any]) -> tuple[float, list[float] | None]:
+        """Gradients of the step's loss, as the built-in trainer has it.
+
+        Returns the loss and, of an on-policy training, the sums FIGURES, of all processes.
+        """
         world = self.engine.world
         weight = step_weight(self.rows, np.concatenate(packs))
         size = self.settings.micro_batch_size
         own = packs[self.engine.rank :: world]
         # ZeRO's passes are collective: a process with fewer packs repeats one and counts it for nothing.
         passes = ceil(ceil(len(packs) / world) / size)
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        total = torch.zeros(1 + len(FIGURES), dtype=torch.float64, device=self.device)
         for number in range(passes):
             chosen = own[number * size : (number + 1) * size]
             batch = collate(self.rows, np.concatenate(chosen or packs[:1]), self.device)
-            nll = self.engine.forward(self._nll, batch)
+            loss, figures = self.engine.forward(self._loss, batch)
             # DeepSpeed averages gradients over the processes; wanted is their sum.
             share = world / weight if chosen else 0.0
-            self.engine.backward(nll * share, last=number == passes - 1)
+            self.engine.backward(loss * share, last=number == passes - 1)
             if chosen:
-                total += nll.detach()
+                total[0] += loss.detach()
+                total[1:] += figures
         comm.all_reduce(total)
-        return float(total) / weight
+        return float(total[0]) / weight, None if self.on_policy is None else total[1:].tolist()
 
-    def _nll(self, model: Any, batch: Batch) -> Tensor:
+    def _loss(self, model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Sum over the micro-batch, and the sums of FIGURES: nothing where the training isn't on-policy."""
         # ZeRO trains a bf16 copy; without ZeRO the float32 weights run under autocast.
         autocast = self.settings.precision == "bf16" and self.engine.stage == 0
         with torch.autocast(self.device.type, torch.bfloat16, enabled=autocast):
-            return weighted_nll(
-                model,
-                batch,
-                attention=self.attention,
-                plain_head=self.plain_head,
-                loss_logits=self.loss_logits,
-            )
+            how: dict[str, Any] = {
+                "attention": self.attention,
+                "plain_head": self.plain_head,
+                "loss_logits": self.loss_logits,
+            }
+            if self.on_policy is not None:
+                return on_policy_loss(model, batch, self.on_policy, **how)
+            return weighted_nll(model, batch, **how), torch.zeros(len(FIGURES), device=self.device)
 
     def _update(self, rate: float) -> float:
         """Apply the gradients; returns their norm. If that isn't finite, no weight has changed."""

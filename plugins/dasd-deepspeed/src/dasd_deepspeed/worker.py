@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from dasd.api import TrainProgress
+from dasd.api import OwnFigures, TrainProgress
 from dasd_deepspeed.job import Files, Job
 from dasd_deepspeed.options import LAUNCH_ONLY, DeepSpeedOptions, options_of
 from dasd_deepspeed.watch import Host
@@ -68,6 +68,7 @@ def _train(job: Job, files: Files, host: Host, options: DeepSpeedOptions, device
 
     from dasd.api.training import (
         Curve,
+        Guard,
         Position,
         attention_of,
         load_model,
@@ -114,12 +115,20 @@ def _train(job: Job, files: Files, host: Host, options: DeepSpeedOptions, device
         loss_logits=options.loss_logits,
         device=device,
         position=Position(step=0, tokens=0, seconds=0.0),
+        on_policy=spec.on_policy,
+        part=spec.part,
+        parts=spec.parts,
     )
     if found is not None:
         loop.warm_up()
         load_state(found[0], found[1], engine, loop.muon)
         loop.position = found[1]
-    curve = Curve(spec.state, spec.stage, loop.position.step) if first else None
+    on_policy = spec.on_policy is not None
+    curve = Curve(spec.state, spec.stage, loop.position.step, on_policy=on_policy) if first else None
+    if spec.on_policy is not None:
+        told = [None if curve is None else curve.first_own]
+        torch.distributed.broadcast_object_list(told, device=device)
+        loop.guard = Guard(spec.on_policy, spec.stage, told[0])
     for progress in loop.steps():
         due = progress.step % settings.save_every == 0 or progress.step == progress.steps
         if curve is not None:
@@ -200,6 +209,8 @@ def parse(line: str) -> tuple[TrainProgress | None, dict[str, Any] | None]:
     """What a line of the progress file says: a step, or that the training is done."""
     message = json.loads(line)
     step = message.get("step")
+    if step and step["own"] is not None:
+        step["own"] = OwnFigures(**step["own"])
     return (TrainProgress(**step) if step else None), message.get("done")
 
 
