@@ -70,6 +70,23 @@ def test_given_rates_make_hours() -> None:
     assert not made.problems
 
 
+def test_rounds_count_what_the_teacher_says_of_each_token() -> None:
+    small = ["stages.own.rounds=1", "stages.own.questions=100", "stages.own.off_policy_share=0.5"]
+    made = plan(*small, recipe="on-policy", answer_tokens=50, student_rate=500, score_rate=1000)
+    rollout, training = (stages(made)[name] for name in ("rollout-own-1", "train-own"))
+    assert rollout.work.generates[0].tokens.expected == rollout.work.scores[0].tokens.expected == 100 * 50
+    assert rollout.cost.seconds == pytest.approx(100 * 50 / 500 + 100 * 50 / 1000)
+    assert training.work.rows.expected == 200
+    plain = stages(plan(*small, "stages.own.loss=sampled-reverse-kl", recipe="on-policy", answer_tokens=50))
+    likeliest = 64 * 8  # bytes a position: ids and log-probabilities
+    of_rollout = rollout.cost.disk_bytes, plain["rollout-own-1"].cost.disk_bytes
+    assert of_rollout[0] - of_rollout[1] == 100 * 50 * likeliest  # type: ignore[operator]
+    assert training.work.trains is not None
+    tokens = training.work.trains.row_tokens.expected
+    of_training = training.cost.disk_bytes, plain["train-own"].cost.disk_bytes
+    assert of_training[0] - of_training[1] == tokens * likeliest  # type: ignore[operator]
+
+
 def test_the_teachers_rate_is_the_students_where_they_are_one_model() -> None:
     made = plan("student.model=dasd:mini-teacher", rate=1000, response_tokens=50, answer_tokens=50)
     assert stages(made)["evaluate-low"].cost.seconds is None  # scoring is still unknown

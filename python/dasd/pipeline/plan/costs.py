@@ -8,7 +8,15 @@ from typing import Literal
 from dasd.pipeline.plan.disk_and_memory import STATE_BYTES, total_of, trained_parameters
 from dasd.pipeline.plan.engines import EnginesPlan
 from dasd.pipeline.plan.measured import Measured, RateKind
-from dasd.pipeline.plan.records import Amount, Generation, Given, ModelRole, StageCost, StageWork
+from dasd.pipeline.plan.records import (
+    LIKELIEST_BYTES,
+    Amount,
+    Generation,
+    Given,
+    ModelRole,
+    StageCost,
+    StageWork,
+)
 from dasd.recipe.settings import RecipeSettings
 from dasd.recipe.training_settings import TrainerSettings
 
@@ -150,6 +158,9 @@ class Costs:
             parts += [2 * _BYTES_A_PART, self._stored]
             if trainer.adapter is not None:  # beside the merged weights, in float32
                 parts.append(4 * (self._trained(trainer) or 0))
+            add(work.trains.row_tokens, work.trains.told)
+        for each in work.scores:
+            add(each.tokens, each.top * LIKELIEST_BYTES)
         for frame, rows, tokens in frames:
             add_rows(rows)
             measured = self._measured.bytes_per_token(frame) if which == "expected" else None
@@ -160,11 +171,13 @@ class Costs:
         return None if whole is None else round(whole)
 
     def _scratch(self, work: StageWork, trainer: TrainerSettings | None) -> int | None:
-        """A training's saved state, twice: the new one is whole before the old one goes."""
+        """A training's saved state, twice: the new one is whole before the old one goes; what rows are told, flat."""
         if work.trains is None or trainer is None:
             return 0
-        trained = self._trained(trainer)
-        return None if trained is None else 2 * STATE_BYTES[trainer.optimizer] * trained
+        trained, tokens = self._trained(trainer), work.trains.row_tokens.most
+        if trained is None or (tokens is None and work.trains.told):
+            return None
+        return 2 * STATE_BYTES[trainer.optimizer] * trained + (tokens or 0) * work.trains.told
 
     def _trained(self, trainer: TrainerSettings) -> int | None:
         return trained_parameters(trainer, self._settings.student, self._parameters)

@@ -8,6 +8,10 @@ from typing import Literal
 Level = Literal["problem", "warning", "note"]
 
 
+LIKELIEST_BYTES = 8
+"""Of one of a position's likeliest tokens: its id and its log-probability."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that was found. With a ``problem`` the run can't start or can't end well."""
@@ -60,6 +64,8 @@ class Scoring:
     role: ModelRole
     responses: Amount
     tokens: Amount
+    top: int = 0
+    """Likeliest tokens that are kept of each position."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,8 @@ class Training:
     """Of all rows once, as they are written."""
     tokens: Amount
     steps: Amount
+    told: int = 0
+    """Bytes that each row's token comes with besides itself: what a teacher says of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import reduce, singledispatchmethod
 from math import ceil
 from pathlib import Path
@@ -16,7 +17,16 @@ from dasd.pipeline.plan.data import TakenFacts
 from dasd.pipeline.plan.lengths import Lengths
 from dasd.pipeline.plan.measured import Done
 from dasd.pipeline.plan.questions import QuestionFacts
-from dasd.pipeline.plan.records import NONE, UNKNOWN, Amount, Generation, Scoring, StageWork, Training
+from dasd.pipeline.plan.records import (
+    LIKELIEST_BYTES,
+    NONE,
+    UNKNOWN,
+    Amount,
+    Generation,
+    Scoring,
+    StageWork,
+    Training,
+)
 from dasd.pipeline.plan.steps import exact_training, expected_training
 from dasd.pipeline.stages.dedup import DedupStage
 from dasd.pipeline.stages.evaluate import EvaluateStage
@@ -252,7 +262,7 @@ class WorkPlanner:
         return StageWork(
             rows=asked,
             generates=(Generation("student", asked, tokens),),
-            scores=(Scoring("teacher", asked, tokens),),
+            scores=(Scoring("teacher", asked, tokens, stage.top),),
         )
 
     @_work.register
@@ -263,7 +273,8 @@ class WorkPlanner:
         answer = self._lengths.answer()
         row = None if answer is None else self._lengths.prompt() + answer
         trains = expected_training(rows, row, settings.max_length, settings)
-        return StageWork(rows=rows, trains=trains)
+        told = (1 + stage.rollout.top) * LIKELIEST_BYTES
+        return StageWork(rows=rows, trains=replace(trains, told=told))
 
     @_work.register
     def _evaluate(self, stage: EvaluateStage) -> StageWork:
@@ -331,7 +342,10 @@ def _did(stage: Stage, done: Done) -> StageWork:
         scores = (Scoring("student", number(tokens.scored_responses), number(tokens.scored_tokens)),)
     trains = None
     if isinstance(stage, TrainStage | TrainRoundStage):
-        trains = Training(*(number(done.number(key)) for key in ("rows", "row_tokens", "tokens", "steps")))
+        trained, in_rows, seen, steps = (
+            number(done.number(key)) for key in ("rows", "row_tokens", "tokens", "steps")
+        )
+        trains = Training(trained, in_rows, seen, steps)
     rows = done.rows.get(stage.frame, 0)
     return StageWork(number(rows), tuple(generates), scores, trains)
 
