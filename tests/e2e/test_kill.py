@@ -107,6 +107,47 @@ def test_kills_change_nothing(
     assert sum(outcome.hit for outcome in found) >= AT_ONCE // 2
 
 
+ROUNDS = (
+    "questions.train.0.count=24",
+    "questions.eval.0.count=6",
+    "sampling.chunk=8",
+    "teacher.batch_size=16",
+    "trainer.batch_size=1",
+    "trainer.micro_batch_size=1",
+    "trainer.save_every=1",
+    "trainer.max_length=128",
+    "stages.high.trainer.epochs=1",
+    "stages.own.rounds=2",
+    "stages.own.questions=16",
+    "stages.own.off_policy_share=0.3",
+    "stages.own.max_kl=50",
+    "evaluation.attempts=1",
+    "evaluation.heldout=6",
+)
+"""Overrides of the recipe on-policy."""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_kills_of_rounds_change_nothing(launcher: Launcher, outcomes: list[Outcome], tmp_path: Path) -> None:
+    def command(directory: Path) -> list[object]:
+        options = [part for override in ROUNDS for part in ("-o", override)]
+        return ["pipeline", "on-policy", "--run", directory, *options, "--until", "evaluate-own"]
+
+    whole = run_whole(launcher, tmp_path / "whole", command(tmp_path / "whole"))
+    stages = [stage for stage in whole.timeline.stages if "own" in stage]
+    chance = random.Random(f"{SEED} rounds")
+    for shift in range(2):
+        moments = [
+            whole.timeline.draw(chance, stages[place % len(stages)], SIGNALS[(place + shift) % 3])
+            for place in range(AT_ONCE)
+        ]
+        directory = tmp_path / f"killed-{shift}"
+        found = kill_often(launcher, whole, directory, command(directory), moments)
+        outcomes += found
+        assert sum(outcome.hit for outcome in found) >= AT_ONCE // 2
+
+
 # -- processes below the run's own ---------------------------------------------------------------
 
 
