@@ -1,10 +1,11 @@
-"""The evidence suite: `python -m benchmarks.evidence run|table|page`. See docs/evidence.md.
+"""The evidence suite: `python -m benchmarks.evidence run|table|page|rates`. See docs/evidence.md.
 
 Examples:
     python -m benchmarks.evidence run --scale quick                # minutes; direction only
     python -m benchmarks.evidence run --directory runs/evidence    # hours; goes on where it was stopped
     python -m benchmarks.evidence run --scale large --processes 8  # the central arms with 100M parameters on a GPU
     python -m benchmarks.evidence run --arm divergence --seed 2    # one arm of one seed, and what it needs
+    python -m benchmarks.evidence rates --scale drift-tune         # learning rates by pilot seeds
     python -m benchmarks.evidence table                            # runs/evidence/results.parquet and .json
     python -m benchmarks.evidence page                             # the results part of docs/evidence.md
 """
@@ -39,7 +40,8 @@ def main() -> int:
     run.add_argument("--keep", action="store_true", help="keep the run directory of every cell")
     table = commands.add_parser("table", help="gather the results of all finished cells into one table")
     page = commands.add_parser("page", help="write the results part of docs/evidence.md and its figures")
-    for command in (run, table, page):
+    rates = commands.add_parser("rates", help="which learning rates a scale that tries several found best")
+    for command in (run, table, page, rates):
         command.add_argument("--scale", choices=list(SCALES), default="full", help="default: full")
         command.add_argument(
             "--directory", type=Path, help="default: runs/evidence, for others runs/evidence-SCALE"
@@ -60,6 +62,14 @@ def main() -> int:
             from benchmarks.evidence.results import write_table
 
             console.info(write_table(directory))
+        elif options.command == "rates":
+            from benchmarks.evidence.rates import rate_lines
+            from benchmarks.evidence.results import gather
+
+            if not scale.tried:
+                raise InputError(f"rates --scale {scale.name}: it tries no rates; wanted drift-tune")
+            for line in rate_lines(gather(directory).table, scale.tried):
+                console.info(line)
         else:
             from benchmarks.evidence.page import write_page
 

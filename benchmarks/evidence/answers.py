@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
+from benchmarks.evidence.calibration import calibration
 from benchmarks.evidence.places import Place
 from benchmarks.evidence.recipes import LABEL, answers_recipe
 from benchmarks.evidence.running import QuietConsole, forget, link_stages, run_recipe
@@ -32,7 +33,7 @@ _STAGE = "answers"
 def answer_kinds(
     world: World, place: Place, scale: Scale, run: Run, stage: str, checkpoint: Path, cell: Path
 ) -> dict[str, float]:
-    """Shares of kinds on the first answer at temperature 1 to every question, right ones and wrong ones.
+    """Shares of kinds on the first answer at temperature 1 to every question, right ones and wrong ones; calibration.
 
     ``run``: of the cell, with the evaluation ``stage`` of ``checkpoint``; ``cell``: where to work. Names:
     ``answers.right.teacher`` (of all sentences of right answers), ``answers.wrong.boosted.last`` and so on.
@@ -64,7 +65,13 @@ def answer_kinds(
         on="sample_id",
         maintain_order="left",
     )
-    found: dict[str, float] = {}
+    own = scores.select("sample_id").join(distilled, on="sample_id", maintain_order="left")
+    judged = samples.select("sample_id", "question_id").join(rows, on="question_id", maintain_order="left")
+    known = own.select("sample_id", mean=pl.col("logprobs").list.mean().cast(pl.Float64)).join(
+        judged.select("sample_id", "correct"), on="sample_id", maintain_order="left"
+    )
+    known = known.drop_nulls()
+    found = calibration(known["mean"].to_list(), known["correct"].to_list())
     for name, right in (("right", True), ("wrong", False)):
         found |= shares_of_kinds(kinds.filter(pl.col("correct") == right), f"answers.{name}.")
     for path in (before, after):

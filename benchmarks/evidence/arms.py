@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -25,7 +26,8 @@ class Arm:
     """What an arm changes in the recipe that all share.
 
     ``table``: the table of the report whose question it answers. ``rounds``: mixed-policy trainings after the
-    off-policy ones, each of ``mixed_share`` of the budget's steps; ``mixed``: their other keys. ``packed``: a step
+    off-policy ones, each of ``mixed_share`` of the budget's steps; ``mixed``: their other keys. ``own``: keys of
+    on-policy rounds after all others, of ``own_share`` of the budget's steps; None: there are none. ``packed``: a step
     is a fixed number of tokens, else a fixed number of responses. ``budgets``: those that the full suite runs.
     """
 
@@ -41,6 +43,8 @@ class Arm:
     rounds: int = 0
     mixed: Mapping[str, JsonValue] = field(default_factory=dict)
     mixed_share: float = 0.1
+    own: Mapping[str, JsonValue] | None = None
+    own_share: float = 0.5
     named: bool = False
     """Whether only the scales that name it run it."""
 
@@ -48,6 +52,12 @@ class Arm:
 _ALL = ("1x", "3x", "9x")
 _LOW, _HIGH = (Training("low"),), (Training("high"),)
 _LOW_HIGH = (Training("low", 0.5), Training("high", 0.5))
+_EARLY = (Training("low", 0.4), Training("high", 0.4))
+_HALF = (Training("high", 0.5),)
+
+
+def _drifting(name: str, doc: str, table: str, trainings: tuple[Training, ...] = _HIGH, **keys: Any) -> Arm:
+    return Arm(name, doc, table, trainings, ("1x", "9x"), named=True, **keys)
 
 
 def _selection(name: str, doc: str, table: str = "3", **select: JsonValue) -> Arm:
@@ -160,4 +170,37 @@ ARMS: tuple[Arm, ...] = (
     _by_steps("divergence", selector="divergence"),
     _by_steps("longest", selector="longest"),
     _by_steps("length-matched", selector="length-matched"),
+    # Where answers run on: every arm has the budget's steps in all.
+    _drifting("all-right", "every right candidate at 1.0", "1, 2", per_question=4),
+    _drifting("two-draws", "1.0 twice in one schedule", "1, 2", (Training("twice"),), per_question=2),
+    _drifting("mixed-late", "low then high, a fifth mixed-policy", "5, 7", _EARLY, rounds=1, mixed_share=0.2),
+    _drifting(
+        "mixed-late-control",
+        "low then high, a fifth on responses of 1.0 again",
+        "5, 7",
+        (*_EARLY, Training("more", 0.2, mixed_rate=True)),
+    ),
+    _drifting("own", "1.0, then half on-policy by the reverse KL", "beyond", _HALF, own={}),
+    _drifting("own-control", "1.0, then half on the same again", "beyond", (*_HALF, Training("more", 0.5))),
+    _drifting(
+        "own-mixed-in",
+        "1.0, then half on-policy with as many teacher responses",
+        "beyond",
+        _HALF,
+        own={"off_policy_share": 0.5},
+    ),
+    _drifting(
+        "own-sampled",
+        "1.0, then half on-policy by the sampled token",
+        "beyond",
+        _HALF,
+        own={"loss": "sampled-reverse-kl"},
+    ),
+    _drifting(
+        "low-high-own",
+        "low then high, then half on-policy by the reverse KL",
+        "beyond",
+        (Training("low", 0.25), Training("high", 0.25)),
+        own={},
+    ),
 )

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from benchmarks.evidence.answers import answer_kinds
 from benchmarks.evidence.arms import Arm
+from benchmarks.evidence.costs import costs
 from benchmarks.evidence.measure import measured
 from benchmarks.evidence.places import Place, write_json
 from benchmarks.evidence.recipes import TEMPERATURE, cell_recipe, measure_recipe
@@ -59,6 +60,10 @@ def run_cell(world: World, place: Place, scale: Scale, arm: Arm, budget: str, *,
     recipe = cell_recipe(place, scale, arm, budget)
     run = run_recipe(recipe, directory, world, console)
     stages = [stage["name"] for stage in recipe["stages"]]
+    trained, mixed = (
+        _trained(recipe),
+        [s["name"] for s in recipe["stages"] if s.get("kind") == "mixed-policy"],
+    )
     checkpoint = run.artifact(f"train-{stages[-1]}")
     answers = run_recipe(measure_recipe(place, scale, world, str(checkpoint)), asked, world, console)
     origins = answer_kinds(world, place, scale, run, f"evaluate-{stages[-1]}", checkpoint, cell)
@@ -70,22 +75,42 @@ def run_cell(world: World, place: Place, scale: Scale, arm: Arm, budget: str, *,
         "scale": scale.name,
         "machine": machine(scale.device),
         "measures": measured(run, stages[-1], answers, world) | origins,
-        "trainings": {name: _training(run, name) for name in stages},
+        "trainings": {name: _training(run, name) for name in trained},
         "selection": {
             name: _selection(run.summary(f"select-{name}")) for name in TEMPERATURE if name in names
         },
-        "mixed": {name: dict(run.summary(f"mix-{name}")) for name in stages if name not in TEMPERATURE},
+        "mixed": {name: dict(run.summary(f"mix-{name}")) for name in mixed},
+        "rounds": {
+            name: dict(run.summary(name))
+            for name in (each.name for each in run.stages())
+            if _is_rollout(name)
+        },
+        "costs": costs(place, run, recipe, trained),
         "warnings": sorted(set(console.warnings)),
     }
     save_frame(run, "eval", [f"evaluate-{name}" for name in stages], cell / "eval.parquet")
     save_frame(run, "metrics", [f"evaluate-{name}" for name in stages], cell / "metrics.parquet")
-    save_frame(run, "losses", [f"train-{name}" for name in stages], cell / "losses.parquet")
+    save_frame(run, "losses", [f"train-{name}" for name in trained], cell / "losses.parquet")
     save_frame(answers, "eval", ["evaluate-before"], cell / "eval-measure.parquet")
     result |= {"cpu_seconds": time.process_time() - clock, "seconds": time.perf_counter() - wall}
     write_json(cell / RESULT, result)
     if not keep:
         forget(directory)
         forget(asked)
+
+
+def _trained(recipe: Mapping[str, Any]) -> list[str]:
+    """Names of a recipe's trainings, each on-policy round one."""
+    names: list[str] = []
+    for stage in recipe["stages"]:
+        names += [f"{stage['name']}-{number}" for number in range(1, stage.get("rounds", 1))] + [
+            stage["name"]
+        ]
+    return names
+
+
+def _is_rollout(name: str) -> bool:
+    return name.startswith("rollout-")
 
 
 def _training(run: Run, name: str) -> dict[str, JsonValue]:

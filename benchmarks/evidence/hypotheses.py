@@ -1,48 +1,11 @@
-"""The hypotheses as data: which two cells, which measure, which direction, and what size would be worth naming."""
+"""The hypotheses as data: of the first campaign here, of the one where answers run on beside it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from benchmarks.evidence.drift_hypotheses import DRIFT_HYPOTHESES
+from benchmarks.evidence.hypothesis import Hypothesis, Question
 
-__all__ = ["ALPHA", "HYPOTHESES", "Hypothesis", "Question"]
-
-ALPHA = 0.05
-_BOTH = ("modes", "usefulness")
-Question = Literal[
-    "temperature",
-    "selection",
-    "mixed-policy",
-    "answer filter",
-    "coverage",
-    "weighting",
-    "probe",
-    "selection again",
-    "whole method",
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Hypothesis:
-    """``arm`` minus ``than`` in ``measure`` has the sign of ``smallest``, and at least its size.
-
-    ``question``: p-values are adjusted over the tested hypotheses of one question in all worlds. ``tested``: else
-    it is exploration, shown with its interval and without a verdict. ``table``: of the report that claims it; empty
-    where the report doesn't. ``retired``: the arms are gone; results are those of the code that had them.
-    """
-
-    name: str
-    claim: str
-    question: Question
-    measure: str
-    arm: str
-    than: str
-    smallest: float
-    table: str = ""
-    budget: str = "3x"
-    tested: bool = True
-    retired: bool = False
-    worlds: tuple[str, ...] = _BOTH
+__all__ = ["HYPOTHESES"]
 
 
 def _again(
@@ -271,4 +234,5 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
         "9x",
         arm="whole",
     ),
+    *DRIFT_HYPOTHESES,
 )

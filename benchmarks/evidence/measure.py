@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import exp, log
+from math import comb, exp, log
 
 import polars as pl
 
@@ -14,10 +14,12 @@ from dasd.pipeline.stages.candidates import compared, sentences_frame
 from dasd.results.report.distilled import ALPHA, distilled_sentences
 from dasd.store import Run
 
-__all__ = ["LENGTH_BINS", "measured", "style_shares"]
+__all__ = ["LENGTH_BINS", "measured", "passes", "style_shares"]
 
 HELDOUT = "sample-heldout"
 LENGTH_BINS = 4
+CAP = 1.5
+"""Times the teacher's response: where the report cuts the student's answers."""
 
 
 def measured(run: Run | None, checkpoint: str, asked: Run, world: World) -> dict[str, float]:
@@ -51,6 +53,8 @@ def measured(run: Run | None, checkpoint: str, asked: Run, world: World) -> dict
     found["length_tokens"] = metrics["length_tokens"]
     found["cut_off_rate"] = metrics["cut_off_rate"]
     found |= _cut_off_by_length(run, hot)
+    found |= _over_cap(run, hot)
+    found |= passes(hot)
     shares = style_shares(hot["text"], world)
     found |= {f"share.{style}": shares.get(style, 0.0) for style in world.styles}
     found["coverage"] = coverage(
@@ -86,6 +90,38 @@ def _accuracy(rows: pl.DataFrame) -> float:
     by_question = rows.group_by("question_id").agg(pl.col("correct").cast(pl.Float64).mean())
     value = by_question["correct"].mean()
     return float(value) if isinstance(value, float) else 0.0
+
+
+def passes(answers: pl.DataFrame) -> dict[str, float]:
+    """``pass_at_K`` for K of 2 and more, up to the attempts: the chance that one of K of them is right.
+
+    Of n attempts with c right, 1 - C(n - c, K) / C(n, K), in the mean over questions (arXiv 2107.03374).
+    """
+    counts = answers.group_by("question_id").agg(n=pl.len(), right=pl.col("correct").sum())
+    found: dict[str, float] = {}
+    for k in range(2, int(counts.select(pl.col("n").min().fill_null(0)).item()) + 1):
+        each = [1 - comb(n - right, k) / comb(n, k) for n, right in counts.select("n", "right").iter_rows()]
+        found[f"pass_at_{k}"] = sum(each) / len(each)
+    return found
+
+
+def _over_cap(run: Run, answers: pl.DataFrame) -> dict[str, float]:
+    """Share of answers that a mixed-policy round would cut: in all, and by the length of the teacher's response.
+
+    Longer than ``CAP`` times the teacher's held-out response to the same question, or without an end; in the student's
+    tokens.
+    """
+    lengths = run.frame("scores", "evaluate-before").select(
+        "sample_id", length=pl.col("token_ids").list.len()
+    )
+    questions = run.frame("samples", HELDOUT).select("sample_id", "question_id")
+    rows = answers.join(questions.join(lengths, on="sample_id").collect(), on="question_id")
+    over = (pl.col("tokens") > CAP * pl.col("length")) | (pl.col("finish_reason") != "stop")
+    bins = (pl.col("length").rank("ordinal") - 1) * LENGTH_BINS // pl.len()
+    table = rows.group_by(bins.alias("bin")).agg(over.mean().alias("over"))
+    found = {f"over_cap.length{number}": float(share) for number, share in table.sort("bin").iter_rows()}
+    whole = rows.select(over.mean()).item()
+    return found if whole is None else {"over_cap": float(whole), **found}
 
 
 def _cut_off_by_length(run: Run, answers: pl.DataFrame) -> dict[str, float]:

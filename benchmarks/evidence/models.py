@@ -35,6 +35,11 @@ def learned(world: World, place: Place, author: Author, scale: Scale, console: C
     directory = place.model(author)
     if directory.is_dir():
         return directory
+    if author == "teacher" and world.pool_of is not None:
+        beside = directory.with_name("teacher.new")
+        shutil.rmtree(beside, ignore_errors=True)
+        shutil.copytree(place.of(world.pool_of).model(author), beside)
+        return beside.rename(directory)
     work = place.root / f"learn-{author}"
     shape = world.teacher if author == "teacher" else world.student
     start = work / "start"
@@ -84,12 +89,13 @@ def _initialise(world: World, author: Author, seed: int, context: int, directory
     """An untrained Llama for ``context`` tokens with the tokenizer of its role, as the miniature models have them."""
     import torch
 
+    from benchmarks.evidence.tokenizer import world_tokenizer
     from benchmarks.miniature.make import build_model
     from benchmarks.miniature.tokenizers import build_tokenizer
     from dasd.base.seeds import seed_of
 
     shape = world.teacher if author == "teacher" else world.student
-    tokenizer = build_tokenizer(author)
+    tokenizer = world_tokenizer(world, context) if world.one_tokenizer else build_tokenizer(author)
     torch.manual_seed(seed_of(world.name, author, seed))
     model = build_model(shape, tokenizer)
     model.config.max_position_embeddings = tokenizer.model_max_length = context

@@ -1,4 +1,4 @@
-"""Writes the results part of docs/evidence.md, a scale's between its two marks, and the figures beside it."""
+"""Writes the results part of a page of docs, a scale's between its two marks, and the figures beside it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.evidence.arms import ARMS
 from benchmarks.evidence.comparisons import against, in_sequence
 from benchmarks.evidence.provenance import DRAWN, provenance_figure, provenance_table
 from benchmarks.evidence.results import Found, keep, load
-from benchmarks.evidence.scale import FULL, QUICK, Scale
+from benchmarks.evidence.scale import FULL, QUICK, SCALES, Scale
 from benchmarks.evidence.verdicts import Tested, held_against, mean_and_error
 from benchmarks.evidence.worlds import WORLDS, World
 from dasd.base.files import write_whole
@@ -32,7 +32,7 @@ _MEASURES = {
     "length_tokens": "tokens",
     "cut_off_rate": "cut off",
 }
-_BUDGETS = ("1x", "3x", "9x")
+_BUDGETS = tuple(dict.fromkeys(budget for scale in SCALES.values() for budget in scale.steps))
 RETIRED = "d289d84"
 """The last commit with the arms that are gone."""
 
@@ -51,14 +51,14 @@ def _own(scale: Scale) -> bool:
 
 
 def write_page(directory: Path, docs: Path, scale: Scale = FULL) -> str:
-    """Replace the results of ``scale`` in ``docs/evidence.md``; returns what to tell.
+    """Replace the results of ``scale`` in its page in ``docs``; returns what to tell.
 
     The figures are also kept as ``docs/evidence/SCALE.parquet`` and ``.json``, and come from there when ``directory``
     holds none.
     """
     from benchmarks.evidence.figures import curves, points
 
-    page = docs / "evidence.md"
+    page = docs / scale.page
     text = page.read_text(encoding="utf-8")
     begin, end = marks(scale)
     if text.count(begin) != 1 or text.count(end) != 1:
@@ -171,11 +171,16 @@ def _worlds(found: Found, heading: str) -> Iterator[str]:
 
 
 def _fit(figures: dict[str, Any], world: World) -> str:
-    """Whether the teacher is right in 0.9 or more of its answers in every style, 30 to 50 % are Teacher sentences, and
-    the count tells styles apart as the world demands."""
-    right = min(figures["teacher"][f"forced.{style}"] for style in world.styles) >= 0.9
+    """Whether the teacher is right as often as the world demands, as many are Teacher sentences, the count tells styles
+    apart, and enough of the student's answers run on."""
+    least, most = world.right
+    right = min(figures["teacher"][f"forced.{style}"] for style in world.styles) >= least
+    right = right and figures["teacher"].get("accuracy", 0.0) <= most
+    least, most = world.told_apart
+    told = least <= figures["teacher_sentences"] <= most
+    over = world.least_over_cap == 0 or figures["student"]["over_cap"] >= world.least_over_cap
     apart = world.apart is None or _apart(figures, world.apart) >= world.least_apart
-    return "yes" if right and apart and 0.3 <= figures["teacher_sentences"] <= 0.5 else "no"
+    return "yes" if right and apart and told and over else "no"
 
 
 def _apart(figures: dict[str, Any], styles: tuple[str, str]) -> float:

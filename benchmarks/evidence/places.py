@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,10 @@ class Place:
     def root(self) -> Path:
         """All of this world and seed."""
         return self.directory / self.world / f"seed{self.seed}"
+
+    def of(self, world: str) -> Place:
+        """The same seed of another world."""
+        return replace(self, world=world)
 
     def model(self, role: str) -> Path:
         """A trained model's directory."""

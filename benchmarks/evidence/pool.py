@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from typing import Any
 
@@ -12,13 +13,14 @@ from benchmarks.evidence.models import learned, write_questions
 from benchmarks.evidence.places import Place, write_json
 from benchmarks.evidence.recipes import (
     AGAIN_SEED,
+    GIVEN,
     draw_recipe,
     drawn_names,
     measure_recipe,
     pool_names,
     pool_recipe,
 )
-from benchmarks.evidence.running import QuietConsole, forget, run_recipe
+from benchmarks.evidence.running import QuietConsole, forget, link_stages, run_recipe
 from benchmarks.evidence.scale import Scale
 from benchmarks.evidence.worlds import World
 from dasd.errors import InputError
@@ -62,8 +64,15 @@ def prepare(world: World, place: Place, scale: Scale) -> None:
 
 
 def _draw(world: World, place: Place, scale: Scale, console: QuietConsole) -> None:
-    """The samples of the teacher as files; the second at the high temperature is a run of its own, for its seed."""
+    """The samples of the teacher as files; the second at the high temperature is a run of its own, for its seed.
+
+    A world that takes another's pool gets its samples and files.
+    """
     names = drawn_names(scale)
+    if world.pool_of is not None:
+        source = place.of(world.pool_of)
+        link_stages(source.pool, place.pool, lambda name: name.startswith(("questions", "sample-")))
+        shutil.copytree(source.responses("").parent, place.responses("").parent, dirs_exist_ok=True)
     first = tuple(name for name in names if name != "again")
     recipe = draw_recipe(place, scale, first, place.seed)
     run = run_recipe(recipe, place.pool, world, console, until=f"sample-{first[-1]}")
@@ -128,7 +137,7 @@ def _pool_figures(run: Run, world: World, scale: Scale) -> dict[str, Any]:
     """What the teacher's responses are like: right ones by style, and how styles and cut-offs are spread."""
     figures: dict[str, Any] = {}
     for name in pool_names(scale):
-        if name in ("both", "more"):
+        if name in GIVEN and name != "again":
             continue
         samples = run.frame("samples", f"sample-{name}").select("sample_id", "text")
         verdicts = run.frame("verdicts", f"filter-{name}").select("sample_id", "kept", "reason")

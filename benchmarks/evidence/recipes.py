@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import deepcopy
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from benchmarks.evidence.worlds import World
 
 __all__ = [
     "AGAIN_SEED",
+    "GIVEN",
     "TEMPERATURE",
     "answers_recipe",
     "cell_recipe",
@@ -24,9 +27,9 @@ __all__ = [
     "pool_recipe",
 ]
 
-TEMPERATURE = {"low": 0.6, "high": 1.0, "again": 1.0, "more": 1.0, "both": 1.0}
+TEMPERATURE = {"low": 0.6, "high": 1.0, "again": 1.0, "more": 1.0, "both": 1.0, "twice": 1.0}
 """Name of a training -> temperature of its responses (`both`: the rows of its files say it)."""
-GIVEN = {"again": ("again",), "more": ("high",), "both": ("low", "high")}
+GIVEN = {"again": ("again",), "more": ("high",), "both": ("low", "high"), "twice": ("high", "again")}
 """Trainings whose responses come from files of the pool: the same responses again, or of another seed."""
 AGAIN_SEED = 1_000
 """Added to the seed for the second sample at the high temperature."""
@@ -101,6 +104,7 @@ def pool_recipe(place: Place, scale: Scale) -> dict[str, Any]:
 
 def cell_recipe(place: Place, scale: Scale, arm: Arm, budget: str) -> dict[str, Any]:
     """An arm at a budget."""
+    scale = scale.at_rates_of(arm, budget)
     recipe = shared(place, scale)
     steps = scale.steps[budget]
     recipe["select"] = {**deepcopy(dict(arm.select)), "per_question": arm.per_question}
@@ -111,7 +115,7 @@ def cell_recipe(place: Place, scale: Scale, arm: Arm, budget: str) -> dict[str, 
             {
                 "name": f"mixed{number}",
                 "kind": "mixed-policy",
-                "cap": 1.0,
+                "cap": scale.cap,
                 **deepcopy(dict(arm.mixed)),
                 "trainer": {
                     **_steps(round(arm.mixed_share * steps / arm.rounds)),
@@ -119,6 +123,8 @@ def cell_recipe(place: Place, scale: Scale, arm: Arm, budget: str) -> dict[str, 
                 },
             }
         )
+    if arm.own is not None:
+        recipe["stages"].append(_own(scale, arm.own, round(arm.own_share * steps / scale.rounds)))
     if not arm.packed:
         recipe["trainer"] |= {
             "packing": False,
@@ -183,6 +189,21 @@ def _stage(place: Place, scale: Scale, training: Training, steps: int) -> dict[s
     if name in GIVEN:
         stage["samples"] = [str(place.responses(source)) for source in GIVEN[name]]
     return stage
+
+
+def _own(scale: Scale, keys: Mapping[str, Any], steps: int) -> dict[str, Any]:
+    """On-policy rounds of so many steps each, with about as many answers as these take."""
+    part = 1 - keys.get("off_policy_share", 0.0)
+    rows = part * max(1, steps) * scale.batch_size * scale.max_length / scale.row_tokens
+    return {
+        "name": "own",
+        "kind": "on-policy",
+        "rounds": scale.rounds,
+        "questions": ceil(rows),
+        "top_k": scale.top_k,
+        **deepcopy(dict(keys)),
+        "trainer": {**_steps(steps), "learning_rate": scale.own_learning_rate},
+    }
 
 
 def _steps(steps: int) -> dict[str, Any]:

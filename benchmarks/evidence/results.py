@@ -75,6 +75,10 @@ def _values(cell: Mapping[str, Any]) -> dict[str, float]:
         values[figure] = sum(each[figure] or 0 for each in cell["trainings"].values())
     for figure in ("seconds", "cpu_seconds"):
         values[figure] = cell[figure]
+    values |= {f"cost.{name}": value for name, value in cell.get("costs", {}).items()}
+    for name, figures in cell["mixed"].items():
+        if figures.get("drifted_share") is not None:
+            values[f"mixed.{name}.drifted_share"] = figures["drifted_share"]
     for name, figures in cell["selection"].items():
         values |= {f"select.{name}.{key}": value for key, value in figures.items() if value is not None}
     return values

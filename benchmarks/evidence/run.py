@@ -83,7 +83,7 @@ def jobs(
                 if arm.name not in arms if arms else not scale.takes(arm):
                     continue
                 budgets = [each for each in scale.budgets_of(arm) if each in scale.steps] or list(scale.steps)
-                for budget in budgets:
+                for budget in (each for each in budgets if scale.has(world, arm, each)):
                     (first if (arm.name, budget) in needed else rest).append(Job(place, arm, budget))
     order = {arm.name: number for number, arm in enumerate(ARMS)}
     if scale.by_arm:
@@ -133,9 +133,12 @@ def run_suite(
 
 
 def next_job(waiting: Sequence[Job]) -> Job | None:
-    """The first job that has what it needs: a cell the pool, the pool both models."""
+    """The first job that has what it needs: a cell the pool, the pool both models and the pool that it takes."""
     for job in waiting:
         place = job.place
+        source = WORLDS[place.world].pool_of
+        if source is not None and not place.of(source).prepared.is_file():
+            continue
         learned = all(place.model(author).is_dir() for author in AUTHORS)
         if job.author or (learned if job.arm is None else place.prepared.is_file()):
             return job

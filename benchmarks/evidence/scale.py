@@ -1,4 +1,4 @@
-"""How much of everything: the full suite, the quick one, selection in a world of its own, the large one for a GPU."""
+"""How much of everything: the full suite, the quick one, and three in worlds of their own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.evidence.arms import Arm
 
-__all__ = ["FULL", "LARGE", "QUICK", "SCALES", "SELECTION", "Scale"]
+__all__ = ["DRIFT", "DRIFT_TUNE", "FULL", "LARGE", "QUICK", "SCALES", "SELECTION", "Scale"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,24 @@ class Scale:
     learning_rate: float = 1e-2
     mixed_learning_rate: float = 2e-3
     """Of mixed-policy rounds, and of the off-policy steps that stand in for them."""
+    own_learning_rate: float = 2e-3
+    """Of on-policy rounds."""
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """Arm -> what all its learning rates are multiplied by."""
+    tried: Mapping[str, float] = field(default_factory=dict)
+    """Budget -> the same, where rates are tuned: budgets of equal steps."""
+    cap: float = 1.0
+    """Of the student's answers in mixed-policy rounds, times the teacher's response."""
+    rounds: int = 8
+    """On-policy rounds."""
+    row_tokens: int = 400
+    """A prompt and an answer, about: how many answers an on-policy round's steps take."""
+    top_k: int = 16
+    """The teacher's likeliest tokens at each of the student's."""
+    fewer: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    """World -> its cells (arm, budget), where they are fewer than the scale's."""
+    page: str = "evidence.md"
+    """Page of the results, in the documentation."""
     min_learning_rate: float = 1e-4
     device: str = "cpu"
     precision: str = "fp32"
@@ -63,6 +81,20 @@ class Scale:
     def budgets_of(self, arm: Arm) -> tuple[str, ...]:
         """Budgets of an arm here, also those for which this scale has no steps."""
         return self.budgets.get(arm.name, arm.budgets)
+
+    def has(self, world: str, arm: Arm, budget: str) -> bool:
+        """Whether a cell of an arm that it runs is one of its own."""
+        return budget in self.steps and (world not in self.fewer or (arm.name, budget) in self.fewer[world])
+
+    def at_rates_of(self, arm: Arm, budget: str) -> Scale:
+        """The same with the learning rates of one cell."""
+        factor = self.rates.get(arm.name, 1.0) * self.tried.get(budget, 1.0)
+        return replace(
+            self,
+            learning_rate=factor * self.learning_rate,
+            mixed_learning_rate=factor * self.mixed_learning_rate,
+            own_learning_rate=factor * self.own_learning_rate,
+        )
 
     def engine(self) -> dict[str, Any]:
         """How teacher and student run, as keys of a recipe."""
@@ -142,4 +174,45 @@ SELECTION = replace(
     arms=(*_SELECTED, "whole", "plain"),
     budgets=dict.fromkeys(_SELECTED, ("3x", "9x")),
 )
-SCALES = {scale.name: scale for scale in (QUICK, FULL, SELECTION, LARGE)}
+_DRIFTING = (
+    *("high", "all-right", "two-draws", "low-high", "high-unfiltered"),
+    *("divergence", "length-matched", "longest", "coverage", "divergence-unfiltered"),
+    *("mixed-late", "mixed-late-control"),
+    *("own", "own-control", "own-mixed-in", "own-sampled", "low-high-own"),
+)
+DRIFT = Scale(
+    name="drift",
+    seeds=tuple(range(10)),
+    questions=600,
+    candidates=4,
+    asked=100,
+    attempts=4,
+    heldout=100,
+    forced=40,
+    steps={"1x": 80, "9x": 720},
+    batch_size=4,
+    worlds=("drift", "drift-wide"),
+    arms=_DRIFTING,
+    budgets=dict.fromkeys(_DRIFTING, ("1x", "9x")),
+    max_tokens=600,
+    max_length=768,
+    cap=1.5,
+    fewer={
+        "drift-wide": tuple(
+            (name, "9x") for name in ("high", "mixed-late", "mixed-late-control", "own", "own-control")
+        )
+    },
+    page="evidence-drift.md",
+)
+_TRIED = {"3x-slow": 1 / 3, "3x": 1.0, "3x-fast": 3.0}
+DRIFT_TUNE = replace(
+    DRIFT,
+    name="drift-tune",
+    seeds=(100, 101),
+    steps=dict.fromkeys(_TRIED, 240),
+    tried=_TRIED,
+    worlds=("drift",),
+    budgets=dict.fromkeys(_DRIFTING, tuple(_TRIED)),
+    fewer={},
+)
+SCALES = {scale.name: scale for scale in (QUICK, FULL, SELECTION, LARGE, DRIFT, DRIFT_TUNE)}

@@ -8,8 +8,8 @@ from typing import Literal
 
 import polars as pl
 
-from benchmarks.evidence.hypotheses import ALPHA, HYPOTHESES, Hypothesis, Question
-from benchmarks.evidence.scale import FULL
+from benchmarks.evidence.hypotheses import HYPOTHESES
+from benchmarks.evidence.hypothesis import ALPHA, Hypothesis, Question
 from dasd.evaluation.statistics import Estimate, mean_over_questions, t_interval
 from dasd.evaluation.statistics.student_t import t_two_sided
 from dasd.results import holm
@@ -141,7 +141,7 @@ def _compared(table: pl.DataFrame, hypothesis: Hypothesis, world: str) -> Tested
 
 def _verdict(tested: Tested, p_holm: float) -> Verdict:
     """As docs/evidence.md lays down; the first that fits."""
-    if tested.seeds < len(FULL.seeds):
+    if tested.seeds < tested.hypothesis.seeds:
         return "unfinished"
     difference, size = tested.difference or 0.0, abs(tested.hypothesis.smallest)
     if p_holm < ALPHA:

@@ -10,7 +10,7 @@ Both start from all 256 bytes: any text is encoded without unknown tokens and de
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -61,30 +61,37 @@ def build_tokenizer(role: Role) -> PreTrainedTokenizerFast:
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
-    tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=1_000,
         min_frequency=20,
-        special_tokens=list(_SPECIAL),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         max_token_length=_LONGEST_TOKEN[role],
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_corpus(), trainer)
+    return wrapped(tokenizer, trainer, _corpus(), MAX_POSITIONS)
+
+
+def wrapped(
+    tokenizer: Tokenizer, trainer: trainers.BpeTrainer, texts: Iterable[str], context: int
+) -> PreTrainedTokenizerFast:
+    """Train a byte-level tokenizer and give it the miniature models' special tokens, think tags and chat template."""
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer.special_tokens = [AddedToken(name, normalized=False, special=True) for name in _SPECIAL]
+    tokenizer.train_from_iterator(texts, trainer)
     tokenizer.add_special_tokens([AddedToken(mark, normalized=False, special=True) for mark in _ROLE_MARKS])
     tokenizer.add_tokens([AddedToken(mark, normalized=False, special=False) for mark in _THINK_MARKS])
-    wrapped = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    made = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         pad_token=_SPECIAL[0],
         bos_token=_SPECIAL[1],
         eos_token=_SPECIAL[2],
-        model_max_length=MAX_POSITIONS,
+        model_max_length=context,
         padding_side="left",
         clean_up_tokenization_spaces=False,
         model_input_names=["input_ids", "attention_mask"],
     )
-    wrapped.chat_template = CHAT_TEMPLATE
-    return wrapped
+    made.chat_template = CHAT_TEMPLATE
+    return made
 
 
 def _corpus() -> Iterator[str]:

@@ -56,11 +56,21 @@ class World:
     apart: tuple[str, str] | None = None
     """Two new styles of which the first is to have at least ``least_apart`` more Teacher sentences in the mean."""
     least_apart: float = 0.0
+    right: tuple[float, float] = (0.9, 1.0)
+    """The teacher is right at least so often in every style, and at most so often in all."""
+    told_apart: tuple[float, float] = (0.3, 0.5)
+    """Share of Teacher sentences, least and most."""
+    least_over_cap: float = 0.0
+    """Share of the student's answers, before distillation, that are longer than 1.5 times the teacher's response."""
+    one_tokenizer: bool = False
+    """Whether both models have one tokenizer, of the world's own words; else those of the miniature models."""
+    pool_of: str | None = None
+    """World whose teacher, questions and responses this one takes, of the same seed; None: it has its own."""
 
 
 def drawn(world: World, count: int, split: Split, *seed: object) -> list[Question]:
     """``count`` different questions of one split: the same for the same arguments."""
-    rng = random.Random("/".join(map(str, (world.name, split, *seed))))
+    rng = random.Random("/".join(map(str, (world.pool_of or world.name, split, *seed))))
     found: dict[str, Question] = {}
     while len(found) < count:
         question = world.question(rng)
