@@ -19,6 +19,8 @@ from dasd.training.spans import Spans
 
 __all__ = ["OwnRowMaker", "Told", "given_rows"]
 
+_Array = npt.NDArray[Any]
+
 _OWN = ("sample_id", "question_id", "text", "finish_reason", "token_ids", "token_ends", "logprobs")
 
 
@@ -47,6 +49,7 @@ class OwnRowMaker:
         self._messages = messages
         self._stage = stage
         self._max_length = max_length
+        self._prompts: dict[str, _Array] = {}
         self.told = Told()
 
     def rows(self, answers: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
@@ -55,54 +58,82 @@ class OwnRowMaker:
         ``answers``: SAMPLES of the student. ``scores``: SCORES or TOP_SCORES of the teacher, ``token_ends`` in the
         student's text (``Reading.scored``). With TOP_SCORES only tokens that are the teacher's too are trained on.
         """
-        answers = answers.select(_OWN)
-        shared = self._back.shared(answers).get_column("token_ids").list.len()
-        held = answers.get_column("token_ids").list.len().cast(pl.Int64) - shared.cast(pl.Int64)
+        self._prompts.clear()  # those of one call: a question's answers come together
         theirs = scores.select(pl.col("sample_id"), pl.exclude("sample_id", "model").name.prefix("their_"))
-        rows = answers.with_columns(held=held).join(theirs, on="sample_id", maintain_order="left")
-        made = [row for each in rows.iter_rows(named=True) if (row := self._row(each)) is not None]
-        return pl.DataFrame(made, schema=dict(ON_POLICY_TRAIN.columns), orient="row")
+        rows = answers.select(_OWN).join(theirs, on="sample_id", how="inner", maintain_order="left")
+        shared = self._back.shared(rows.select(_OWN)).get_column("token_ids").list.len()
+        lists = {name: _arrays(rows.get_column(name)) for name in rows.columns if rows[name].dtype == pl.List}
+        made: list[dict[str, Any]] = []
+        for place, (sample_id, question, reason) in enumerate(
+            rows.select("sample_id", "question_id", "finish_reason").iter_rows()
+        ):
+            of = {name: arrays[place] for name, arrays in lists.items()}
+            row = self._row(question, of, len(of["token_ids"]) - int(shared[place]), ended=reason == "stop")
+            if row is not None:
+                made.append({"sample_id": sample_id, "weight": 1.0, "stage": self._stage, **row})
+        return _frame(made)
 
-    def _row(self, row: Mapping[str, Any]) -> tuple[object, ...] | None:
-        prompt = self._chat.prompt_ids(self._messages[row["question_id"]])
-        tokens = np.asarray(row["token_ids"], dtype=np.int64)
+    def _row(
+        self, question: str, row: Mapping[str, _Array], held: int, *, ended: bool
+    ) -> dict[str, _Array | None] | None:
+        """``held``: tokens of the student's at the beginning that the teacher's prompt holds."""
+        prompt = self._prompt(question)
+        tokens = row["token_ids"]
         if len(prompt) + len(tokens) > self._max_length:
             self.told.too_long += 1
             return None
-        held: int = row["held"]
-        sampled = np.asarray(row["logprobs"], dtype=np.float64)
-        spans = Spans.of(
-            row["token_ends"][held:], row["their_token_ends"], ended=row["finish_reason"] == "stop"
-        )
+        sampled = row["logprobs"].astype(np.float64)
+        spans = Spans.of(row["token_ends"][held:], row["their_token_ends"], ended=ended)
         own, theirs = spans.sums(sampled[held:], row["their_logprobs"])
         sizes, their_sizes = spans.sizes
         known = np.concatenate([np.zeros(held, bool), (their_sizes > 0)[spans.own_N]])
         weights = np.concatenate([np.zeros(held), (theirs - own)[spans.own_N]])
-        top: tuple[npt.NDArray[Any] | None, ...] = (None, None)
+        top: dict[str, _Array | None] = {"top_ids": None, "top_logprobs": None}
         if "their_top_ids" in row:
             place = np.full(spans.count, -1)
             place[spans.theirs_M] = np.arange(len(spans.theirs_M))
             alone = ((sizes == 1) & (their_sizes == 1))[spans.own_N]
-            their_ids = np.asarray(row["their_token_ids"], dtype=np.int64)
-            known[held:] &= alone & (their_ids[place[spans.own_N]] == tokens[held:])
+            known[held:] &= alone & (row["their_token_ids"][place[spans.own_N]] == tokens[held:])
             chosen = place[spans.own_N][known[held:]]
-            width = len(row["their_top_ids"]) // len(their_ids)
-            top = tuple(
-                np.asarray(row[name]).reshape(len(their_ids), width)[chosen].ravel()
-                for name in ("their_top_ids", "their_top_logprobs")
-            )
+            count = len(row["their_token_ids"])
+            top = {name: row[f"their_{name}"].reshape(count, -1)[chosen].ravel() for name in top}
         else:
             self.told.spread += int(((sizes > 1) | (their_sizes > 1))[spans.own_N].sum())
         self.told.tokens += len(tokens)
         self.told.untold += int((~known).sum())
         if not known.any():
             return None
-        runs = _runs(np.concatenate([np.zeros(len(prompt), bool), known]))
-        values = (sampled[known], weights[known], *top)
-        return (
-            *(row["sample_id"], [*prompt, *row["token_ids"]], runs, 1.0, self._stage),
-            *(None if each is None else each.tolist() for each in values),
-        )
+        return {
+            "token_ids": np.concatenate([prompt, tokens]),
+            "loss_mask": _runs(np.concatenate([np.zeros(len(prompt), bool), known])),
+            "sampled_logprobs": sampled[known],
+            "token_weights": weights[known],
+            **top,
+        }
+
+    def _prompt(self, question: str) -> _Array:
+        if question not in self._prompts:
+            self._prompts[question] = np.asarray(self._chat.prompt_ids(self._messages[question]))
+        return self._prompts[question]
+
+
+def _arrays(lists: pl.Series) -> list[_Array]:
+    """Each list, none of which is empty, as a part of one array: no value becomes an object of Python's."""
+    flat = lists.explode().to_numpy()
+    return np.split(flat, np.cumsum(lists.list.len().to_numpy())[:-1]) if len(lists) else []
+
+
+def _frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    columns = {}
+    for name, kind in ON_POLICY_TRAIN.columns.items():
+        values = [row[name] for row in rows]
+        if isinstance(kind, pl.List):
+            # A series of series: with a dtype polars goes through all values one by one.
+            values = [None if each is None else pl.Series(each) for each in values]
+            columns[name] = (pl.Series(name, values) if rows else pl.Series(name, [])).cast(kind)
+        else:
+            columns[name] = pl.Series(name, values, dtype=kind)
+    return pl.DataFrame(columns)
 
 
 def given_rows(rows: pl.DataFrame) -> pl.DataFrame:
@@ -115,8 +146,8 @@ def given_rows(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(nothing).select(list(ON_POLICY_TRAIN.columns))
 
 
-def _runs(trained: npt.NDArray[np.bool_]) -> list[int]:
+def _runs(trained: npt.NDArray[np.bool_]) -> _Array:
     """Run lengths, masked first, of one bool a token."""
     changes = np.flatnonzero(np.diff(trained)) + 1
-    runs: list[int] = np.diff([0, *changes, len(trained)]).tolist()
-    return [0, *runs] if len(trained) and trained[0] else runs
+    runs = np.diff([0, *changes, len(trained)])
+    return np.concatenate([[0], runs]) if len(trained) and trained[0] else runs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +24,7 @@ class Spans:
     count: int
 
     @classmethod
-    def of(cls, own_ends: Sequence[int], their_ends: Sequence[int], *, ended: bool) -> Spans:
+    def of(cls, own_ends: npt.ArrayLike, their_ends: npt.ArrayLike, *, ended: bool) -> Spans:
         """``own_ends``, ``their_ends``: byte offsets at which tokens end; ``ended``: both end with the end token."""
         own, theirs = (np.asarray(ends, dtype=np.int64) for ends in (own_ends, their_ends))
         body, their_body = (ends[: len(ends) - ended] for ends in (own, theirs))
