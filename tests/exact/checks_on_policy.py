@@ -91,7 +91,7 @@ def check_round(place: Path, models: Models, loss: str = "reverse-kl", **trainer
     one_step = {"trainer": "torch", "batch_size": 64, "max_steps": 1, "learning_rate": 1e-4}
     run = real_rounds(place, models, 1, loss=loss, trainer=one_step | trainer)
     answers = numbers(run, "rollout-own-1")
-    total, tokens, advantages = 0.0, 0, 0.0
+    total, tokens, advantages, forward = 0.0, 0, 0.0, 0.0
     for number, answer in answers.select("number", "token_ids").iter_rows():
         asked = ids(asked_words(number))
         behind = slice(len(asked) - 1, len(asked) + len(answer) - 1)
@@ -101,11 +101,14 @@ def check_round(place: Path, models: Models, loss: str = "reverse-kl", **trainer
         for logp, logq, token in zip(own, theirs, answer, strict=True):
             total += _distance(logp, logq, token, loss)
             advantages += float(logq[token] - logp[token])
+            forward += _distance(logp, logq, token, "forward-kl")
             tokens += 1
     losses = run.frame("on_policy_losses").collect()
     assert losses.height == 1, "more than one step"
     assert losses["loss"][0] == pytest.approx(total / tokens, rel=1e-4), "another loss of the first step"
     assert losses["reverse_kl"][0] == pytest.approx(-advantages / tokens, rel=1e-4), "another estimate"
+    told = None if loss == "sampled-reverse-kl" else pytest.approx(forward / tokens, rel=1e-4)
+    assert losses["forward_kl"][0] == told, "another forward divergence"
     assert losses["kl_from_start"][0] == pytest.approx(0, abs=1e-6), "the student has moved before it began"
 
 

@@ -29,9 +29,7 @@ __all__ = [
 
 def places_changed(patch: Patch) -> None:
     right = on_policy_loss._distance
-    patch.setattr(
-        on_policy_loss, "_distance", lambda logp, own, *, reverse: right(logp, own, reverse=not reverse)
-    )
+    patch.setattr(on_policy_loss, "_distance", lambda first, second: right(second, first))
 
 
 def others_left_out(patch: Patch) -> None:

@@ -251,8 +251,9 @@ ON_POLICY_LOSSES = Schema(
         "kl_from_start": pl.Float64,  # KL( student of the round's start || student )
         "entropy": pl.Float64,  # of the student
         "reverse_kl": pl.Float64,  # KL( student of the round's start || teacher )
+        "forward_kl": pl.Float64,  # KL( teacher || student ) there; null in the sampled form too
     },
-    frozenset({"kl_from_start", "entropy", "reverse_kl"}),
+    frozenset({"kl_from_start", "entropy", "reverse_kl", "forward_kl"}),
 )
 """LOSSES of an on-policy training."""
 

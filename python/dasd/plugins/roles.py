@@ -42,6 +42,8 @@ class OwnFigures:
     """Of the student."""
     reverse_kl: float
     """Estimate of KL( student of the round's start || teacher )."""
+    forward_kl: float | None = None
+    """KL( teacher || student ) at these tokens, over what the teacher tells apart; None in the sampled form."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,9 @@ class Curve:
         """Figures of the first step that has any."""
         for row in self._rows:
             if _OWN[0] in row:
-                return OwnFigures(**{name: float(str(row[name])) for name in _OWN})
+                *always, forward = (row[name] for name in _OWN)
+                moved, entropy, reverse = (float(str(each)) for each in always)
+                return OwnFigures(moved, entropy, reverse, None if forward is None else float(str(forward)))
         return None
 
     def frame(self) -> pl.DataFrame:

@@ -11,12 +11,15 @@ from dasd.plugins.roles import OwnFigures
 __all__ = ["Guard", "own_figures"]
 
 
-def own_figures(sums: Sequence[float]) -> OwnFigures | None:
+def own_figures(sums: Sequence[float], loss: OnPolicyLoss) -> OwnFigures | None:
     """Means of a step's own tokens from the sums ``on_policy_loss.FIGURES``; None for a step without own tokens."""
-    weight, distance, entropy, advantage = sums
+    weight, distance, entropy, advantage, forward = sums
     if not weight:
         return None
-    return OwnFigures(distance / weight, entropy / weight, -advantage / weight)
+    dense = loss.kind != "sampled-reverse-kl"
+    return OwnFigures(
+        distance / weight, entropy / weight, -advantage / weight, forward / weight if dense else None
+    )
 
 
 class Guard:

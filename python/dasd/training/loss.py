@@ -41,7 +41,7 @@ def weighted_nll(model: Any, batch: Batch, *, attention: str, plain_head: bool, 
 def on_policy_loss(
     model: Any, batch: Batch, loss: OnPolicyLoss, *, attention: str, plain_head: bool, loss_logits: int
 ) -> tuple[Tensor, Tensor]:
-    """Sum over the trained tokens of weight times ``loss``, in nats, a scalar f32; and FIGURES, (4,) f32.
+    """Sum over the trained tokens of weight times ``loss``, in nats, a scalar f32; and FIGURES, (5,) f32.
 
     The rest as ``weighted_nll``. Where the batch is the teacher's alone, both are the same number.
     """

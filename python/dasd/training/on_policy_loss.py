@@ -17,10 +17,11 @@ from dasd.base.records import OnPolicyLoss
 
 __all__ = ["FIGURES", "LEAST_REST", "OwnTokens", "own_losses", "rest_logprob"]
 
-FIGURES = ("weight", "kl_from_start", "entropy", "teacher_advantage")
+FIGURES = ("weight", "kl_from_start", "entropy", "teacher_advantage", "forward_kl")
 """Sums over the student's own tokens that come with a loss: of their weights; of r - 1 - log r with r = p / p0 of the
 sampled token, an estimate of KL(p0 || p) that is never negative; of p's entropy; of log q - log p0 of the sampled
-token, whose mean is minus KL(p0 || q). All in nats, each times the token's weight."""
+token, whose mean is minus KL(p0 || q); of KL(q || p) there, 0 in the sampled form. All in nats, each times the token's
+weight."""
 
 LEAST_REST = 1e-6
 """Probability that the tokens outside the teacher's K likeliest have at least: float32 knows 1 - sum no better."""
@@ -53,22 +54,32 @@ class OwnTokens:
 def own_losses(
     logits: Tensor, targets: Tensor, weights: Tensor, own: OwnTokens, loss: OnPolicyLoss
 ) -> tuple[Tensor, Tensor]:
-    """Sum of weighted losses, in nats, a scalar; and the sums FIGURES, (4,) f32 without gradient.
+    """Sum of weighted losses, in nats, a scalar; and the sums FIGURES, (5,) f32 without gradient.
 
     ``logits``: (N, V) f32, whose softmax is p at each trained token; ``targets``: (N,) i64; ``weights``: (N,) f32.
     """
     logp = logits.log_softmax(-1)
     sampled = logp.gather(-1, targets[:, None])[:, 0]
+    forward = torch.zeros_like(sampled)
     if loss.kind == "sampled-reverse-kl":
         values = _policy_gradient(sampled, own, loss.clip)
     else:
-        values = _distance(logp, own, reverse=loss.kind == "reverse-kl")
+        log_p, log_q = _told_apart(logp, own)
+        forward = _distance(log_q, log_p)
+        values = _distance(log_p, log_q) if loss.kind == "reverse-kl" else forward
     nll = cross_entropy(logits, targets, reduction="none")
     total = (torch.where(own.own, values, nll) * weights).sum()
     with torch.no_grad():
         ratio = sampled - own.sampled_logprobs
         entropy = -(logp.exp() * logp).sum(-1)
-        figures = torch.stack([torch.ones_like(ratio), ratio.expm1() - ratio, entropy, own.token_weights], 1)
+        columns = [
+            torch.ones_like(ratio),
+            ratio.expm1() - ratio,
+            entropy,
+            own.token_weights,
+            forward.detach(),
+        ]
+        figures = torch.stack(columns, 1)
         kept = torch.where(own.own[:, None], figures * weights[:, None], 0.0)
     return total, kept.sum(0)
 
@@ -81,8 +92,8 @@ def _policy_gradient(sampled: Tensor, own: OwnTokens, clip: float) -> Tensor:
     return -torch.minimum(ratio * advantage, bounded * advantage)
 
 
-def _distance(logp: Tensor, own: OwnTokens, *, reverse: bool) -> Tensor:
-    """KL(p || q) or KL(q || p) at each position, over the teacher's K likeliest tokens and one event for all others."""
+def _told_apart(logp: Tensor, own: OwnTokens) -> tuple[Tensor, Tensor]:
+    """(N, K + 1) log-probabilities under both of the teacher's K likeliest tokens and of all others as one event."""
     assert own.top_ids is not None and own.top_logprobs is not None
     # The teacher's own tokens have no likeliest ones: their values are not looked at.
     top_ids = torch.where(own.own[:, None], own.top_ids, 0)
@@ -92,8 +103,12 @@ def _distance(logp: Tensor, own: OwnTokens, *, reverse: bool) -> Tensor:
         others = logp.scatter(-1, top_ids, float("-inf")).logsumexp(-1, keepdim=True)
         log_p = torch.cat([log_p, others], -1)
         log_q = torch.cat([log_q, rest_logprob(log_q)], -1)
-    weight, ratio = (log_p.exp(), log_p - log_q) if reverse else (log_q.exp(), log_q - log_p)
-    return (weight * ratio).sum(-1)
+    return log_p, log_q
+
+
+def _distance(first: Tensor, second: Tensor) -> Tensor:
+    """KL(first || second) at each position, from log-probabilities (N, K + 1)."""
+    return (first.exp() * (first - second)).sum(-1)
 
 
 def rest_logprob(top_logprobs: Tensor) -> Tensor:

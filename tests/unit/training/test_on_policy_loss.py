@@ -138,7 +138,7 @@ def test_the_teachers_own_tokens_are_trained_by_cross_entropy(kind: Kind) -> Non
 def test_figures_are_those_of_the_distributions() -> None:
     logits, teacher = drawn(5, 1, spread=1.0)
     start = (logits.detach() + 0.3 * torch.arange(V)).log_softmax(-1)
-    sums = torch.zeros(4, dtype=torch.float64)
+    sums = torch.zeros(5, dtype=torch.float64)
     for token in range(V):
         target = torch.tensor([token])
         own = own_tokens(teacher, target, start, top=V)
@@ -147,7 +147,10 @@ def test_figures_are_those_of_the_distributions() -> None:
         )
         sums += start[0, token].exp() * figures
     now = logits.detach().log_softmax(-1)
-    weight, distance, entropy, advantage = (sums / 2).tolist()
+    weight, distance, entropy, advantage, forward = (sums / 2).tolist()
+    assert forward == pytest.approx(
+        (teacher.exp() * (teacher - logits.detach().log_softmax(-1))).sum().item()
+    )
     assert weight == pytest.approx(1)
     assert distance == pytest.approx((start.exp() * (start - now)).sum().item())
     assert entropy == pytest.approx(-(now.exp() * now).sum().item())

@@ -77,7 +77,7 @@ class Loop:
         packs = self.plan.step_packs(step)
         rate = learning_rate(step, self.plan.steps, self.settings, part=self.part, parts=self.parts)
         loss, sums = self._accumulate(packs)
-        figures = None if sums is None else own_figures(sums)
+        figures = None if sums is None or self.on_policy is None else own_figures(sums, self.on_policy)
         if self.guard is not None and math.isfinite(loss):
             self.guard.check(step, self.plan.steps, figures, rate)
         grad_norm = self._update(rate) if math.isfinite(loss) else math.nan

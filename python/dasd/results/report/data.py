@@ -184,6 +184,9 @@ class RoundFigures(Part):
     )
     reverse_kl_per_token: float | None
     entropy_per_token: float | None = Field(description="Mean of −log p_student, nats a token.")
+    forward_kl_per_token: float | None = Field(
+        None, description="KL(teacher || student) at the answers' tokens, nats; null in the sampled form."
+    )
     steps: int | None
     kl_from_start: float | None = Field(
         description="Largest estimate at any step of the KL from the student of the round's start, nats a token."

@@ -43,10 +43,12 @@ def rounds(run: Run) -> tuple[RoundFigures, ...]:
 
 def _figures(run: Run, stage: str, each: int, rollout: Manifest, trained: Manifest | None) -> RoundFigures:
     said = {name: as_float(value) for name, value in rollout.summary.items()}
-    steps, moved = None, None
+    steps, moved, forward = None, None, None
     if trained is not None and "on_policy_losses" in trained.rows:
-        rows = run.frame("on_policy_losses", trained.name).select(pl.len(), pl.col("kl_from_start").max())
-        steps, moved = rows.collect().row(0)
+        rows = run.frame("on_policy_losses", trained.name).select(
+            pl.len(), pl.col("kl_from_start").max(), pl.col("forward_kl").sort_by("step").first()
+        )
+        steps, moved, forward = rows.collect().row(0)
     return RoundFigures(
         stage=stage,
         round=each,
@@ -58,6 +60,7 @@ def _figures(run: Run, stage: str, each: int, rollout: Manifest, trained: Manife
         reverse_kl_per_response=said.get("reverse_kl_nats_per_response"),
         reverse_kl_per_token=said.get("reverse_kl_nats_per_token"),
         entropy_per_token=said.get("entropy_nats_per_token"),
+        forward_kl_per_token=as_float(forward),
         steps=steps,
         kl_from_start=as_float(moved),
     )
@@ -75,7 +78,17 @@ def _table(stage: str, rows: Sequence[RoundFigures]) -> TextTable:
     return TextTable(
         caption=f"Rounds of {stage}",
         head=(
-            *("round", "answers", "reverse KL", "a token", "entropy", "tokens", "cut off", "right"),
+            *(
+                "round",
+                "answers",
+                "reverse KL",
+                "a token",
+                "forward",
+                "entropy",
+                "tokens",
+                "cut off",
+                "right",
+            ),
             *("steps", "moved"),
         ),
         rows=tuple(
@@ -84,6 +97,7 @@ def _table(stage: str, rows: Sequence[RoundFigures]) -> TextTable:
                 count(item.answers),
                 number(item.reverse_kl_per_response),
                 decimal(item.reverse_kl_per_token, 3),
+                decimal(item.forward_kl_per_token, 3),
                 decimal(item.entropy_per_token, 3),
                 number(item.tokens_mean),
                 percent(item.cut_off_share),
@@ -94,7 +108,8 @@ def _table(stage: str, rows: Sequence[RoundFigures]) -> TextTable:
             for item in rows
         ),
         note="Of the answers that the student gave at the round's start to training questions. Reverse KL: mean of "
-        "log p_student − log p_teacher of an answer, in nats, and a token; entropy: mean of −log p_student, nats a "
+        "log p_student − log p_teacher of an answer, in nats, and a token; forward: KL(teacher || student) at the "
+        "answers' tokens, nats a token, at the round's first step; entropy: mean of −log p_student, nats a "
         "token; right: of answers that a verifier grades. Moved: largest estimate, at any step of the round, of the "
         "KL from the student of its start, nats a token.",
     )

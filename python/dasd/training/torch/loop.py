@@ -78,7 +78,7 @@ class Loop:
                 rate=rate,
                 sample_ids=names,
             )
-        figures = None if sums is None else own_figures(sums)
+        figures = None if sums is None or self.on_policy is None else own_figures(sums, self.on_policy)
         if self.guard is not None:
             self.guard.check(step, self.plan.steps, figures, rate)
         set_learning_rate(self.optimizers, rate)
