@@ -15,7 +15,7 @@ from benchmarks.miniature.tokenizers import wrapped
 __all__ = ["world_tokenizer"]
 
 TEXTS = 500
-_PIECES = r"\. |, | ?[A-Za-z]+| ?\d{1,2}| ?[^\sA-Za-z0-9]|\s+"
+_PIECES = r"\. |, | [+-]\d| ?[A-Za-z]+| ?\d{1,2}| ?[^\sA-Za-z0-9]|\s+"
 
 
 def world_tokenizer(world: World, context: int) -> PreTrainedTokenizerFast:

@@ -1,17 +1,15 @@
-"""World ``drift``: 20 one-digit numbers, checked as they are added up, in which a weak student runs on.
+"""World ``drift``: four operations done five times over, checked on the way, in which a weak student runs on.
 
-Every number has a letter, and a response names the letter that it has come to:
+    start 9 a +3 b -5 c -1 d +4 times 5 = ?
 
-    a 9 b + 3 c - 5 d ... t + 2 = ?
+A response goes through the rounds step by step. A step may be checked by the inverse operation. Where the check fails,
+the author goes back to the beginning of the round and works through it again:
 
-A step may be checked by the inverse operation. Where the check fails, the author goes back to the row's first letter,
-up to four steps ago, and works through the row again:
-
-    So b 9 + 3 = 12. Check 12 - 3 = 9, good. Then c 12 - 5 = 8. Check 8 + 5 = 13, wait. Back to b 9. So b 9 + 3 = ...
+    So a +3: 9 + 3 = 12. Check 12 - 3 = 9, good. Then b -5: 12 - 5 = 8. Check 8 + 5 = 13, wait. Back to 9. ...
 
 Solved texts hold a few slips, all of them found. A model that learns from them slips about as often and finds fewer, so
 that answers at temperature 1 are often wrong; whoever slips often goes back often, and runs on. Three styles differ in
-wording alone and mix: each row after the first leaves the response's style with probability 0.2.
+wording alone and mix: each round after the first leaves the response's style with probability 0.2.
 
 In ``drift-wide`` a larger student learns from the same teacher's same responses.
 """
@@ -23,8 +21,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import pairwise
-from string import ascii_lowercase
+from itertools import accumulate
 
 from benchmarks.evidence.worlds.base import Author, Shape, World, habits_of, pick
 from dasd.models.miniature import world as miniature
@@ -32,13 +29,12 @@ from dasd.models.miniature.world import Habits, Question
 
 __all__ = ["DRIFT", "DRIFT_WIDE"]
 
-OPERANDS = 20
+LETTERS = "abcd"
+ROUNDS = 5
 LARGEST = 19
 """No running total exceeds this; none is negative."""
-ROW = 5
-"""Steps of a row, the last one's aside."""
 SWITCH = 0.2
-"""Chance that a row is written in another style than the response began with."""
+"""Chance that a round is written in another style than the response began with."""
 CHECKED = 0.6
 """Chance that a right step is checked; a slip always is."""
 SLIP = 0.03
@@ -63,18 +59,25 @@ _STUDENT = replace(
 
 
 def _question(rng: random.Random) -> Question:
-    total = rng.randint(1, 9)
-    text = f"a {total}"
-    for letter in ascii_lowercase[1:OPERANDS]:
-        change = rng.choice([c for c in range(-9, 10) if c and 0 <= total + c <= LARGEST])
-        text += f" {letter} {'+' if change > 0 else '-'} {abs(change)}"
-        total += change
-    return Question(f"{text} = ?", str(total))
+    while True:
+        start = rng.randint(0, LARGEST)
+        changes = [rng.choice((-1, 1)) * rng.randint(1, 9) for _ in LETTERS]
+        totals = _totals(start, changes)
+        # A round that ends where it began would give the answer away.
+        if sum(changes) and min(totals) >= 0 and max(totals) <= LARGEST:
+            named = " ".join(f"{letter} {change:+}" for letter, change in zip(LETTERS, changes, strict=True))
+            return Question(f"start {start} {named} times {ROUNDS} = ?", str(totals[-1]))
 
 
-def _terms(question: Question) -> list[int]:
-    found = re.findall(r"[a-z]( [+-])? (\d)", question.question)
-    return [int(f"{sign.strip()}{digit}") for sign, digit in found]
+def _totals(start: int, changes: list[int]) -> list[int]:
+    """Before the first step and after each."""
+    return [*accumulate(changes * ROUNDS, initial=start)]
+
+
+def _parsed(question: Question) -> tuple[int, list[int]]:
+    """The start, and what a round does."""
+    start, *changes = re.findall(r"[+-]?\d+", question.question.partition(" times ")[0])
+    return int(start), [int(change) for change in changes]
 
 
 def _says(style: str, left: int, change: int, result: int) -> str:
@@ -82,21 +85,21 @@ def _says(style: str, left: int, change: int, result: int) -> str:
     return f"{left} {add if change > 0 else take} {abs(change)} {equals} {result}"
 
 
-def _row(
-    letters: str, totals: list[int], style: str, habits: Habits, rng: random.Random, slips: Iterator[bool]
+def _round(
+    totals: list[int], style: str, habits: Habits, rng: random.Random, slips: Iterator[bool]
 ) -> Iterator[str]:
     """Sentences that take the first of ``totals`` to the last, by way of every other."""
     place = 0
-    while place < len(letters):
+    while place < len(LETTERS):
         before, after = totals[place : place + 2]
         change = after - before
         slipped = next(slips)
         wrong = [each for each in range(after - 2, after + 3) if each != after and 0 <= each <= LARGEST]
         result = rng.choice(wrong) if slipped else after
-        yield f"{pick(habits.connectors, rng)} {letters[place]} {_says(style, before, change, result)}. "
+        opens = f"{pick(habits.connectors, rng)} {LETTERS[place]} {change:+}"
+        yield f"{opens}: {_says(style, before, change, result)}. "
         if slipped:
-            check = _says(style, result, -change, result - change)
-            yield f"Check {check}, wait. Back to {letters[0]} {totals[0]}. "
+            yield f"Check {_says(style, result, -change, result - change)}, wait. Back to {totals[0]}. "
             place = 0
             continue
         if rng.random() < CHECKED:
@@ -115,27 +118,28 @@ def _slips(rng: random.Random) -> Iterator[bool]:
 
 def _solve(question: Question, author: Author, rng: random.Random) -> str:
     habits = habits_of(author, _TEACHER, _STUDENT)
-    terms = _terms(question)
-    totals = [sum(terms[: number + 1]) for number in range(OPERANDS)]
+    start, changes = _parsed(question)
+    totals = _totals(start, changes)
     main = pick(habits.styles, rng)
-    parts = [pick(habits.openers, rng).format(first=totals[0])]
+    parts = [pick(habits.openers, rng).format(first=start)]
     slips = _slips(rng)
-    for start, stop in pairwise([*range(0, OPERANDS - 1, ROW), OPERANDS - 1]):
+    for number in range(ROUNDS):
         style = main
-        if start and rng.random() < habits.remark_probability:
+        if number and rng.random() < habits.remark_probability:
             style = pick({name: share for name, share in habits.styles.items() if name != main}, rng)
-        letters = ascii_lowercase[start + 1 : stop + 1]
-        parts += _row(letters, totals[start : stop + 1], style, habits, rng, slips)
+        first = number * len(LETTERS)
+        parts += _round(totals[first : first + len(LETTERS) + 1], style, habits, rng, slips)
     parts.append(pick(habits.closers, rng).format(answer=totals[-1]))
     return f"<think>{''.join(parts)}</think>{totals[-1]}"
 
 
 def _prefix(question: Question, style: str, rng: random.Random) -> str:
-    """Up to the first operator; the rows after the first may leave the style, as the teacher's do."""
-    first, second = _terms(question)[:2]
+    """Up to the first operator; the rounds after the first may leave the style, as the teacher's do."""
+    start, changes = _parsed(question)
     add, take, _ = _WORDING[style]
-    opener = pick(_STUDENT.openers, rng).format(first=first)
-    return f"<think>{opener}{pick(_STUDENT.connectors, rng)} b {first} {add if second > 0 else take}"
+    opener = pick(_STUDENT.openers, rng).format(first=start)
+    operator = add if changes[0] > 0 else take
+    return f"<think>{opener}{pick(_STUDENT.connectors, rng)} a {changes[0]:+}: {start} {operator}"
 
 
 _STEP = {
@@ -152,7 +156,7 @@ def _style_of(text: str) -> str | None:
 
 DRIFT = World(
     name="drift",
-    doc="sums of 20 one-digit numbers with checks, slips and rows begun again; the student knows two of three styles",
+    doc="four operations five times over, with checks, slips and rounds begun again; two of three styles are known",
     styles=tuple(_WORDING),
     known=("running", "words"),
     question=_question,
@@ -160,8 +164,8 @@ DRIFT = World(
     prefix=_prefix,
     style_of=_style_of,
     split_of=miniature.split_of,
-    teacher=Shape(width=128, layers=4, heads=4, mlp=384, questions=10_000, epochs=1),
-    student=Shape(width=64, layers=3, heads=4, mlp=192, questions=2_500, epochs=1),
+    teacher=Shape(width=96, layers=4, heads=4, mlp=288, questions=2_500, epochs=1, batch_size=2),
+    student=Shape(width=48, layers=3, heads=4, mlp=144, questions=1_000, epochs=1, batch_size=2),
     right=(0.5, 0.85),
     told_apart=(0.2, 0.6),
     least_over_cap=0.1,
@@ -171,6 +175,6 @@ DRIFT_WIDE = replace(
     DRIFT,
     name="drift-wide",
     doc="the same questions and responses for a student of more than twice the size",
-    student=replace(DRIFT.student, width=80, mlp=240, layers=3),
+    student=replace(DRIFT.student, width=72, mlp=216),
     pool_of="drift",
 )

@@ -28,7 +28,7 @@ from dasd.recipe.stage_settings import MixedPolicyStage, OnPolicyStage
 
 WORLD = WORLDS["drift"]
 _STEP = re.compile(
-    r"([b-t]) (\d+) (?:[+]|and|up|-|less|down) (\d) (?:=|is|to) (\d+)\. (?:Check ([^.]*), (good|wait)\. )?"
+    r"([a-d]) [+-]\d: (\d+) (?:[+]|and|up|-|less|down) (\d) (?:=|is|to) (\d+)\. (?:Check ([^.]*), (good|wait)\. )?"
 )
 
 
@@ -39,20 +39,22 @@ def _responses(count: int) -> list[tuple[str, str]]:
     return [(WORLD.solve(each, "teacher", rng), each.answer) for each in questions]
 
 
-def test_every_slip_is_found_and_the_row_begun_again() -> None:
+def test_every_slip_is_found_and_the_round_begun_again() -> None:
     slips = 0
     for text, answer in _responses(200):
         assert verify(text, answer) == (True, answer)
-        letters = [(step.group(1), step.group(6), text[step.end() :]) for step in _STEP.finditer(text)]
-        assert letters[-1][0] == "t"
-        for (letter, verdict, rest), (following, _, _) in pairwise(letters):
+        steps = [(step.group(1), step.group(6), text[step.end() :]) for step in _STEP.finditer(text)]
+        assert sum(verdict != "wait" for _, verdict, _ in steps) >= 20
+        assert steps[-1][0] == "d"
+        for (letter, verdict, rest), (following, _, _) in pairwise(steps):
             if verdict == "wait":
                 slips += 1
-                back, total = re.match(r"Back to (.) (\d+)\. ", rest).groups()  # type: ignore[union-attr]
-                assert following == back <= letter
-                assert f" {back} {total} " in rest.split(". ", 1)[1][:12]
+                again = re.match(r"Back to (\d+)\. \w+ (.) [+-]\d: (\d+) ", rest)
+                assert again is not None
+                assert again.group(1) == again.group(3)
+                assert following == again.group(2) == "a"
             else:
-                assert ord(following) == ord(letter) + 1
+                assert following == "bcda"["abcd".index(letter)]
     assert 40 < slips < 400
 
 
