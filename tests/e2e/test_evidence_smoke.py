@@ -1,4 +1,4 @@
-"""The evidence suite runs at all: one cell of two steps by the bundled models, in place of ones that learn for minutes."""
+"""The evidence suite runs at all: one cell of four steps by the bundled models, in place of ones that learn for minutes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from math import isfinite
 from pathlib import Path
 
 import polars as pl
@@ -24,7 +25,17 @@ from benchmarks.evidence.scale import QUICK
 from dasd.base.progress import Console
 
 TINY = replace(
-    QUICK, arms=("high",), questions=12, candidates=2, asked=4, attempts=1, heldout=4, forced=1, steps={"1x": 2}
+    QUICK,
+    arms=("own-sampled",),
+    questions=12,
+    candidates=2,
+    asked=4,
+    attempts=2,
+    heldout=4,
+    forced=1,
+    steps={"1x": 4},
+    rounds=2,
+    row_tokens=1_000,
 )
 if __name__ == "__main__":
     directory = Path(sys.argv[1])
@@ -49,5 +60,13 @@ def test_a_cell_runs_and_is_in_the_table(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     table = pl.read_parquet(directory / "results.parquet")
-    assert {"teacher", "before", "high"} <= set(table["arm"])
-    assert table.filter(pl.col("arm") == "high", pl.col("measure") == "kl")["value"].is_finite().all()
+    assert {"teacher", "before", "own-sampled"} <= set(table["arm"])
+    cell = dict(table.filter(pl.col("arm") == "own-sampled").select("measure", "value").iter_rows())
+    assert isfinite(cell["kl"])
+    assert cell["steps"] == 4
+    assert {"pass_at_2", "over_cap", "calibration.brier"} <= set(cell)
+    # Two rounds in which the teacher scores what the student writes; random selection needs no score of the student.
+    assert cell["cost.teacher_scored"] == cell["cost.student_sampled"] > 0
+    assert cell["cost.student_scored"] == 0
+    assert cell["cost.trained"] == cell["tokens"]
+    assert cell["cost.flop"] > 1e6 * cell["cost.teacher_sampled"]
