@@ -7,9 +7,10 @@ the author goes back to the beginning of the round and works through it again:
 
     So a +3: 9 + 3 = 12. Check 12 - 3 = 9, good. Then b -5: 12 - 5 = 8. Check 8 + 5 = 13, wait. Back to 9. ...
 
-Solved texts hold a few slips, all of them found. A model that learns from them slips about as often and finds fewer, so
-that answers at temperature 1 are often wrong; whoever slips often goes back often, and runs on. Three styles differ in
-wording alone and mix: each round after the first leaves the response's style with probability 0.2.
+Solved texts hold slips, all of them found: the teacher's few, the student's many. A model that learns from them slips
+as often and finds fewer, so that answers at temperature 1 are often wrong; whoever slips often goes back often, and
+runs on. Three styles differ in wording alone and mix: each round after the first leaves the response's style with
+probability 0.2.
 
 In ``drift-wide`` a larger student learns from the same teacher's same responses.
 """
@@ -37,8 +38,9 @@ SWITCH = 0.2
 """Chance that a round is written in another style than the response began with."""
 CHECKED = 0.6
 """Chance that a right step is checked; a slip always is."""
-SLIP = 0.03
-RETRIES = 4
+SLIP: dict[Author, float] = {"teacher": 0.04, "student": 0.15}
+"""Chance that a step of a solved text goes wrong."""
+RETRIES: dict[Author, int] = {"teacher": 4, "student": 6}
 """Slips in a response, at most."""
 
 _WORDING = {"running": ("+", "-", "="), "words": ("and", "less", "is"), "climb": ("up", "down", "to")}
@@ -107,11 +109,11 @@ def _round(
         place += 1
 
 
-def _slips(rng: random.Random) -> Iterator[bool]:
+def _slips(author: Author, rng: random.Random) -> Iterator[bool]:
     """Whether a step goes wrong, step by step."""
-    left = RETRIES
+    left = RETRIES[author]
     while True:
-        slipped = left > 0 and rng.random() < SLIP
+        slipped = left > 0 and rng.random() < SLIP[author]
         left -= slipped
         yield slipped
 
@@ -122,7 +124,7 @@ def _solve(question: Question, author: Author, rng: random.Random) -> str:
     totals = _totals(start, changes)
     main = pick(habits.styles, rng)
     parts = [pick(habits.openers, rng).format(first=start)]
-    slips = _slips(rng)
+    slips = _slips(author, rng)
     for number in range(ROUNDS):
         style = main
         if number and rng.random() < habits.remark_probability:
@@ -164,8 +166,8 @@ DRIFT = World(
     prefix=_prefix,
     style_of=_style_of,
     split_of=miniature.split_of,
-    teacher=Shape(width=96, layers=4, heads=4, mlp=288, questions=2_500, epochs=1, batch_size=2),
-    student=Shape(width=48, layers=3, heads=4, mlp=144, questions=1_000, epochs=1, batch_size=2),
+    teacher=Shape(width=96, layers=4, heads=4, mlp=288, questions=6_000, epochs=1, batch_size=2),
+    student=Shape(width=48, layers=3, heads=4, mlp=144, questions=1_500, epochs=1, batch_size=2),
     right=(0.5, 0.85),
     told_apart=(0.2, 0.6),
     least_over_cap=0.1,

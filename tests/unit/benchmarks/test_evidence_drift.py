@@ -6,6 +6,7 @@ import random
 import re
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 import polars as pl
 import pytest
@@ -20,7 +21,7 @@ from benchmarks.evidence.results import COLUMNS
 from benchmarks.evidence.run import jobs, next_job
 from benchmarks.evidence.scale import DRIFT, DRIFT_TUNE
 from benchmarks.evidence.tokenizer import world_tokenizer
-from benchmarks.evidence.worlds import AUTHORS, WORLDS, drawn
+from benchmarks.evidence.worlds import AUTHORS, WORLDS, Author, drawn
 
 from dasd.models.miniature.world import verify
 from dasd.plugins.recipe import Recipe
@@ -32,11 +33,11 @@ _STEP = re.compile(
 )
 
 
-def _responses(count: int) -> list[tuple[str, str]]:
+def _responses(count: int, author: Author = "teacher") -> list[tuple[str, str]]:
     """Text and answer."""
     questions = drawn(WORLD, count, "train", 5)
     rng = random.Random(5)
-    return [(WORLD.solve(each, "teacher", rng), each.answer) for each in questions]
+    return [(WORLD.solve(each, author, rng), each.answer) for each in questions]
 
 
 def test_every_slip_is_found_and_the_round_begun_again() -> None:
@@ -78,7 +79,11 @@ def test_answers_are_long_and_fit_the_context() -> None:
     )
     assert sum(lengths) / len(lengths) > 280
     assert max(lengths) + len(prompt) < DRIFT.max_length
+    by_student = [len(tokenizer(text)["input_ids"]) for text, _ in _responses(200, "student")]
+    assert sum(each > 1.5 * median(lengths) for each in by_student) > 30
     assert len(tokenizer) <= 200
+    again = world_tokenizer(WORLDS["drift-wide"], DRIFT.max_length)
+    assert tokenizer.backend_tokenizer.to_str() == again.backend_tokenizer.to_str()
     assert tokenizer.decode(tokenizer(texts[0])["input_ids"]) == texts[0]
 
 
