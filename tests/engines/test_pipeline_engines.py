@@ -12,12 +12,19 @@ from tests.engines.conftest import Commands
 
 import dasd
 
+STAGES = (
+    "{name: low, kind: off-policy, temperature: 0.6}",
+    "{name: high, kind: off-policy, temperature: 1.0}",
+    "{name: mixed, kind: mixed-policy, cap: 1.0, questions: 32}",
+    "{name: own, kind: on-policy, rounds: 1, questions: 16, loss: sampled-reverse-kl}",
+)
+"""Those of the demo, and one of the kind that it lacks."""
 SMALL = (
     "questions.train.0.count=32",
     "questions.eval.0.count=12",
     "sampling.candidates=2",
     "sampling.chunk=64",
-    "stages.mixed.questions=32",
+    f"stages=[{', '.join(STAGES)}]",
     "trainer.epochs=1",
     "evaluation.attempts=1",
     "evaluation.heldout=12",
@@ -46,10 +53,10 @@ def manifests(run: Path) -> dict[str, str]:
 
 def test_it_measures_before_and_after_every_stage(run: Path) -> None:
     metrics = dasd.Run.open(run).frame("metrics").collect()
-    assert {"before", "low", "high", "mixed"} <= set(metrics["checkpoint"])
+    assert {"before", "low", "high", "mixed", "own"} <= set(metrics["checkpoint"])
     report = json.loads((run / "report.json").read_text())
     shown = json.dumps(report)
-    assert all(f'"{name}"' in shown for name in ("before", "low", "high", "mixed"))
+    assert all(f'"{name}"' in shown for name in ("before", "low", "high", "mixed", "own"))
 
 
 def test_samples_are_those_of_the_engine(run: Path) -> None:
@@ -69,11 +76,13 @@ def test_the_engine_trained_every_stage(run: Path) -> None:
         for name, text in manifests(run).items()
         if "-train-" in name
     }
-    assert set(settings) == {"train-low", "train-high", "train-mixed"}
+    assert set(settings) == {"train-low", "train-high", "train-mixed", "train-own"}
     assert "dasd-deepspeed" in json.dumps(settings["train-low"])
     losses = dasd.Run.open(run).frame("losses").collect()
     assert {"train-low", "train-high"} <= set(losses["stage"]) or {"low", "high"} <= set(losses["stage"])
     assert losses["loss"].is_finite().all()
+    own = dasd.Run.open(run).frame("on_policy_losses").collect()
+    assert own["kl_from_start"][0] == pytest.approx(0, abs=0.02), "vLLM's log-probabilities are the trainer's"
 
 
 def test_checkpoints_load_and_differ(run: Path) -> None:
@@ -83,7 +92,7 @@ def test_checkpoints_load_and_differ(run: Path) -> None:
     from dasd.models.files import resolve_model
 
     before = AutoModelForCausalLM.from_pretrained(resolve_model("dasd:mini-student")).state_dict()
-    for stage in (1, 2, 3):
+    for stage in (1, 2, 3, 4):
         directory = run / "checkpoints" / f"stage{stage}"
         after = AutoModelForCausalLM.from_pretrained(directory).state_dict()
         AutoTokenizer.from_pretrained(directory)
