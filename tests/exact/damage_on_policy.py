@@ -83,7 +83,7 @@ def trained_prompt(patch: Patch) -> None:
 
 def equal_answers(patch: Patch) -> None:
     """Every candidate of a question is asked for with the first one's request."""
-    right = rollout.sample_requests
+    right = rollout.unit_requests
 
     def wrong(*arguments: Any, **named: Any) -> Any:
         made = right(*arguments, **named)
@@ -99,4 +99,4 @@ def equal_answers(patch: Patch) -> None:
             for each in made
         ]
 
-    patch.setattr(rollout, "sample_requests", wrong)
+    patch.setattr(rollout, "unit_requests", wrong)

@@ -16,6 +16,7 @@ from dasd.base.model_config import CONTEXT, check_sizes, first_size, read_config
 from dasd.base.progress import no_bars
 from dasd.base.small_files import read_json
 from dasd.errors import InputError
+from dasd.models.miniature import ROLES, model_path
 from dasd.recipe.model_settings import ModelSettings
 
 __all__ = [
@@ -29,7 +30,7 @@ __all__ = [
     "resolve_model",
 ]
 
-_BUNDLED = {f"dasd:mini-{role}": role for role in ("teacher", "student", "sibling")}
+_BUNDLED = {f"dasd:mini-{role}": role for role in ROLES}
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
 _CONTENT = (
@@ -57,8 +58,6 @@ def resolve_model(ref: str) -> str:
     if ref.startswith("dasd:"):
         if ref not in _BUNDLED:
             raise InputError(f"model {ref!r} doesn't ship with dasd; there are {', '.join(sorted(_BUNDLED))}")
-        from dasd.models.miniature import model_path
-
         return str(model_path(_BUNDLED[ref]).absolute())
     path = Path(ref).expanduser()
     if path.is_dir():

@@ -16,7 +16,7 @@ from dasd.pipeline.stages.from_run import TakenMixStage
 from dasd.pipeline.stages.mix import MixStage
 from dasd.pipeline.stages.questions import QuestionsStage
 from dasd.pipeline.stages.quotas import ANY, question_limits
-from dasd.pipeline.stages.rollout import RolloutStage, round_name
+from dasd.pipeline.stages.rollout import RolloutStage
 from dasd.pipeline.stages.sample import SampleStage
 from dasd.pipeline.stages.score import ScoreStage
 from dasd.pipeline.stages.select import SelectStage
@@ -205,7 +205,7 @@ def _rounds(
         stages += [rollout, training]
         previous = training.name
         if recipe.settings.questions.eval and (stage.evaluate_rounds or each == stage.rounds):
-            checkpoint = round_name(stage, each)
+            checkpoint = stage.round_name(each)
             stages.append(EvaluateStage(recipe, registry, checkpoint, train=training.name, heldout=heldout))
     return stages
 

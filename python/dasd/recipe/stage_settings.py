@@ -188,5 +188,9 @@ class OnPolicyStage(Section):
             )
         return loss
 
+    def round_name(self, number: int) -> str:
+        """Name of a round's checkpoint, counted from 1: that of the last one is the training's."""
+        return self.name if number == self.rounds else f"{self.name}-{number}"
+
 
 TrainingStage = Annotated[OffPolicyStage | MixedPolicyStage | OnPolicyStage, Field(discriminator="kind")]

@@ -9,15 +9,16 @@ from typing import Any, ClassVar
 import polars as pl
 from pydantic import JsonValue
 
+from dasd.base.frames import only
 from dasd.base.records import SampleRequest, SamplingSpec, ScoringSpec
-from dasd.base.seeds import uniform
-from dasd.errors import RecipeError
 from dasd.models.tokens.think_opening import Reading
+from dasd.pipeline.stages.quotas import draws
 from dasd.pipeline.stages.sample import samples_summary
 from dasd.pipeline.work import fingerprints
 from dasd.pipeline.work.feeding import Asking, asking_for, generate
 from dasd.pipeline.work.grading import Grader
-from dasd.pipeline.work.requests import sample_requests
+from dasd.pipeline.work.opened_teacher import check_rounds
+from dasd.pipeline.work.requests import unit_requests
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.students import student_after, student_identity, student_name
 from dasd.pipeline.work.units import Unit, share, units
@@ -28,17 +29,12 @@ from dasd.recipe.stage_settings import OnPolicyStage
 from dasd.store import Summaries
 from dasd.store.question_lookup import QuestionLookup
 
-__all__ = ["RolloutStage", "round_name"]
+__all__ = ["RolloutStage"]
 
 _ANSWERS = "answer-"
 """Begins the keys of units whose rows are the student's answers."""
 _SCORES = "score-"
 """Begins the keys of units whose rows are the teacher's scores of them."""
-
-
-def round_name(stage: OnPolicyStage, number: int) -> str:
-    """Name of a round's checkpoint: that of the last one is the training's."""
-    return stage.name if number == stage.rounds else f"{stage.name}-{number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +114,7 @@ class RolloutStage:
         rows = questions.with_row_index("row").filter(pl.col("split") == "train").collect()
         seed, total = self.recipe.settings.seed, rows.height
         count = min(self.stage.questions or total, total)
-        ids = rows.get_column("question_id")
-        draws = pl.Series([uniform(f"rollout-{self.stage.name}", seed, question) for question in ids])
-        order = draws.arg_sort()
+        order = draws(rows.get_column("question_id"), f"rollout-{self.stage.name}", seed).arg_sort()
         first = (self.round - 1) * count
         place = pl.int_range(first, first + count, eager=True) % total
         return rows.get_column("row").gather(order.gather(place)).sort()
@@ -134,10 +128,7 @@ class RolloutStage:
         each, temperature = self.stage.candidates, self.stage.temperature
 
         def requests(unit: Unit) -> Sequence[SampleRequest]:
-            first, last = unit.start // each, -(-unit.stop // each)
-            rows = questions.take(asked[first:last])
-            made = sample_requests(rows, identity, temperature, each, settings.seed)
-            return made[unit.start - first * each : unit.stop - first * each]
+            return unit_requests(unit, questions, asked, identity, temperature, each, settings.seed)
 
         spec = SamplingSpec(self.name, temperature, 1.0, self._max_tokens)
         generate(
@@ -164,12 +155,7 @@ class RolloutStage:
 
         def teacher() -> OpenedTeacher:
             opened = context.models.open(settings.teacher)
-            if opened.info.logprobs_mode == "none":
-                raise RecipeError(
-                    f"stages.{self.stage.name}: {opened.info.model} on {opened.info.engine} "
-                    f"{opened.info.engine_version} gives no log-probabilities, and an on-policy stage is made of them; "
-                    "use another teacher.backend"
-                )
+            check_rounds(settings, opened.info)
             return opened
 
         generate(
@@ -178,9 +164,7 @@ class RolloutStage:
             Asking(
                 work=units(answers.height, settings.sampling.chunk, _SCORES),
                 questions=lambda unit: dict(unit.rows(of_unit).iter_rows()),
-                requests=lambda unit, left: reading.to_score(
-                    unit.rows(answers).filter(pl.col("sample_id").is_in(list(left))), lookup.messages
-                ),
+                requests=lambda unit, left: reading.to_score(only(unit.rows(answers), left), lookup.messages),
                 teacher=teacher,
                 ask=lambda opened, asked, on_refused: reading.scored(
                     opened, asked, replace(spec, on_refused=on_refused)

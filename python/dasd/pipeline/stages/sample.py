@@ -15,7 +15,7 @@ from dasd.pipeline.stages import quotas
 from dasd.pipeline.work import fingerprints
 from dasd.pipeline.work.feeding import asking_for, generate
 from dasd.pipeline.work.opened_teacher import check_opened
-from dasd.pipeline.work.requests import sample_requests
+from dasd.pipeline.work.requests import unit_requests
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.units import Unit, share, units
 from dasd.plugins.recipe import Recipe
@@ -70,11 +70,9 @@ class SampleStage:
         model, total = model_identity(settings.teacher), len(asked) * self.candidates
 
         def requests(unit: Unit) -> Sequence[SampleRequest]:
-            first, last = unit.start // self.candidates, -(-unit.stop // self.candidates)
-            rows = questions.take(asked[first:last])
-            made = sample_requests(rows, model, self.temperature, self.candidates, settings.seed)
-            before = first * self.candidates
-            return made[unit.start - before : unit.stop - before]
+            return unit_requests(
+                unit, questions, asked, model, self.temperature, self.candidates, settings.seed
+            )
 
         spec = SamplingSpec(self.name, self.temperature, self.top_p, self.max_tokens)
 

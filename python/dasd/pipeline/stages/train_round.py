@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from dasd.base.frames import only
 from dasd.base.records import OnPolicyLoss
 from dasd.errors import InputError
-from dasd.pipeline.stages.rollout import RolloutStage, round_name
+from dasd.pipeline.stages.rollout import RolloutStage
 from dasd.pipeline.work import fingerprints
 from dasd.pipeline.work.stage import StageContext
 from dasd.pipeline.work.training import Training, start_of, train, training_summary
@@ -57,7 +57,7 @@ class TrainRoundStage:
     @property
     def name(self) -> str:
         """``train-``, the training's name, and the round; without it the last one's."""
-        return f"train-{round_name(self.stage, self.rollout.round)}"
+        return f"train-{self.stage.round_name(self.rollout.round)}"
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -90,7 +90,7 @@ class TrainRoundStage:
         if start.revision is not None:
             context.writer.summarise({"start_revision": start.revision})
         training = Training(
-            round_name(self.stage, self.rollout.round),
+            self.stage.round_name(self.rollout.round),
             start.directory,
             output,
             trainer,

@@ -8,7 +8,7 @@ from dasd.plugins.registry import Registry
 from dasd.recipe.settings import RecipeSettings
 from dasd.recipe.stage_settings import MixedPolicyStage, OffPolicyStage
 
-__all__ = ["check_logprobs", "check_opened", "logprobs_reader"]
+__all__ = ["check_logprobs", "check_opened", "check_rounds", "logprobs_reader"]
 
 
 def logprobs_reader(registry: Registry, settings: RecipeSettings) -> tuple[str, str] | None:
@@ -29,11 +29,21 @@ def check_opened(registry: Registry, settings: RecipeSettings, info: ModelInfo) 
     What a server can do is known once it is asked.
     """
     check_logprobs(registry, settings, info)
+    check_rounds(settings, info)
     mixed = [stage.name for stage in settings.stages if isinstance(stage, MixedPolicyStage)]
     if mixed and not info.continues:
         raise RecipeError(
             f"stages.{mixed[0]}: {info.model} on {info.engine} {info.engine_version} can't continue a student's "
             "answer; take the mixed-policy stage out, or use another server or teacher.backend"
+        )
+
+
+def check_rounds(settings: RecipeSettings, info: ModelInfo) -> None:
+    """RecipeError where the teacher that was opened has nothing to say in an on-policy stage."""
+    if settings.on_policy and info.logprobs_mode == "none":
+        raise RecipeError(
+            f"stages.{settings.on_policy[0].name}: {info.model} on {info.engine} {info.engine_version} gives no "
+            "log-probabilities, and an on-policy stage is made of them; use another teacher.backend"
         )
 
 

@@ -9,8 +9,10 @@ import polars as pl
 from dasd.base.frames import messages_of
 from dasd.base.records import SampleRequest
 from dasd.base.seeds import digest, seed_of
+from dasd.pipeline.work.units import Unit
+from dasd.store import PartRows
 
-__all__ = ["sample_id", "sample_requests"]
+__all__ = ["sample_id", "sample_requests", "unit_requests"]
 
 
 def sample_id(question_id: str, model: str, temperature: float, candidate: int, seed: int) -> str:
@@ -19,6 +21,25 @@ def sample_id(question_id: str, model: str, temperature: float, candidate: int, 
     ``model``: as of ``model_identity``, so that it doesn't depend on where a model lies.
     """
     return digest(question_id, model, float(temperature), candidate, seed)
+
+
+def unit_requests(
+    unit: Unit,
+    questions: PartRows,
+    asked: pl.Series,
+    model: str,
+    temperature: float,
+    candidates: int,
+    seed: int,
+) -> list[SampleRequest]:
+    """Those of a unit of all ``candidates`` of the questions ``asked``, question by question.
+
+    ``asked``: numbers of rows of ``questions`` (question_id and messages); the rest as in ``sample_requests``.
+    """
+    first, last = unit.start // candidates, -(-unit.stop // candidates)
+    made = sample_requests(questions.take(asked[first:last]), model, temperature, candidates, seed)
+    before = first * candidates
+    return made[unit.start - before : unit.stop - before]
 
 
 def sample_requests(

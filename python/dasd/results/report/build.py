@@ -14,7 +14,7 @@ from dasd.base.small_files import read_small
 from dasd.recipe.stage_settings import OffPolicyStage
 from dasd.results.report import cutoffs, gather, rounds, series, steps
 from dasd.results.report.answers import MOST, PARTS, OwnAnswers, along_answers, own_answers_figures
-from dasd.results.report.data import CheckpointFigures, FigureNote, ReportData
+from dasd.results.report.data import CheckpointFigures, FigureNote, ReportData, RoundFigures
 from dasd.results.report.distilled import Distilled, distilled_figures
 from dasd.results.report.page import Example, render
 from dasd.results.report.response import Grade, illustrative, sentence_views
@@ -80,7 +80,8 @@ def build(run: Run, grade: Grade, distilled: Distilled | None, answers: OwnAnswe
     _draw_checkpoints(gallery, checkpoints)
     _draw_sentences(gallery, run, grade, distilled, example)
     _draw_answers(gallery, answers)
-    _draw_training(gallery, run)
+    of_rounds = rounds.rounds(run)
+    _draw_training(gallery, run, of_rounds)
     origin = origin_of(run)
     has_kl = any(item.metric("kl_nats_per_response") for item in checkpoints)
     data = ReportData(
@@ -89,7 +90,7 @@ def build(run: Run, grade: Grade, distilled: Distilled | None, answers: OwnAnswe
         selections=selections,
         flow=steps.flow(run),
         trainings=gather.trainings(run),
-        rounds=rounds.rounds(run),
+        rounds=of_rounds,
         distilled=None if distilled is None else distilled_figures(distilled),
         own_answers=own_answers_figures(answers),
         figures=tuple(gallery.notes),
@@ -236,7 +237,7 @@ def _draw_positions(
     )
 
 
-def _draw_training(gallery: _Gallery, run: Run) -> None:
+def _draw_training(gallery: _Gallery, run: Run, of_rounds: Sequence[RoundFigures]) -> None:
     if _CAN_DRAW:
         from dasd.results.report import figures_rounds, figures_sentences, figures_training
 
@@ -248,7 +249,6 @@ def _draw_training(gallery: _Gallery, run: Run) -> None:
         missing,
         lambda: figures_sentences.cut_off_figure(bins),
     )
-    of_rounds = rounds.rounds(run)
     gallery.add(
         "rounds",
         "The student's answers round by round",

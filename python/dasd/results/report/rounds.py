@@ -35,8 +35,7 @@ def rounds(run: Run) -> tuple[RoundFigures, ...]:
             rollout = done.get(f"rollout-{stage.name}-{each}")
             if rollout is None:
                 continue
-            last = each == stage.rounds
-            trained = done.get(f"train-{stage.name}" + ("" if last else f"-{each}"))
+            trained = done.get(f"train-{stage.round_name(each)}")
             found.append(_figures(run, stage.name, each, rollout, trained))
     return tuple(found)
 
